@@ -1,0 +1,1 @@
+"""TMEM: agents that learn while they read."""

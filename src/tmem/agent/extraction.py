@@ -1,0 +1,192 @@
+"""From a model's reply to question-answer pairs, with nothing lost silently.
+
+The reply should be a JSON array of ``{"instruction": ..., "output": ...}``. :func:`parse` reads what can
+be read and lists the rest as drops with reasons; :func:`admit` then decides which pairs may be written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+Status = Literal["ok", "empty", "partial", "no_array", "truncated", "bad_json", "bad_schema"]
+
+
+@dataclass(frozen=True)
+class QAPair:
+    """One unit of memory: a question and its answer (``instruction`` and ``output`` in the model's JSON)."""
+
+    question: str
+    answer: str
+
+    def record(self) -> dict[str, str]:
+        """The pair as the model writes it."""
+        return {"instruction": self.question, "output": self.answer}
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A piece of a reply that did not become a pair, and why."""
+
+    reason: str
+    text: str
+
+
+class Extraction(BaseModel):
+    """What one reply gave.
+
+    ``status``: ``ok`` (the array is closed, every item is a pair), ``empty`` (a closed array without
+    items), ``partial`` (pairs, but something was dropped or the array is not closed); and without a
+    single pair: ``no_array`` (nothing like an array in the text), ``truncated`` (it breaks off),
+    ``bad_json`` (an object cannot be decoded), ``bad_schema`` (valid JSON that is not pairs).
+    """
+
+    status: Status
+    pairs: list[QAPair]
+    dropped: list[Dropped]
+
+    @property
+    def found(self) -> int:
+        """Number of items found: every one is a pair or a drop."""
+        return len(self.pairs) + len(self.dropped)
+
+
+_START = re.compile(r"""\[\s*(?:[\[{"\]]|$)|\{\s*["']""")  # where prose ends and JSON begins: "[1]" is prose
+_OBJECT = re.compile(r"""\{\s*["']""")
+_TRAILING_COMMA = re.compile(r",?\s*\}")
+_CLOSING = re.compile(r"\}[\s,]*\]")
+_AROUND = " \t\r\n`"  # white space and code fences
+# Big integers are an error in Python ("exceeds the limit"), big floats are not; only strings are used anyway.
+_DECODER = json.JSONDecoder(strict=False, parse_int=float)
+# Two limits keep the time linear in the text, whatever it is (a model in a loop writes strange things):
+_LONGEST = 20_000  # characters of one object: about ten times what a write accepts
+# After a failure the next object is looked for from this many characters before the point of failure.
+# None would lose a pair whose beginning was swallowed by a lost quote; going back to the failed object's
+# own beginning would read deeply nested text again from every brace.
+_LOOK_BACK = 1000
+
+
+def parse(text: str, truncated: bool = False) -> Extraction:
+    """Read the pairs of a reply; never raises.
+
+    Around the array, prose and code fences are ignored; inside it, trailing commas and line breaks in
+    strings are accepted, and complete objects are saved from a broken or unfinished array. Whatever is
+    broken between two complete objects is one drop. ``truncated`` says that the reply hit its token
+    limit, which only matters for the status of a reply without pairs.
+    """
+    text = _without_surrogates(text)
+    opening = _START.search(text)
+    if opening is None:
+        return Extraction(status="truncated" if truncated else "no_array", pairs=[], dropped=[])
+
+    pairs: list[QAPair] = []
+    dropped: list[Dropped] = []
+    bad_json = False
+    # text[:taken] is accounted for; the next object is looked for from `position` on; `broken` says why an
+    # object that begins between the two could not be decoded.
+    taken = position = opening.start()
+    broken: str | None = None
+    while candidate := _OBJECT.search(text, position):
+        start = candidate.start()
+        try:
+            value, length = _decode_object(text[start : start + _LONGEST])
+        except (json.JSONDecodeError, RecursionError) as error:
+            failed_at = start + getattr(error, "pos", 2 * _LOOK_BACK)  # too deep a nesting has no position
+            position = max(start + 1, failed_at - _LOOK_BACK)
+            broken = broken or f"not valid JSON: {getattr(error, 'msg', 'nested too deeply')}"
+            bad_json = True
+            continue
+        end = start + length
+        dropped += _leftover(text[taken:start], broken)
+        item = _pair_or_drop(value, text[start:end])
+        if isinstance(item, QAPair):
+            pairs.append(item)
+        else:
+            dropped.append(item)
+        taken = position = end
+        broken = None
+
+    rest = text[taken:]
+    dropped += _leftover(rest, broken)
+    # A bracket in the strings of a broken object does not close the array.
+    closed = bool(_CLOSING.search(rest)) if broken else "]" in rest
+    status: Status
+    if pairs:
+        status = "ok" if closed and not dropped else "partial"
+    elif not dropped:
+        status = "empty" if closed else "truncated"
+    elif not closed and (truncated or opening.group().startswith("[")):
+        status = "truncated"
+    else:
+        status = "bad_json" if bad_json else "bad_schema"
+    return Extraction(status=status, pairs=pairs, dropped=dropped)
+
+
+def _decode_object(text: str) -> tuple[Any, int]:
+    """The JSON object that ``text`` begins with, and its length. A trailing comma in it is forgiven."""
+    try:
+        return _DECODER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        closing = _TRAILING_COMMA.match(text, error.pos)  # Python 3.13 points at the comma, others behind it
+        if closing:
+            body = text[: error.pos].rstrip().removesuffix(",")
+            with suppress(json.JSONDecodeError):
+                return _DECODER.decode(body + "}"), closing.end()
+        raise
+
+
+def _leftover(text: str, broken: str | None) -> list[Dropped]:
+    """What stands between two objects: a drop, unless it is separators or prose behind a closed array."""
+    junk = (text if broken else text.partition("]")[0]).strip(_AROUND + ",[")
+    return [Dropped(broken or "not an object with instruction and output", junk)] if junk else []
+
+
+def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
+    for key in ("instruction", "output"):
+        if not isinstance(value.get(key), str):
+            return Dropped(f"no string under {key!r}", text)
+    question, answer = (_without_surrogates(value[key]).strip() for key in ("instruction", "output"))
+    return QAPair(question, answer)
+
+
+def _without_surrogates(text: str) -> str:
+    """Join surrogate pairs; a lone half, which can neither be tokenized nor stored, becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:
+    """Choose the pairs that may be written, given the ``history`` of those already written.
+
+    Refused, with a reason: an empty question or answer, an answer that repeats its question, and an exact
+    duplicate of an earlier pair, in the history or here (case and white space aside). The same question with
+    another answer is kept: that is how a memory is corrected.
+    """
+    earlier = {(_fold(pair.question), _fold(pair.answer)) for pair in history}
+    admitted: list[QAPair] = []
+    refused: list[Dropped] = []
+    for pair in pairs:
+        question, answer = _fold(pair.question), _fold(pair.answer)
+        if not question:
+            reason = "no question"
+        elif not answer:
+            reason = "empty answer"
+        elif question == answer:
+            reason = "the answer repeats the question"
+        elif (question, answer) in earlier:
+            reason = "duplicate of an earlier pair"
+        else:
+            earlier.add((question, answer))
+            admitted.append(pair)
+            continue
+        refused.append(Dropped(reason, json.dumps(pair.record(), ensure_ascii=False)))
+    return admitted, refused
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.casefold().split())

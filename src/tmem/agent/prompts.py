@@ -1,0 +1,117 @@
+"""What the model is asked: one prompt set for instruction-tuned models, one for the small embedded models.
+
+A prompt is a list of chat messages ``{"role": ..., "content": ...}``. Under both sets a written pair is
+trained on as the chat ``user: question -> assistant: answer``, without any system message.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Protocol
+
+from tmem.agent.extraction import QAPair
+
+Message = dict[str, str]
+
+
+class PromptSet(Protocol):
+    """The prompts of the two actions, and what they expect."""
+
+    name: str
+    question_known: bool  # by default the extraction sees the question that will be asked in the end
+    uses_history: bool  # the extraction prompt lists the pairs already written
+    official_questions: bool  # benchmark questions keep their official suffixes and (a)/(b) options
+
+    def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
+        """Messages that ask for a trigger context's pairs; ``question`` is ``None`` when not known yet."""
+        ...
+
+    def answer(self, question: str, context: str) -> list[Message]:
+        """Messages that ask ``question``; ``context`` is the last working context, "" if nothing is left."""
+        ...
+
+
+class PaperPrompts:
+    """Our own wording of what the paper's prompts require; the answer prompt is close to LoCoMo's."""
+
+    name = "paper"
+    question_known = True
+    uses_history = True
+    official_questions = True
+
+    def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
+        given = "the question-answer pairs written so far and one session of the conversation"
+        blocks = [
+            _block("qa_history", json.dumps([pair.record() for pair in history], ensure_ascii=False)),
+            _block("session", context),
+        ]
+        if question is not None:
+            given = f"one problem to solve, {given}"
+            blocks.insert(0, _block("question", question))
+        role = (
+            f"You write the training data of a memory. You are given {given}. Create high-quality "
+            "question-answer pairs for supervised fine-tuning, grounded ONLY in this session."
+        )
+        return [_message("system", "\n\n".join([role, *blocks])), _message("user", _WRITE_MEMORY)]
+
+    def answer(self, question: str, context: str) -> list[Message]:
+        ask = f"{_SHORT_ANSWER}\n\nQuestion: {question}"
+        return [
+            _message("system", _HONEST_ASSISTANT),
+            _message("user", f"{context}\n\n{ask}" if context else ask),
+        ]
+
+
+class CompactPrompts:
+    """Few tokens, for models that were trained on exactly these prompts."""
+
+    name = "compact"
+    question_known = False
+    uses_history = False
+    official_questions = False
+
+    def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
+        ask = "Write question-answer pairs"
+        ask += "." if question is None else f" for: {question}"
+        return [_message("system", context), _message("user", ask)]
+
+    def answer(self, question: str, context: str) -> list[Message]:
+        ask = _message("user", question)
+        return [_message("system", context), ask] if context else [ask]
+
+
+PROMPTS: dict[str, PromptSet] = {"paper": PaperPrompts(), "compact": CompactPrompts()}
+
+
+_WRITE_MEMORY = """\
+Turn the session into question-answer pairs that are worth remembering.
+
+- Let the evidence decide how many: many pairs for a rich session, few for one with little evidence, and an \
+empty array if there is nothing to keep.
+- Write down facts, and also lessons that help in later interactions: preferences, plans, events, times.
+- Every question must be answerable from what the session says explicitly.
+- Every answer must be concise, factual and directly supported by the session.
+- Vary the questions: who, what, when, where, preferences, plans, events, details of time.
+- Avoid near-duplicates, of each other and of the pairs written so far, and use natural wording.
+
+Return ONLY a JSON array of objects with the string keys "instruction" (the question) and "output" (the \
+answer), and no other text."""
+
+_HONEST_ASSISTANT = (
+    "You are a helpful, respectful and honest assistant. Understand the conversation and answer questions "
+    "about it. If you do not know the answer to a question, do not share false information."
+)
+
+_SHORT_ANSWER = (
+    "Write a short answer to the following question, in a few words and not as a complete or lengthy "
+    "sentence. Use exact words from the conversation whenever possible."
+)
+
+
+def _message(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+def _block(tag: str, content: str) -> str:
+    return f"<{tag}>\n{content}\n</{tag}>"

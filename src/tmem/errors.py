@@ -1,0 +1,25 @@
+"""Every error that a user can cause: one line that says what is wrong and what to do."""
+
+
+class TmemError(Exception):
+    """Base of all errors raised on purpose; the command line prints its text without a traceback."""
+
+
+class UsageError(TmemError):
+    """An option or argument that cannot work (exit code 2 on the command line)."""
+
+
+class ModelError(TmemError):
+    """A model that cannot be loaded, or that fast weights cannot be attached to."""
+
+
+class DataError(TmemError):
+    """A file or record that is missing, malformed or inconsistent."""
+
+
+class DeltaError(TmemError):
+    """A memory that does not fit the model, the basis or the batch it is used with."""
+
+
+class WriteError(TmemError):
+    """A write that was asked for wrongly (a write that fails on its data only reports so in its account)."""

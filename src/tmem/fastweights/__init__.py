@@ -1,0 +1,31 @@
+"""The paper's core: a frozen basis A, the B of many memories, and the write that trains B.
+
+Read in this order: ``sites`` (where), ``basis`` (A), ``delta`` (B and the hooks), ``replay`` (trunk once),
+``recipe``, ``pool`` (examples as batches), ``write`` (online SFT).
+"""
+
+from tmem.fastweights.basis import Basis, weights_hash
+from tmem.fastweights.delta import Delta, FastWeights
+from tmem.fastweights.pool import Example
+from tmem.fastweights.recipe import RECIPES, Recipe, get_recipe
+from tmem.fastweights.replay import TailReplay
+from tmem.fastweights.sites import Site, decoder, find_sites
+from tmem.fastweights.write import Dropped, WriteAccount, write
+
+__all__ = [
+    "RECIPES",
+    "Basis",
+    "Delta",
+    "Dropped",
+    "Example",
+    "FastWeights",
+    "Recipe",
+    "Site",
+    "TailReplay",
+    "WriteAccount",
+    "decoder",
+    "find_sites",
+    "get_recipe",
+    "weights_hash",
+    "write",
+]

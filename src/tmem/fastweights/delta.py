@@ -1,0 +1,277 @@
+"""The trained half of the fast weights: B of many memories, and the hooks that add B A x to the model's W x.
+
+A :class:`Delta` is an argument of a forward pass, never a state of the model: ``with fast.active(delta,
+rows): model(...)``. Nothing is merged into the weights, which in bf16 would round most of a small Delta away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tmem.errors import DeltaError, ModelError
+from tmem.fastweights.basis import Basis, read_safetensors, tensors_hash
+from tmem.fastweights.sites import Site, find_sites
+from tmem.files import save_safetensors
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """The memories of ``sessions`` users: site name -> B (sessions, out, rank) float32, on one basis."""
+
+    b: Mapping[str, Tensor]
+    basis_digest: str
+
+    @property
+    def sessions(self) -> int:
+        return next(iter(self.b.values())).shape[0]
+
+    @property
+    def is_zero(self) -> bool:
+        """True if no session has written anything yet."""
+        return not any(bool(value.any()) for value in self.b.values())
+
+    def select(self, rows: Sequence[int]) -> Delta:
+        """A copy of the given sessions, in the given order."""
+        return self._map(lambda value: value[list(rows)])
+
+    def clone(self) -> Delta:
+        """A copy that shares nothing and asks for no gradient."""
+        return self._map(lambda value: value.detach().clone())
+
+    def to(self, device: str | torch.device) -> Delta:
+        return self._map(lambda value: value.to(device))
+
+    @staticmethod
+    def cat(deltas: Sequence[Delta]) -> Delta:
+        """All sessions of several deltas, in order. Raises :class:`DeltaError` for none or mixed bases."""
+        if len({delta.basis_digest for delta in deltas}) != 1:
+            raise DeltaError("only memories made on one basis can be joined, and at least one of them")
+        first = deltas[0]
+        return Delta(
+            {name: torch.cat([delta.b[name] for delta in deltas]) for name in first.b}, first.basis_digest
+        )
+
+    def digest(self, row: int) -> str:
+        """sha256 (hex) of one session's B: equal digests mean bit-equal memories."""
+        return tensors_hash((name, value[row]) for name, value in self.b.items())
+
+    def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Write every session's B as one safetensors file; ``metadata`` is stored with it."""
+        save_safetensors(path, dict(self.b), {**(metadata or {}), "basis_digest": self.basis_digest})
+
+    @classmethod
+    def load(cls, path: str | Path, basis: Basis) -> Delta:
+        """Read memories onto the CPU. Raises :class:`DeltaError` if they were made on another basis."""
+        tensors, facts = read_safetensors(path)
+        digest = facts.get("basis_digest", "")
+        if digest != basis.digest:
+            raise DeltaError(
+                f"{path}: made on another basis ({digest[:12]}, not {basis.digest[:12]}): load its base model"
+            )
+        shapes_fit = all(value.dim() == 3 and value.shape[2] == basis.rank for value in tensors.values())
+        if set(tensors) != set(basis.a) or not shapes_fit or len({len(b) for b in tensors.values()}) != 1:
+            raise DeltaError(
+                f"{path}: the file is damaged: it must hold one B (sessions, out, {basis.rank}) per site"
+            )
+        return cls({name: tensors[name].float() for name in basis.a}, digest)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Delta:
+        return Delta({name: change(value) for name, value in self.b.items()}, self.basis_digest)
+
+
+class _Segment(NamedTuple):
+    """Consecutive batch rows, of which each of G sessions in turn owns an equal share."""
+
+    rows: int  # -1: the whole batch, however large
+    b: dict[str, Tensor]  # site -> (G, out, rank)
+
+
+class FastWeights:
+    """The sites of one model with their A. Nothing is attached to the model outside of :meth:`active`."""
+
+    def __init__(self, model: nn.Module, basis: Basis):
+        self.model = model
+        self.basis = basis
+        self.sites: list[Site] = find_sites(model, basis.layers)
+        shapes = {site.name: (basis.rank, site.in_features) for site in self.sites}
+        if shapes != {name: tuple(value.shape) for name, value in basis.a.items()}:
+            raise ModelError(
+                "the basis does not fit this model's sites: it was made from another architecture"
+            )
+        self._a = {site.name: basis.a[site.name].to(site.weight.device) for site in self.sites}
+        # Phi-3 has two sites in one linear, hence one hook per linear; its sites are its row blocks in order.
+        self._linears = [
+            (linear, list(group)) for linear, group in groupby(self.sites, key=lambda site: site.module)
+        ]
+        self._is_active = False
+
+    def zeros(self, sessions: int) -> Delta:
+        """Empty memories: B = 0 for every site, on the model's device."""
+        b = {
+            site.name: torch.zeros(sessions, site.out_features, self.basis.rank, device=site.weight.device)
+            for site in self.sites
+        }
+        return Delta(b, self.basis.digest)
+
+    def check(self, delta: Delta) -> None:
+        """Raise :class:`DeltaError` if ``delta`` was not made for this model and basis."""
+        if delta.basis_digest != self.basis.digest:
+            raise DeltaError(
+                f"this memory was made on another basis ({delta.basis_digest[:12]}, "
+                f"not {self.basis.digest[:12]}): use it with its own base model"
+            )
+        for site in self.sites:
+            if tuple(delta.b[site.name].shape[1:]) != (site.out_features, self.basis.rank):
+                raise DeltaError(
+                    f"this memory has a B of shape {tuple(delta.b[site.name].shape)} for {site.name}"
+                )
+
+    @contextmanager
+    def active(
+        self,
+        delta: Delta | None,
+        rows: Sequence[int] | Tensor | None = None,
+        watch: Callable[[str, Tensor], None] | None = None,
+    ) -> Iterator[None]:
+        """Inside, every forward pass of the model adds B A x at each site.
+
+        ``rows[i]`` is the session that batch row i uses, -1 for no memory (exactly the base model). Without
+        ``rows`` the batch is sorted by session and holds equally many rows of each. ``watch(site, u)`` sees u
+        = A x, (N, T, rank) float32. Gradients flow to B and to the base weights as far as these ask for them;
+        ``backward()`` belongs inside if the model recomputes activations. Raises :class:`DeltaError` for
+        another basis, a nested use, or a batch that does not fit.
+        """
+        if self._is_active:
+            raise DeltaError(
+                "fast weights are already active: leave the first `active` block before entering another"
+            )
+        chosen = rows.tolist() if isinstance(rows, Tensor) else None if rows is None else list(rows)
+        segments: list[_Segment] = []
+        if delta is not None:
+            self.check(delta)
+            segments = self._segments(delta, chosen)
+        self._is_active = True
+        handles = []
+        try:
+            if segments:
+                for linear, sites in self._linears:
+                    handles.append(linear.register_forward_hook(self._hook(sites, segments, chosen, watch)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._is_active = False
+
+    def norm_ratio(self, delta: Delta) -> tuple[Tensor, dict[str, Tensor]]:
+        """|B A|_F / |W|_F of every session, (sessions,): over all sites together, and by site."""
+        changes, by_site = [], {}
+        for site in self.sites:
+            a, b = self._a[site.name], delta.b[site.name].to(self._a[site.name].device)
+            square = ((b.mT @ b) * (a @ a.mT)).sum((1, 2)).clamp_min(0)  # |BA|^2 = tr(B^T B A A^T), (S,)
+            changes.append(square)
+            by_site[site.name] = square.sqrt() / self._weight_norms[site.name]
+        total = torch.tensor([norm**2 for norm in self._weight_norms.values()]).sum().sqrt()
+        return torch.stack([square.cpu() for square in changes]).sum(0).sqrt() / total, by_site
+
+    @cached_property
+    def _weight_norms(self) -> dict[str, float]:
+        return {
+            site.name: float(torch.linalg.vector_norm(site.weight.detach(), dtype=torch.float32))
+            for site in self.sites
+        }
+
+    def _segments(self, delta: Delta, rows: list[int] | None) -> list[_Segment]:
+        """How the batch is cut so that each piece is one batched product; empty if no row has a memory."""
+        if rows is None:
+            return [_Segment(-1, {name: value.to(self._a[name].device) for name, value in delta.b.items()})]
+        wrong = next((row for row in rows if not -1 <= row < delta.sessions), None)
+        if wrong is not None:
+            raise DeltaError(
+                f"there is no session {wrong}: use 0 to {delta.sessions - 1}, or -1 for no memory"
+            )
+        if all(row == -1 for row in rows):
+            return []
+        segments = []
+        for count, sessions in _equal_runs(rows):
+            b = {name: _pick(value, sessions).to(self._a[name].device) for name, value in delta.b.items()}
+            segments.append(_Segment(count * len(sessions), b))
+        return segments
+
+    def _hook(
+        self,
+        sites: list[Site],
+        segments: list[_Segment],
+        rows: list[int] | None,
+        watch: Callable[[str, Tensor], None] | None,
+    ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        sessions = len(segments[0].b[sites[0].name])
+        counts = [segment.rows for segment in segments]
+
+        def add(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            x = args[0].float()  # (N, T, in)
+            if rows is not None and len(x) != len(rows):
+                raise DeltaError(f"the batch has {len(x)} rows but `rows` names a session for {len(rows)}")
+            if rows is None and len(x) % sessions:
+                raise DeltaError(
+                    f"the batch of {len(x)} rows is no multiple of {sessions} sessions: pass `rows`"
+                )
+            blocks = []
+            for site, y in zip(sites, _split(output, [site.out_features for site in sites], -1), strict=True):
+                u = F.linear(x, self._a[site.name])  # (N, T, rank)
+                if watch is not None:
+                    watch(site.name, u)
+                cuts = zip(segments, _split(y, counts, 0), _split(u, counts, 0), strict=True)
+                parts = [_add(y_cut, u_cut, segment.b[site.name]) for segment, y_cut, u_cut in cuts]
+                blocks.append(parts[0] if len(parts) == 1 else torch.cat(parts))
+            return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
+
+        return add
+
+
+def _split(x: Tensor, sizes: list[int], dim: int) -> tuple[Tensor, ...]:
+    """``x`` cut along ``dim``; left alone if it stays in one piece, which spares autograd a copy."""
+    return (x,) if len(sizes) == 1 else torch.split(x, sizes, dim)
+
+
+def _add(y: Tensor, u: Tensor, b: Tensor) -> Tensor:
+    """y (n, T, out) + u (n, T, rank) B^T; b (G, out, rank) has G sessions with equal shares of the n rows."""
+    groups, out, rank = b.shape
+    u = u.reshape(groups, -1, rank)
+    if y.dtype == torch.float32:  # one pass over y instead of two
+        return torch.baddbmm(y.reshape(groups, -1, out), u, b.mT).view(y.shape)
+    return y + torch.bmm(u, b.mT).view(y.shape).to(y.dtype)
+
+
+def _equal_runs(rows: list[int]) -> list[tuple[int, list[int]]]:
+    """Cut rows into segments (count, sessions): each session in turn owns ``count`` consecutive rows.
+
+    [0, 0, 1, 1, 2] -> [(2, [0, 1]), (1, [2])]. If that gives many short segments, one product with a B for
+    every row is faster than a loop over them: [(1, rows)].
+    """
+    runs = [(session, len(list(run))) for session, run in groupby(rows)]
+    segments = [
+        (count, [session for session, _ in equal]) for count, equal in groupby(runs, key=lambda run: run[1])
+    ]
+    return segments if len(segments) <= max(2, len(rows) // 8) else [(1, rows)]
+
+
+def _pick(b: Tensor, sessions: list[int]) -> Tensor:
+    """B of the given sessions, (G, out, rank): a view where they are consecutive, zeros for session -1."""
+    if sessions == list(range(len(b))):
+        return b
+    first, count = sessions[0], len(sessions)
+    if first >= 0 and sessions == list(range(first, first + count)):
+        return b[first : first + count]
+    index = torch.tensor(sessions, device=b.device)
+    chosen = b[index.clamp_min(0)]
+    return chosen if min(sessions) >= 0 else torch.where((index >= 0)[:, None, None], chosen, 0.0)

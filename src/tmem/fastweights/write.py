@@ -1,0 +1,318 @@
+"""The write: question-answer pairs become weights by a few epochs of plain SGD on B (paper, online SFT).
+
+Many sessions write at once. The loss is the sum of every session's own mean over its answer tokens, so
+gradients stay independent and one SGD on the stacked B is as good as one optimiser each. A step of all
+sessions is one forward pass.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from tmem.errors import WriteError
+from tmem.fastweights.delta import Delta, FastWeights
+from tmem.fastweights.pool import Example, Pool
+from tmem.fastweights.recipe import Recipe
+from tmem.fastweights.replay import TailReplay, evaluating, plain_logits
+from tmem.seeds import generator
+
+
+class Dropped(BaseModel):
+    """A pair that was not trained on, and why."""
+
+    label: str
+    reason: str
+
+
+class WriteAccount(BaseModel):
+    """What one session's write did. Losses are measured at each step before its update."""
+
+    recipe: str
+    lr: float
+    seed: int
+    pairs: int  # new pairs trained on
+    rehearsed: int  # earlier pairs trained on
+    dropped: list[Dropped]
+    steps: int
+    loss: list[float]  # by epoch: mean over all answer tokens, in nats
+    new_loss: list[float]  # the same over the new pairs only; what `stop_loss` looks at
+    delta_ratio: float  # |BA|_F / |W|_F after the write
+    delta_ratio_by_site: dict[str, float]
+    log_sigma: dict[str, list[float]]  # by site: the rate along direction i is lr * sigma_i^2
+    ax2: dict[str, float]  # by site: mean |A x|^2 over the answer positions of the first epoch
+    seconds: float  # of the whole call, which all its sessions share
+    applied: bool
+    reason: str | None  # why not applied
+
+
+def write(
+    fast: FastWeights,
+    delta: Delta,
+    new: Sequence[Sequence[Example]],
+    recipe: Recipe,
+    seeds: Sequence[int],
+    old: Sequence[Sequence[Example]] | None = None,
+    replay: TailReplay | None = None,
+) -> tuple[Delta, list[WriteAccount]]:
+    """Write ``new[s]`` (and, as the recipe says, some of ``old[s]``) into session s of a copy of ``delta``.
+
+    A pure function of its arguments: ``seeds[s]`` decides session s's shuffling and choice of earlier pairs.
+    A session without usable pairs, or whose loss or B stops being finite, keeps its B bit for bit and says so
+    in its account. ``replay`` (of the same model) runs the layers below the sites once instead of once per
+    step. Raises :class:`WriteError` if the arguments do not belong together.
+    """
+    started = time.perf_counter()
+    old = old if old is not None else [[] for _ in new]
+    _check_arguments(fast, delta, new, recipe, seeds, old, replay)
+    sessions: list[_Session] = []
+    examples: list[Example] = []
+    for index, (new_pairs, old_pairs, seed) in enumerate(zip(new, old, seeds, strict=True)):
+        session, chosen = _plan(index, new_pairs, old_pairs, recipe, seed, first_row=len(examples))
+        sessions.append(session)
+        examples.extend(chosen)
+
+    device = fast.sites[0].weight.device
+    trained = delta.to(device).clone()
+    if examples:
+        with evaluating(fast.model), _frozen(fast.model), torch.enable_grad():
+            trainer = _Trainer(fast, trained, recipe.lr, Pool(examples, device, replay), replay)
+            for epoch in range(recipe.epochs):
+                trainer.epoch([session for session in sessions if session.running], recipe, first=epoch == 0)
+    finite = fast.norm_ratio(trained)[0].isfinite().tolist()  # also false for a B too large to be used
+    for session in sessions:
+        if session.reason is None and not finite[session.index]:
+            session.fail("the weights were not finite after the last step")
+        if session.reason is not None:
+            for name, value in trained.b.items():
+                value[session.index] = delta.b[name][session.index]
+
+    ratio, ratio_by_site = fast.norm_ratio(trained)
+    log_sigma = {name: value.clamp_min(1e-30).log().tolist() for name, value in fast.basis.sigma.items()}
+    seconds = time.perf_counter() - started
+    accounts = [
+        WriteAccount(
+            recipe=recipe.name,
+            lr=recipe.lr,
+            seed=session.seed,
+            pairs=session.new_pairs,
+            rehearsed=len(session.rows) - session.new_pairs,
+            dropped=session.dropped,
+            steps=session.steps,
+            loss=session.loss,
+            new_loss=session.new_loss,
+            delta_ratio=float(ratio[session.index]),
+            delta_ratio_by_site={name: float(value[session.index]) for name, value in ratio_by_site.items()},
+            log_sigma=log_sigma,
+            ax2=session.ax2,
+            seconds=seconds,
+            applied=session.reason is None,
+            reason=session.reason,
+        )
+        for session in sessions
+    ]
+    return trained, accounts
+
+
+@dataclass
+class _Session:
+    """One session's share of the write: its rows of the pool (new pairs first) and what happened so far."""
+
+    index: int
+    seed: int
+    rows: range
+    new_pairs: int
+    dropped: list[Dropped]
+    shuffle: torch.Generator
+    reason: str | None = None
+    running: bool = True
+    steps: int = 0
+    loss: list[float] = field(default_factory=list)
+    new_loss: list[float] = field(default_factory=list)
+    ax2: dict[str, float] = field(default_factory=dict)
+    # This epoch's: pool row -> sum over its answer tokens.
+    losses: dict[int, float] = field(default_factory=dict)
+
+    def shuffled(self) -> list[int]:
+        """This session's rows in the order of a new epoch."""
+        return [self.rows[i] for i in torch.randperm(len(self.rows), generator=self.shuffle).tolist()]
+
+    def fail(self, reason: str) -> None:
+        self.reason, self.running = reason, False
+
+    def end_epoch(self, answers: list[int], stop_loss: float | None) -> None:
+        """Close the epoch's means; ``answers``: answer tokens by pool row."""
+        fresh = self.rows[: self.new_pairs]
+        self.loss.append(sum(self.losses.values()) / sum(answers[row] for row in self.rows))
+        self.new_loss.append(sum(self.losses[row] for row in fresh) / sum(answers[row] for row in fresh))
+        self.running = stop_loss is None or self.new_loss[-1] >= stop_loss
+
+
+_Step = list[tuple[_Session, list[int]]]  # sessions that have a batch at this step, each with its pool rows
+
+
+def _plan(
+    index: int,
+    new: Sequence[Example],
+    old: Sequence[Example],
+    recipe: Recipe,
+    seed: int,
+    first_row: int,
+) -> tuple[_Session, list[Example]]:
+    """Choose one session's examples; ``first_row`` is where they will stand in the pool."""
+    usable, dropped = [], []
+    for example in new:
+        reason = _unusable(example, recipe)
+        if reason is None:
+            usable.append(example)
+        else:
+            dropped.append(Dropped(label=example.label, reason=reason))
+    # An unusable earlier pair was reported by the write in which it was new.
+    known = [example for example in old if _unusable(example, recipe) is None]
+    if 0 <= recipe.rehearse < len(known):
+        picked = torch.randperm(len(known), generator=generator(seed, "rehearse"))[: recipe.rehearse]
+        known = [known[i] for i in sorted(picked.tolist())]
+    chosen = usable + known if usable else []
+    rows = range(first_row, first_row + len(chosen))
+    session = _Session(index, seed, rows, len(usable), dropped, generator(seed, "shuffle"))
+    if not usable:
+        session.fail("every pair was dropped" if dropped else "there were no pairs to write")
+    return session, chosen
+
+
+def _unusable(example: Example, recipe: Recipe) -> str | None:
+    if len(example) > recipe.max_tokens:
+        return f"{len(example)} tokens are more than the recipe's {recipe.max_tokens}"
+    if not example.prompt_ids or not example.answer_ids:
+        return "the prompt or the answer has no tokens"
+    return None
+
+
+@dataclass
+class _Trainer:
+    """SGD on the stacked B, in place. Only sessions that have a batch at a step are read or changed by it."""
+
+    fast: FastWeights
+    delta: Delta
+    lr: float
+    pool: Pool
+    replay: TailReplay | None
+
+    def epoch(self, sessions: list[_Session], recipe: Recipe, first: bool) -> None:
+        """One pass of every session over its own rows; step k of all sessions runs together."""
+        orders = [(session, session.shuffled()) for session in sessions]
+        for start in range(0, max((len(order) for _, order in orders), default=0), recipe.batch):
+            rows = slice(start, start + recipe.batch)
+            due = [(session, order[rows]) for session, order in orders if session.running and order[rows]]
+            for part in self._parts(due):
+                self._step(part, first)
+        for session in sessions:
+            if session.running:
+                session.end_epoch(self.pool.answers, recipe.stop_loss)
+
+    def _parts(self, due: _Step) -> Iterator[_Step]:
+        """Cut a step into forward passes. Equal counts lie side by side: the hooks then need few products."""
+        lengths = {session.index: max(self.pool.lengths[row] for row in rows) for session, rows in due}
+        part: _Step = []
+        count = longest = 0
+        due.sort(key=lambda item: (len(item[1]), lengths[item[0].index]), reverse=True)
+        for session, rows in due:
+            count, longest = count + len(rows), max(longest, lengths[session.index])
+            if part and count * longest > self.pool.tokens_per_forward:
+                yield part
+                part, count, longest = [], len(rows), lengths[session.index]
+            part.append((session, rows))
+        if part:
+            yield part
+
+    def _step(self, part: _Step, first: bool) -> None:
+        """One SGD step of the given sessions on the given rows; ``first``: also measure |A x|^2."""
+        index = [session.index for session, _ in part]
+        b = {name: value[index].requires_grad_() for name, value in self.delta.b.items()}  # (S, out, rank)
+        rows = [row for _, rows in part for row in rows]
+        owners = [place for place, (_, rows) in enumerate(part) for _ in rows]
+        batch = self.pool.batch(rows)
+        ax2: dict[str, Tensor] = {}  # site -> (K,)
+
+        def watch(site: str, u: Tensor) -> None:
+            ax2[site] = u.detach()[batch.keep].square().sum(1)
+
+        with self.fast.active(Delta(b, self.delta.basis_digest), owners, watch if first else None):
+            if self.replay is None:
+                logits = plain_logits(self.fast.model, batch.input_ids, batch.attention_mask, batch.keep)
+            else:
+                logits = self.replay.logits(batch.hidden, batch.input_ids, batch.attention_mask, batch.keep)
+            loss = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (K,)
+            tokens = [sum(self.pool.answers[row] for row in rows) for _, rows in part]  # by session, sum K
+            share = torch.tensor([1 / count for count in tokens]).repeat_interleave(torch.tensor(tokens))
+            gradients = torch.autograd.grad((loss * share.to(loss.device)).sum(), list(b.values()))
+        for (name, value), gradient in zip(b.items(), gradients, strict=True):
+            self.delta.b[name][index] = value.detach().sub_(gradient, alpha=self.lr)
+
+        row_sums = _sums(loss[:, None], [self.pool.answers[row] for row in rows])[:, 0].tolist()
+        losses = dict(zip(rows, row_sums, strict=True))  # every row belongs to one session
+        site_sums = _sums(torch.stack(list(ax2.values()), 1), tokens).tolist() if first else []  # (S, sites)
+        for place, (session, own) in enumerate(part):
+            session.steps += 1
+            session.losses.update({row: losses[row] for row in own})
+            if not all(math.isfinite(losses[row]) for row in own):
+                session.fail(f"the loss was not finite at step {session.steps}")
+            if first:
+                whole = sum(self.pool.answers[row] for row in session.rows)
+                for site, value in zip(ax2, site_sums[place], strict=True):
+                    session.ax2[site] = session.ax2.get(site, 0.0) + value / whole
+
+
+def _sums(values: Tensor, counts: list[int]) -> Tensor:
+    """Sums over consecutive stretches of ``values`` (K, n): (len(counts), n), float64 on the CPU."""
+    owner = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    totals = torch.zeros(len(counts), values.shape[1], dtype=torch.float64)
+    return totals.index_add_(0, owner, values.detach().cpu().double())
+
+
+def _check_arguments(
+    fast: FastWeights,
+    delta: Delta,
+    new: Sequence[Sequence[Example]],
+    recipe: Recipe,
+    seeds: Sequence[int],
+    old: Sequence[Sequence[Example]],
+    replay: TailReplay | None,
+) -> None:
+    fast.check(delta)
+    if not delta.sessions == len(new) == len(seeds) == len(old):
+        raise WriteError(
+            "a write needs a list of new pairs, a list of old pairs and a seed "
+            f"for each of {delta.sessions} sessions: got {len(new)}, {len(old)} and {len(seeds)}"
+        )
+    basis = fast.basis
+    if (recipe.init, recipe.layers, recipe.rank) != (basis.init, basis.layers, basis.rank):
+        raise WriteError(
+            f"recipe {recipe.name!r} wants {recipe.init}, {recipe.layers} layers and rank {recipe.rank}; "
+            f"these fast weights are {basis.init}, {basis.layers} and {basis.rank}: make some for this recipe"
+        )
+    if replay is not None and (replay.model is not fast.model or replay.first_layer > fast.sites[0].layer):
+        raise WriteError(
+            "this replay is of another model or skips adapted layers: make one for these fast weights"
+        )
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No base parameter asks for gradients inside; their flags come back afterwards."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)

@@ -1,0 +1,17 @@
+"""The models that are shipped inside the package, each a directory of its own beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The names of the embedded models, sorted."""
+    return sorted(weights.parent.name for weights in _HERE.glob("*/model.safetensors"))
+
+
+def path(name: str) -> Path | None:
+    """The directory of the embedded model called ``name``, or None if there is none."""
+    return _HERE / name if name in names() else None

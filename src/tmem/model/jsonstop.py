@@ -1,0 +1,37 @@
+"""Noticing, token by token, that the JSON array a model is writing is complete."""
+
+from __future__ import annotations
+
+
+class JsonStop:
+    """Watches a text that arrives in pieces until its first ``[`` has found its ``]``.
+
+    Whatever comes before the first ``[`` is ignored. From there on, brackets inside strings do not count,
+    and a quote after a backslash does not end a string. Braces need no counting: it is the array that has
+    to close.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+
+    def feed(self, piece: str) -> bool:
+        """Take the next piece of text; True if the array closes within it."""
+        for char in piece:
+            if self._escaped:
+                self._escaped = False
+            elif self._in_string:
+                if char == "\\":
+                    self._escaped = True
+                elif char == '"':
+                    self._in_string = False
+            elif char == "[":
+                self._depth += 1
+            elif self._depth and char == '"':
+                self._in_string = True
+            elif self._depth and char == "]":
+                self._depth -= 1
+                if self._depth == 0:
+                    return True
+        return False

@@ -1,0 +1,220 @@
+"""Loading a base model by name or directory, with everything of it that the rest of tmem needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from tmem.errors import DataError, ModelError
+from tmem.fastweights import Basis, Example, FastWeights, Recipe, TailReplay, get_recipe
+from tmem.fastweights.basis import tensors_hash
+from tmem.files import read_json
+from tmem.model import assets
+from tmem.model.chat import Chat, Message
+from tmem.model.settings import Settings, read_settings
+
+# Smaller models are computed in float32 whatever they are stored in: exact, and on CPUs also faster.
+FLOAT32_BELOW = 1_000_000_000  # parameters
+
+# From this size on, the basis takes long enough to be worth a file beside the model.
+STORE_BASIS_FROM = 100_000_000  # parameters
+
+# What is fetched from the hub. Mistral's repositories hold a second copy of the weights under another name.
+_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+_HUB_SKIP = ["consolidated*", "original/*", "*/*.safetensors"]
+
+
+class Model:
+    """A base model theta_0, frozen and in eval mode, with its tokenizer, chat template and settings."""
+
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        hf: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: Settings,
+    ) -> None:
+        self.name = name
+        self.directory = directory
+        self.hf = hf.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.chat = Chat(name, tokenizer)
+        self._fast: dict[tuple[Any, ...], FastWeights] = {}
+        self._replay: dict[int, TailReplay] = {}
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.hf.device
+        return device
+
+    @property
+    def window(self) -> int:
+        """The longest sequence, prompt and answer together, in tokens."""
+        return self.settings.window or int(self.hf.config.get_text_config().max_position_embeddings)
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end a generation: the model's, its tokenizer's and its chat template's."""
+        eos = self.hf.generation_config.eos_token_id if self.hf.generation_config else None
+        ids = {self.chat.end_of_turn, *(eos if isinstance(eos, list) else [eos]), self.tokenizer.eos_token_id}
+        return frozenset(token for token in ids if isinstance(token, int))
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """sha256 over every parameter as float32: the identity of theta_0. Reads all weights once."""
+        return tensors_hash(self.hf.named_parameters())
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Prompt tokens for the next assistant message, thinking off; see :class:`Chat`."""
+        return self.chat.encode_chat(messages)
+
+    def example(self, question: str, answer: str) -> Example:
+        """A question-answer pair to write: the question's chat prompt, then answer and end of turn."""
+        return self.chat.example(question, answer)
+
+    def count(self, text: str) -> int:
+        """The length of a text in tokens, without special tokens."""
+        return len(self.chat.encode(text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, without special tokens."""
+        return self.chat.decode(ids)
+
+    def recipe(self, name: str = "paper", **overrides: Any) -> Recipe:
+        """The named write recipe as changed by this model's settings, and then by ``overrides``."""
+        settings = {"lr": self.settings.lr} if self.settings.lr is not None else {}
+        return get_recipe(name, **{**settings, **self.settings.recipes.get(name, {}), **overrides})
+
+    def fast(self, recipe: Recipe) -> FastWeights:
+        """The fast weights of a recipe's basis; recipes with the same basis share them."""
+        key = (recipe.init, recipe.layers, recipe.rank)
+        if key not in self._fast:
+            store = self.directory if self.hf.num_parameters() >= STORE_BASIS_FROM else None
+            basis = Basis.cached(self.hf, store, layers=recipe.layers, rank=recipe.rank, init=recipe.init)
+            self._fast[key] = FastWeights(self.hf, basis)
+        return self._fast[key]
+
+    def replay(self, recipe: Recipe) -> TailReplay:
+        """The trunk-once view that belongs to a recipe's adapted layers."""
+        first_layer = self.fast(recipe).sites[0].layer
+        if first_layer not in self._replay:
+            self._replay[first_layer] = TailReplay(self.hf, first_layer)
+        return self._replay[first_layer]
+
+
+def load(name: str | Path, device: str | torch.device | None = None, dtype: str = "auto") -> Model:
+    """Load an embedded model, a local directory or a model of the Hugging Face hub, looked for in this order.
+
+    ``device`` None is the GPU if there is one. ``dtype`` ``auto`` is float32 below a billion parameters and
+    the checkpoint's own type above; otherwise ``float32``, ``bfloat16`` or ``float16``. Only safetensors
+    are read and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is
+    missing or broken.
+    """
+    name = str(name)
+    directory = _directory(name)
+    _check_files(name, directory)
+    settings = read_settings(directory)
+    tokenizer = _load_tokenizer(name, directory)
+    Chat(name, tokenizer)  # a missing chat template is noticed before the weights are read
+    hf = _load_weights(name, directory, dtype)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.nn.Module.to(hf, device)
+    return Model(name, directory, hf, tokenizer, settings)
+
+
+def _directory(name: str) -> Path:
+    """Where the model's files are, fetched from the hub if need be."""
+    embedded = assets.path(name)
+    if embedded is not None:
+        return embedded
+    if Path(name).is_dir():
+        return Path(name)
+    # Every chat model of the hub has an owner: anything but owner/name is a slip, not worth asking the
+    # network.
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        shipped = ", ".join(assets.names()) or "none"
+        raise ModelError(
+            f"unknown model '{name}': no embedded model (there are: {shipped}), no directory, "
+            "and not an owner/name of the Hugging Face hub"
+        )
+    try:
+        return Path(snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_SKIP))
+    except GatedRepoError:
+        raise ModelError(
+            f"{name}: its owner asks for a licence first; accept it on the hub and log in"
+        ) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise ModelError(f"unknown model '{name}': not a directory, and the hub has no such model") from None
+    except LocalEntryNotFoundError:
+        raise ModelError(f"{name}: not downloaded yet, and the hub cannot be reached from here") from None
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(f"{name}: cannot be fetched from the hub ({_first_line(error)})") from None
+
+
+def _check_files(name: str, directory: Path) -> None:
+    try:
+        read_json(directory / "config.json")
+    except DataError as error:
+        raise ModelError(f"{name}: no usable model config ({error})") from None
+    if not any(directory.glob("*.safetensors")):
+        pickled = any(directory.glob("*.bin")) or any(directory.glob("*.pt*"))
+        raise ModelError(
+            f"{name}: only pickled weights, which are never read: convert them to safetensors"
+            if pickled
+            else f"{name}: no *.safetensors in {directory}"
+        )
+
+
+def _load_tokenizer(name: str, directory: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # noqa: BLE001  # tokenizer files break in as many ways as there are readers
+        raise ModelError(f"{name}: its tokenizer cannot be loaded ({_first_line(error)})") from None
+    return tokenizer
+
+
+def _load_weights(name: str, directory: Path, dtype: str) -> PreTrainedModel:
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # noqa: BLE001  # a broken config or file can fail anywhere in transformers
+        raise ModelError(
+            f"{name}: cannot be loaded as a causal language model ({_first_line(error)})"
+        ) from None
+    hf, report = loaded
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError(
+            f"{name}: incomplete checkpoint, {len(missing)} tensors are missing (first: {missing[0]})"
+        )
+    model: PreTrainedModel = hf
+    return model.float() if dtype == "auto" and model.num_parameters() < FLOAT32_BELOW else model
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,71 @@
+"""Log-probabilities of given texts under given memories (teacher forcing), as RL needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from tmem.errors import UsageError
+from tmem.fastweights import Delta, FastWeights
+from tmem.model.load import Model
+
+
+def logprobs(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    outputs: Sequence[Sequence[int]],
+    delta: Delta | None = None,
+    fast: FastWeights | None = None,
+    memories: Sequence[int | None] | None = None,
+    max_tokens_per_batch: int = 16_384,
+) -> list[Tensor]:
+    """log pi(token) of every output token given all before it: a (len(output),) float32 tensor per text.
+
+    ``memories[i]`` is the row of ``delta`` under which text i is scored, None for the base model; without
+    ``memories`` text i uses row i. Gradients flow if they are enabled. Where activations are recomputed,
+    ``backward()`` has to run under the same hooks: enter ``fast.active`` around both and pass no ``delta``
+    here. Raises :class:`UsageError` if the arguments do not fit together.
+    """
+    if len(prompts) != len(outputs) or not all(prompts) or not all(outputs):
+        raise UsageError("scoring needs one output per prompt, none of them empty")
+    if (delta is None) != (fast is None):
+        raise UsageError(
+            "scoring under a delta needs the fast weights it belongs to, and the other way round"
+        )
+    texts = [[*prompt, *output] for prompt, output in zip(prompts, outputs, strict=True)]
+    sessions = (
+        list(range(len(texts))) if memories is None else [-1 if row is None else row for row in memories]
+    )
+    if len(sessions) != len(texts):
+        raise UsageError(f"{len(texts)} texts but {len(sessions)} memories")
+    scores: list[Tensor | None] = [None] * len(texts)
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
+    while order:
+        count = max(1, max_tokens_per_batch // len(texts[order[0]]))
+        batch, order = sorted(order[:count], key=lambda i: sessions[i]), order[count:]
+        active = nullcontext() if fast is None else fast.active(delta, [sessions[i] for i in batch])
+        with active:
+            found = _batch_logprobs(model, [texts[i] for i in batch], [len(prompts[i]) for i in batch])
+        for i, score in zip(batch, found, strict=True):
+            scores[i] = score
+    return [score for score in scores if score is not None]
+
+
+def _batch_logprobs(model: Model, texts: list[list[int]], starts: list[int]) -> list[Tensor]:
+    """Scores of each text's tokens from ``starts`` on; only their positions go through the head."""
+    width = max(len(text) for text in texts)
+    ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=model.device)  # (N, T)
+    lengths = torch.tensor([len(text) for text in texts], device=model.device)[:, None]
+    start = torch.tensor(starts, device=model.device)[:, None]
+    position = torch.arange(width, device=model.device)
+    mask = position < lengths  # (N, T)
+    keep = (position >= start - 1) & (position < lengths - 1)  # where the next token is an output token
+    logits = model.hf(
+        input_ids=ids, attention_mask=mask.long(), use_cache=False, logits_to_keep=keep
+    ).logits.float()  # (outputs of all texts, V)
+    targets = ids[:, 1:][keep[:, :-1]]
+    scores = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)
+    return list(scores.split([len(text) - begin for text, begin in zip(texts, starts, strict=True)]))

@@ -1,0 +1,59 @@
+"""What a model directory may say about itself in ``tmem.json``: its prompts, its limits, its write rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+
+from tmem.errors import DataError, ModelError
+from tmem.files import read_json
+
+FILE_NAME = "tmem.json"
+
+
+class Settings(BaseModel):
+    """Settings of one base model; a model without ``tmem.json`` has the defaults.
+
+    ``prompts`` names the prompt set: ``paper`` for instruction-tuned models, ``compact`` for the embedded
+    ones. ``budget`` is the working context's limit L_max and ``window`` the longest sequence, both in
+    tokens (None: the model config's own). ``lr`` replaces the learning rate of every write recipe and
+    ``recipes`` holds further overrides by recipe name. ``question_known`` says whether the extraction sees
+    the question (None: as the prompt set has it). ``figures`` are the model's measured results, only ever
+    shown.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompts: Literal["paper", "compact"] = "paper"
+    budget: PositiveInt = 4096
+    window: PositiveInt | None = None
+    lr: PositiveFloat | None = None
+    recipes: dict[str, dict[str, Any]] = {}
+    question_known: bool | None = None
+    max_new_tokens_extract: PositiveInt = 4096
+    max_new_tokens_answer: PositiveInt = 50
+    figures: dict[str, Any] = {}
+
+
+def read_settings(directory: str | Path) -> Settings:
+    """The settings in ``directory``, or the defaults if it has no ``tmem.json``.
+
+    Raises :class:`ModelError` naming the file and its first wrong key.
+    """
+    path = Path(directory) / FILE_NAME
+    if not path.exists():
+        return Settings()
+    try:
+        return Settings.model_validate(read_json(path))
+    except DataError as error:
+        raise ModelError(str(error)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            problem = f"unknown key '{key}' (known: {', '.join(Settings.model_fields)})"
+        else:
+            problem = f"{key}: {first['msg']}" if key else first["msg"]
+        raise ModelError(f"{path}: {problem}") from None

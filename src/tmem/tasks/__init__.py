@@ -1,0 +1,1 @@
+"""Benchmarks: how each is loaded, asked and scored."""

@@ -1,0 +1,79 @@
+"""Tiny random-weight models of every supported family, and example pairs for them."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from transformers import (
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    Phi3Config,
+    PhiConfig,
+    PreTrainedConfig,
+    Qwen3Config,
+    SmolLM3Config,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from tmem.fastweights import Example
+from tmem.seeds import derive
+
+VOCABULARY = 128
+CONFIGS: dict[str, type[PreTrainedConfig]] = {
+    "qwen3": Qwen3Config,
+    "llama": LlamaConfig,
+    "mistral": MistralConfig,
+    "gemma2": Gemma2Config,
+    "gemma3": Gemma3TextConfig,
+    "phi3": Phi3Config,
+    "phi": PhiConfig,
+    "smollm3": SmolLM3Config,
+}
+FAMILIES = list(CONFIGS)
+CORE_FAMILIES = ["qwen3", "llama", "gemma2", "gemma3", "phi3"]
+
+
+def tiny(family: str, seed: int = 0, **overrides: Any) -> Any:
+    """A float32 model of 6 layers, width 32 and 128 tokens, in evaluation mode; equal for equal arguments.
+
+    Typed as Any because the families' attributes differ.
+    """
+    settings: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "initializer_range": 0.2,  # large enough for a memory to matter
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "attn_implementation": "eager" if family.startswith("gemma") else "sdpa",
+        "dtype": "float32",
+    }
+    if family in ("qwen3", "gemma2", "gemma3"):
+        settings["head_dim"] = 8
+    if family in ("mistral", "gemma2", "gemma3", "phi3"):
+        settings["sliding_window"] = 8
+    settings |= overrides
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive("tiny", family, seed))
+        config = CONFIGS[family](**settings)
+        architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        return architecture(config).eval()
+
+
+def examples(count: int, seed: int = 0, longest: int = 9) -> list[Example]:
+    """``count`` pairs of random tokens, prompts and answers of 1 to ``longest`` tokens."""
+    rng = random.Random(derive("examples", seed))
+
+    def tokens() -> tuple[int, ...]:
+        return tuple(rng.randrange(3, VOCABULARY) for _ in range(rng.randint(1, longest)))
+
+    return [Example((1, *tokens()), (*tokens(), 2), f"question {seed}.{number}") for number in range(count)]
