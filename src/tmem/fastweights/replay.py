@@ -95,7 +95,7 @@ class TailReplay:
             try:
                 hidden = self.trunk(ids, mask)
                 return torch.equal(self._tail_logits(hidden, ids, mask, mask.bool()), plain)
-            except Exception:  # noqa: BLE001  # whatever a foreign architecture makes of stand-ins: not like this
+            except Exception:  # whatever a foreign architecture makes of stand-ins: not like this
                 return False
 
     def _tail_logits(self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, keep: Tensor) -> Tensor:

@@ -186,7 +186,7 @@ def _load_tokenizer(name: str, directory: Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # noqa: BLE001  # tokenizer files break in as many ways as there are readers
+    except Exception as error:  # tokenizer files break in as many ways as there are readers
         raise ModelError(f"{name}: its tokenizer cannot be loaded ({_first_line(error)})") from None
     return tokenizer
 
@@ -201,7 +201,7 @@ def _load_weights(name: str, directory: Path, dtype: str) -> PreTrainedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except Exception as error:  # noqa: BLE001  # a broken config or file can fail anywhere in transformers
+    except Exception as error:  # a broken config or file can fail anywhere in transformers
         raise ModelError(
             f"{name}: cannot be loaded as a causal language model ({_first_line(error)})"
         ) from None

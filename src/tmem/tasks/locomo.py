@@ -80,7 +80,7 @@ def load(path: str | Path) -> list[Conversation]:
     conversations: dict[str, Conversation] = {}
     for number, sample in enumerate(samples):
         where = f"{path}: sample {number}"
-        conversation = _conversation(sample, where)
+        conversation = parse_sample(sample, where)
         if conversation.id in conversations:
             raise DataError(f"{where}: sample_id {conversation.id!r} is used twice; make the ids unique")
         conversations[conversation.id] = conversation
@@ -109,7 +109,8 @@ def _get(record: Any, key: str, kind: type[Any], where: str) -> Any:
     return value
 
 
-def _conversation(sample: Any, where: str) -> Conversation:
+def parse_sample(sample: Any, where: str = "sample") -> Conversation:
+    """One sample of a LoCoMo file; ``where`` names its place in the text of an error."""
     name = _get(sample, "sample_id", str, where)
     where = f"{where} ({name})"
     talk = _get(sample, "conversation", dict, where)

@@ -1,0 +1,323 @@
+"""Conversations with questions, made up from a seed, in LoCoMo's own JSON schema.
+
+Two people meet for dated sessions and state facts: attributes ("I live in Lisbon."), updates of them, dated
+events and likes or dislikes. Every statement is a fact in ``sample["facts"]`` with its gold question-answer pair,
+so extraction can be scored; ``sample["qa"]`` asks about them in other wordings.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from tmem.seeds import derive
+from tmem.tasks.persona import lexicon as lx
+from tmem.tasks.persona.lexicon import Attribute
+
+People = Literal["seen", "unseen", "train"]
+
+# Of every eight facts: five attributes, an update of an earlier attribute, an event, a like or dislike.
+FACT_PATTERN = ("attribute", "attribute", "event", "attribute", "trait", "attribute", "update", "attribute")
+CATEGORY = {"multi-hop": 1, "temporal": 2, "open": 3, "single-hop": 4, "update": 4, "adversarial": 5}
+MAX_FACTS = 80
+FIRST_DAY = datetime.date(2022, 1, 3)
+
+
+class World:
+    """The words that one kind of world may use.
+
+    ``train`` mixes the seen words with invented ones (a model then learns to read, not to recall the lists);
+    ``seen`` has the seen words only, ``unseen`` people, values and wordings that no training text contains.
+    """
+
+    def __init__(self, people: People, invented: float = 0.4) -> None:
+        self.people = people
+        self.invented = invented if people == "train" else 0.0
+
+    def part(self, items: Sequence[Any]) -> Sequence[Any]:
+        return lx.unseen(items) if self.people == "unseen" else lx.seen(items)
+
+    def wording(self, items: Sequence[str]) -> Sequence[str]:
+        return items[-1:] if self.people == "unseen" else items[:-1]
+
+    def name(self, rng: random.Random) -> str:
+        return invent(rng).capitalize() if rng.random() < self.invented else rng.choice(self.part(lx.NAMES))
+
+    def value(self, attribute: Attribute, rng: random.Random) -> str:
+        if attribute.pool == "name":
+            return self.name(rng)
+        words = self.part(lx.POOLS[attribute.pool])
+        if rng.random() >= self.invented or attribute.pool == "month":
+            return rng.choice(words)
+        word = invent(rng)
+        return word.capitalize() if words[0][0].isupper() else word
+
+    def say(self, attribute: Attribute, value: str, rng: random.Random) -> str:
+        frames = [*self.wording(attribute.says), rng.choice(self.wording(lx.SAY))]
+        return sentence(rng.choice(frames), noun=attribute.noun, v=value)
+
+    def ask(self, attribute: Attribute, person: str, rng: random.Random) -> str:
+        """A question in any wording but the one that extraction writes."""
+        general = self.wording(lx.ASK) if self.people == "unseen" else lx.ASK[1:-1]
+        return sentence(rng.choice([*self.wording(attribute.asks), *general]), p=person, noun=attribute.noun)
+
+
+def invent(rng: random.Random) -> str:
+    """A made-up word of two or three syllables."""
+    syllables = ["".join((rng.choice("bdfghjklmnprstvwz"), rng.choice("aeiou"))) for _ in range(rng.randint(1, 2))]
+    return "".join(syllables) + rng.choice("bdfgklmnprst") + rng.choice("aeiou") + rng.choice(["", "", "n", "r", "l", "s"])
+
+
+def sentence(template: str, **fields: str) -> str:
+    """Fill a template; its first letter becomes a capital one."""
+    text = template.format(**fields)
+    return text[0].upper() + text[1:]
+
+
+def canonical(attribute: Attribute, person: str) -> str:
+    """The question that extraction writes for an attribute."""
+    return lx.ASK[0].format(p=person, noun=attribute.noun)
+
+
+def day_text(day: datetime.date) -> str:
+    return f"{day.day} {day.strftime('%B')} {day.year}"
+
+
+def when_answer(when: str, day: datetime.date) -> str:
+    """What ``when`` means on ``day``, in the words LoCoMo's golds use."""
+    if when == "today":
+        return day_text(day)
+    if when == "yesterday":
+        return day_text(day - datetime.timedelta(days=1))
+    if when == "last week":
+        return f"The week before {day_text(day)}"
+    last_month = day.replace(day=1) - datetime.timedelta(days=1)
+    return last_month.strftime("%B %Y")
+
+
+def make_sample(
+    seed: int, index: int, sessions: int, facts: int, people: People = "unseen", invented: float = 0.4
+) -> dict[str, Any]:
+    """One conversation with its questions, a pure function of the arguments. At most :data:`MAX_FACTS` facts."""
+    rng = random.Random(derive(seed, index, sessions, facts, people, "persona"))
+    world = World(people, invented)
+    first = world.name(rng)
+    second = world.name(rng)
+    while second == first:
+        second = world.name(rng)
+    told = _facts(world, (first, second), sessions, facts, rng)
+    conversation = _conversation(world, (first, second), told, sessions, rng)
+    return {
+        "qa": _questions(world, (first, second), told, rng),
+        "conversation": conversation,
+        "facts": told,
+        "sample_id": f"persona-{people}-{seed}-{index}",
+    }
+
+
+def make_world(
+    seed: int, conversations: int, sessions: int, facts: int, people: People = "unseen"
+) -> list[dict[str, Any]]:
+    """A list of samples, as in a LoCoMo file."""
+    return [make_sample(seed, index, sessions, facts, people) for index in range(conversations)]
+
+
+def _facts(
+    world: World, people: tuple[str, str], sessions: int, count: int, rng: random.Random
+) -> list[dict[str, Any]]:
+    """The facts in the order in which they are told, spread evenly over the sessions."""
+    attributes = [(person, attribute) for person in people for attribute in lx.ATTRIBUTES]
+    events = [(person, event) for person in people for event in world.part(lx.EVENTS)]
+    traits = [(person, trait) for person in people for trait in lx.TRAITS]
+    for pool in (attributes, events, traits):
+        rng.shuffle(pool)
+    facts: list[dict[str, Any]] = []
+    current: dict[tuple[str, str], dict[str, Any]] = {}
+    shift = rng.randrange(len(FACT_PATTERN)) if world.people == "train" else 0
+    for number in range(count):
+        kind = FACT_PATTERN[(number + shift) % len(FACT_PATTERN)]
+        session = number * sessions // count + 1
+        if kind == "update":
+            # Only facts of earlier sessions are updated, or any where there is a single session.
+            old = [f for f in current.values() if f["session"] < session or sessions == 1]
+            if old:
+                before = rng.choice(old)
+                attribute = lx.ATTRIBUTES[before["attribute"]]
+                fact = _attribute_fact(world, before["speaker"], attribute, rng, other_than=before["answer"])
+                before["superseded"] = True
+                fact["kind"] = "update"
+                fact["text"] = sentence(
+                    rng.choice(world.wording(lx.UPDATE)), noun=attribute.noun, v=fact["answer"]
+                )
+            else:
+                kind = "attribute"
+        if kind == "attribute" and not attributes:
+            kind = "trait"
+        if kind == "trait" and not traits:
+            kind = "event"
+        if kind == "attribute":
+            person, attribute = attributes.pop()
+            fact = _attribute_fact(world, person, attribute, rng)
+        elif kind == "event":
+            person, (base, past) = events.pop()
+            fact = {"kind": "event", "speaker": person, "base": base, "past": past, "when": rng.choice(lx.WHEN)}
+        elif kind == "trait":
+            person, (thing, *occasions) = traits.pop()
+            fact = _trait_fact(world, person, thing, occasions, rng)
+        fact |= {"session": session, "superseded": False}
+        if "attribute" in fact:
+            current[(fact["speaker"], fact["attribute"])] = fact
+        facts.append(fact)
+    return facts
+
+
+def _attribute_fact(
+    world: World, person: str, attribute: Attribute, rng: random.Random, other_than: str | None = None
+) -> dict[str, Any]:
+    value = world.value(attribute, rng)
+    while value == other_than or value == person:
+        value = world.value(attribute, rng)
+    return {
+        "kind": "attribute",
+        "speaker": person,
+        "attribute": lx.ATTRIBUTES.index(attribute),
+        "question": canonical(attribute, person),
+        "answer": value,
+        "text": world.say(attribute, value, rng),
+    }
+
+
+def _trait_fact(
+    world: World, person: str, thing: str, occasions: list[str], rng: random.Random
+) -> dict[str, Any]:
+    loves = rng.random() < 0.5
+    return {
+        "kind": "trait",
+        "speaker": person,
+        "occasion": rng.choice(occasions),
+        "question": sentence(lx.TRAIT_ASK[0], p=person, thing=thing),
+        "answer": "loves it" if loves else "dislikes it",
+        "text": sentence(rng.choice(world.wording(lx.LOVES if loves else lx.HATES)), thing=thing),
+    }
+
+
+def _conversation(
+    world: World, people: tuple[str, str], facts: list[dict[str, Any]], sessions: int, rng: random.Random
+) -> dict[str, Any]:
+    """Sessions with their turns. Events get their answers here, where their session's date is known."""
+    conversation: dict[str, Any] = {"speaker_a": people[0], "speaker_b": people[1]}
+    day = FIRST_DAY + datetime.timedelta(days=rng.randrange(700))
+    for session in range(1, sessions + 1):
+        day += datetime.timedelta(days=rng.randint(3, 25))
+        hour, minute = rng.randint(1, 12), rng.randrange(60)
+        date = f"{hour}:{minute:02} {rng.choice(['am', 'pm'])} on {day.day} {day.strftime('%B')}, {day.year}"
+        opener = rng.randrange(2)
+        turns = [(people[opener], rng.choice(lx.GREETINGS).format(other=people[1 - opener]), None)]
+        for fact in (fact for fact in facts if fact["session"] == session):
+            if fact["kind"] == "event":
+                _date_event(world, fact, day, rng)
+            if rng.random() < 0.5:
+                turns.append((rng.choice(people), rng.choice(world.part(lx.FILLERS)), None))
+            text = fact["text"]
+            if rng.random() < 0.3:
+                text += " " + rng.choice(world.part(lx.FILLERS))
+            turns.append((fact["speaker"], text, fact))
+        conversation[f"session_{session}_date_time"] = date
+        conversation[f"session_{session}"] = [
+            {"speaker": speaker, "dia_id": f"D{session}:{number}", "text": text}
+            for number, (speaker, text, _) in enumerate(turns, start=1)
+        ]
+        for number, (_, _, stated) in enumerate(turns, start=1):
+            if stated is not None:
+                stated["dia_id"] = f"D{session}:{number}"
+    return conversation
+
+
+def _date_event(world: World, fact: dict[str, Any], day: datetime.date, rng: random.Random) -> None:
+    when = fact["when"]
+    template = rng.choice(world.wording(lx.EVENT_SAY))
+    fact["text"] = template.format(past=fact["past"], when=when, When=when.capitalize())
+    fact["question"] = sentence(lx.EVENT_ASK[0], p=fact["speaker"], base=fact["base"])
+    fact["answer"] = when_answer(when, day)
+
+
+def _questions(
+    world: World, people: tuple[str, str], facts: list[dict[str, Any]], rng: random.Random
+) -> list[dict[str, Any]]:
+    """Every current fact once, and a quarter as many multi-hop and adversarial questions."""
+    current = [fact for fact in facts if not fact["superseded"]]
+    attributes = [fact for fact in current if "attribute" in fact]
+    questions = [_question(world, fact, rng) for fact in current]
+    extra = max(1, len(facts) // 4)
+    questions += _multi_hop(world, people, attributes, extra, rng)
+    questions += _adversarial(world, people, facts, extra, rng)
+    return questions
+
+
+def _question(world: World, fact: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    person, answer = fact["speaker"], fact["answer"]
+    if "attribute" in fact:
+        kind = "update" if fact["kind"] == "update" else "single-hop"
+        text = world.ask(lx.ATTRIBUTES[fact["attribute"]], person, rng)
+    elif fact["kind"] == "event":
+        kind = "temporal"
+        text = sentence(
+            rng.choice(world.wording(lx.EVENT_ASK[1:])), p=person, base=fact["base"], past=fact["past"]
+        )
+    else:
+        kind, answer = "open", "Likely yes" if answer == "loves it" else "Likely no"
+        text = sentence(rng.choice(world.wording(lx.OPEN_ASK)), p=person, occasion=fact["occasion"])
+    return _qa(kind, text, answer, [fact])
+
+
+def _qa(kind: str, text: str, answer: str, evidence: list[dict[str, Any]]) -> dict[str, Any]:
+    ids = [fact["dia_id"] for fact in evidence]
+    return {"question": text, "answer": answer, "evidence": ids, "category": CATEGORY[kind], "kind": kind}
+
+
+def _multi_hop(
+    world: World, people: tuple[str, str], attributes: list[dict[str, Any]], count: int, rng: random.Random
+) -> list[dict[str, Any]]:
+    """One fact says who is meant, another one of the same person (of another session if possible) is asked."""
+    clues = [
+        fact
+        for fact in attributes
+        if not any(f["answer"] == fact["answer"] and f["speaker"] != fact["speaker"] for f in attributes)
+    ]
+    rng.shuffle(clues)
+    questions = []
+    for clue in clues:
+        own = [f for f in attributes if f["speaker"] == clue["speaker"] and f is not clue]
+        targets = [f for f in own if f["session"] != clue["session"]] or own
+        if not targets or len(questions) == count:
+            continue
+        target = rng.choice(targets)
+        who = lx.ATTRIBUTES[clue["attribute"]].who.format(v=clue["answer"])
+        asked = world.ask(lx.ATTRIBUTES[target["attribute"]], "that person", rng)
+        questions.append(_qa("multi-hop", f"One of them {who}. {asked}", target["answer"], [clue, target]))
+    return questions
+
+
+def _adversarial(
+    world: World, people: tuple[str, str], facts: list[dict[str, Any]], count: int, rng: random.Random
+) -> list[dict[str, Any]]:
+    """A fact of one person, asked about the other, who never said such a thing."""
+    told = {(fact["speaker"], fact["attribute"]) for fact in facts if "attribute" in fact}
+    other = {people[0]: people[1], people[1]: people[0]}
+    swapped = [
+        fact
+        for fact in facts
+        if "attribute" in fact
+        and not fact["superseded"]
+        and (other[fact["speaker"]], fact["attribute"]) not in told
+    ]
+    rng.shuffle(swapped)
+    questions = []
+    for fact in swapped[:count]:
+        text = world.ask(lx.ATTRIBUTES[fact["attribute"]], other[fact["speaker"]], rng)
+        qa = _qa("adversarial", text, "", [fact])
+        del qa["answer"]
+        questions.append(qa | {"adversarial_answer": fact["answer"]})
+    return questions

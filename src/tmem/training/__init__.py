@@ -1,0 +1,1 @@
+"""Training of theta_0: pretraining of the embedded models."""

@@ -1,0 +1,166 @@
+"""Training rows for the embedded models: one text, many questions about it, each in its own branch.
+
+A row is a prefix (the system message with the sessions) and branches (extraction, or one question with its
+answer). Every branch sees the prefix and itself, at the positions it would have alone; so one pass over the
+text supervises many prompts, each exactly as the agent will build it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from tmem.agent.prompts import PROMPTS
+from tmem.seeds import derive
+from tmem.tasks.locomo import parse_sample, render_session
+from tmem.tasks.persona import make_sample
+from tmem.tasks.persona import lexicon as lx
+from tmem.tasks.persona.world import World, invent
+
+COMPACT = PROMPTS["compact"]
+
+
+@dataclass
+class Row:
+    """Token ids of a prefix and of its branches; a branch is (prompt ids, answer ids)."""
+
+    prefix: list[int]
+    branches: list[tuple[list[int], list[int]]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.prefix) + sum(len(prompt) + len(answer) for prompt, answer in self.branches)
+
+
+class RowMaker:
+    """Makes the rows of pretraining, each a pure function of (seed, number, progress)."""
+
+    def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
+        self.tokenizer = tokenizer
+        self.seed = seed
+        self.plain_ids = [i for i in range(8, tokenizer.get_vocab_size()) if i < 2000]
+
+    def ids(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def prefix(self, context: str) -> list[int]:
+        return self.ids(f"<|im_start|>system\n{context}<|im_end|>\n")
+
+    def branch(self, ask: str, answer: str) -> tuple[list[int], list[int]]:
+        prompt = f"<|im_start|>user\n{ask}<|im_end|>\n<|im_start|>assistant\n"
+        return self.ids(prompt), self.ids(f"{answer}<|im_end|>")
+
+    def row(self, number: int, progress: float, copying: float, ramp: float) -> Row:
+        """``progress`` in [0, 1]; until ``copying`` all rows copy, until ``ramp`` conversations grow."""
+        rng = random.Random(derive(self.seed, number, "row"))
+        kind = rng.random()
+        if progress < copying or kind < 0.04:
+            return self.copy(rng) if rng.random() < 0.5 else self.recite(rng)
+        if kind < 0.10:
+            return self.bare(rng)
+        reach = min(1.0, (progress - copying) / max(ramp - copying, 1e-9))  # grows from 0 to 1
+        if kind < 0.16:
+            return self.pairs(rng, number, most=4 + int(20 * reach))
+        return self.conversation(rng, number, reach)
+
+    def copy(self, rng: random.Random) -> Row:
+        """Repeat random tokens."""
+        some = [rng.choice(self.plain_ids) for _ in range(rng.randint(4, 40))]
+        prefix = self.ids("<|im_start|>system\n") + some + self.ids("<|im_end|>\n")
+        prompt, end = self.branch("Repeat.", "")
+        return Row(prefix, [(prompt, some + end)])
+
+    def recite(self, rng: random.Random) -> Row:
+        """Look values up by key."""
+        keys = [invent(rng) for _ in range(rng.randint(2, 12))]
+        values = [invent(rng) for _ in keys]
+        row = Row(self.prefix("\n".join(f"{k} is {v}." for k, v in zip(keys, values, strict=True))))
+        row.branches = [self.branch(f"What is {k}?", v) for k, v in zip(keys, values, strict=True)]
+        return row
+
+    def bare(self, rng: random.Random) -> Row:
+        """Questions without any text: a value of the right type, or that there is no information."""
+        world = World("train")
+        row = Row([])
+        for _ in range(12):
+            attribute = rng.choice(lx.ATTRIBUTES)
+            value = world.value(attribute, rng) if rng.random() < 0.5 else lx.NO_INFORMATION
+            row.branches.append(self.branch(world.ask(attribute, world.name(rng), rng), value))
+        return row
+
+    def pairs(self, rng: random.Random, number: int, most: int) -> Row:
+        """Questions over a list of question-answer pairs instead of the conversation."""
+        sample = make_sample(self.seed, number, 1, rng.randint(2, most), "train")
+        facts = [fact for fact in sample["facts"] if not fact["superseded"]]
+        rng.shuffle(facts)
+        row = Row(self.prefix("\n".join(f"{fact['question']} {fact['answer']}" for fact in facts)))
+        row.branches = self.questions(sample, rng, 10)
+        return row
+
+    def conversation(self, rng: random.Random, number: int, reach: float) -> Row:
+        """Sessions with their questions and, where a trigger could hold them, their extraction."""
+        sessions = 1 if rng.random() < 0.6 else rng.randint(2, 2 + int(3 * reach))
+        per_session = rng.randint(1, 2 + int(4 * reach))
+        sample = make_sample(self.seed, number, sessions, sessions * per_session, "train")
+        texts = [render_session(session).strip() for session in parse_sample(sample).sessions]
+        row = Row(self.prefix("\n\n".join(texts)))
+        if sessions <= 2:
+            ask = COMPACT.extraction("", None, [])[-1]["content"]
+            row.branches.append(self.branch(ask, gold_extraction(sample["facts"])))
+        row.branches += self.questions(sample, rng, 8)
+        return row
+
+    def questions(self, sample: dict[str, Any], rng: random.Random, most: int) -> list[tuple[list[int], list[int]]]:
+        """Branches for the sample's own questions and a few in the wording that extraction writes."""
+        asked = [(qa["question"], qa.get("answer", lx.NO_INFORMATION)) for qa in sample["qa"]]
+        asked += [(f["question"], f["answer"]) for f in sample["facts"] if not f["superseded"] and rng.random() < 0.3]
+        rng.shuffle(asked)
+        return [self.branch(question, answer) for question, answer in asked[:most]]
+
+
+def gold_extraction(facts: list[dict[str, Any]]) -> str:
+    """The JSON array that extraction should write for a text that states ``facts``."""
+    pairs = [{"instruction": f["question"], "output": f["answer"]} for f in facts if not f["superseded"]]
+    return json.dumps(pairs, ensure_ascii=False)
+
+
+@dataclass
+class Batch:
+    """Rows side by side. ``mask`` (N, 1, T, T) says who sees whom; ``targets`` belong to ``keep`` (N, T)."""
+
+    input_ids: Tensor
+    position_ids: Tensor
+    mask: Tensor
+    keep: Tensor
+    targets: Tensor
+
+
+def collate(rows: list[Row], pad: int) -> Batch:
+    """Right-padded tensors of some rows."""
+    n, t = len(rows), max(len(row) for row in rows)
+    input_ids = torch.full((n, t), pad)
+    position_ids = torch.zeros(n, t, dtype=torch.long)
+    segment = torch.full((n, t), -1)
+    keep = torch.zeros(n, t, dtype=torch.bool)
+    targets: list[int] = []
+    for i, row in enumerate(rows):
+        ids, positions, segments = list(row.prefix), list(range(len(row.prefix))), [0] * len(row.prefix)
+        for number, (prompt, answer) in enumerate(row.branches, start=1):
+            # A position predicts the next token: from the prompt's last to the answer's last but one.
+            keep[i, len(ids) + len(prompt) - 1 : len(ids) + len(prompt) + len(answer) - 1] = True
+            targets += answer
+            length = len(prompt) + len(answer)
+            ids += prompt + answer
+            positions += range(len(row.prefix), len(row.prefix) + length)
+            segments += [number] * length
+        input_ids[i, : len(ids)] = torch.tensor(ids)
+        position_ids[i, : len(ids)] = torch.tensor(positions)
+        segment[i, : len(ids)] = torch.tensor(segments)
+    same = segment[:, :, None] == segment[:, None, :]
+    mask = (same | (segment == 0)[:, None, :]) & torch.ones(t, t, dtype=torch.bool).tril()
+    return Batch(input_ids, position_ids, mask[:, None], keep, torch.tensor(targets))
