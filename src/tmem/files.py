@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,6 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path}: not valid JSON (line {error.lineno}: {error.msg})") from None
 
 
-def save_safetensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def save_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors as safetensors in one step."""
-    write_bytes(
-        path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
-    )
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))

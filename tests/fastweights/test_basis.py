@@ -113,9 +113,7 @@ def test_save_and_load_round_trip(tmp_path: Path) -> None:
     for field in ("rank", "layers", "init", "seed", "weights_hash", "digest"):
         assert getattr(loaded, field) == getattr(basis, field)
     for name in basis.a:
-        assert torch.equal(loaded.a[name], basis.a[name]) and torch.equal(
-            loaded.sigma[name], basis.sigma[name]
-        )
+        assert torch.equal(loaded.a[name], basis.a[name]) and torch.equal(loaded.sigma[name], basis.sigma[name])
 
 
 def test_basis_of_other_weights_is_refused_unless_declared(tmp_path: Path) -> None:

@@ -90,9 +90,7 @@ def test_hook_equals_peft_lora(family: str) -> None:
         layer.lora_A["default"].weight.data.copy_(fast.basis.a[site.name])
         layer.lora_B["default"].weight.data.copy_(delta.b[site.name][0])
     with torch.no_grad():
-        torch.testing.assert_close(
-            run(fast, ids(2), delta), adapted(input_ids=ids(2)).logits, rtol=1e-5, atol=1e-5
-        )
+        torch.testing.assert_close(run(fast, ids(2), delta), adapted(input_ids=ids(2)).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_fused_sites_equal_the_unfused_computation() -> None:
@@ -110,9 +108,7 @@ def test_fused_sites_equal_the_unfused_computation() -> None:
     torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "rows", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 2, 2], [2, 0, 1, 0, 2, 1], [1, 1, -1, 1, 0, -1]]
-)
+@pytest.mark.parametrize("rows", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 2, 2], [2, 0, 1, 0, 2, 1], [1, 1, -1, 1, 0, -1]])
 def test_every_layout_of_rows_agrees_with_one_by_one(rows: list[int]) -> None:
     fast = make("qwen3")
     delta = noise(fast, 3)

@@ -57,9 +57,7 @@ def test_replay_is_the_plain_forward(family: str) -> None:
     for row, length in enumerate(LENGTHS):  # nor does having none
         with fast.active(noise(fast), [row]), torch.no_grad():
             alone = model(input_ids=padded("right")[0][row : row + 1, :length]).logits[0]
-        torch.testing.assert_close(
-            logits["right", False][ends[row] - length : ends[row]], alone, rtol=1e-4, atol=1e-4
-        )
+        torch.testing.assert_close(logits["right", False][ends[row] - length : ends[row]], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_flow_through_the_tail_only() -> None:

@@ -93,9 +93,7 @@ def test_sessions_together_equal_each_alone(family: str, limit: int, monkeypatch
     start, _ = write(fast, fast.zeros(4), old, RECIPE, seeds)
     together, accounts = write(fast, start, new, recipe, seeds, old, replay)
     for row in range(4):
-        alone, (account,) = write(
-            fast, start.select([row]), [new[row]], recipe, [seeds[row]], [old[row]], replay
-        )
+        alone, (account,) = write(fast, start.select([row]), [new[row]], recipe, [seeds[row]], [old[row]], replay)
         assert_close(together.select([row]), alone)
         assert account.steps == accounts[row].steps and account.rehearsed == accounts[row].rehearsed
         assert account.loss == pytest.approx(accounts[row].loss, rel=1e-4)
@@ -123,9 +121,7 @@ print(*digests(write(fast, fast.zeros(2), new, RECIPE, [1, 2], replay=replay)[0]
 def test_same_seeds_are_bit_equal_here_and_in_another_process() -> None:
     fast, replay = make("gemma3")
     new = [examples(5, 0), examples(7, 1)]
-    first, second = (
-        digests(write(fast, fast.zeros(2), new, RECIPE, [1, 2], replay=replay)[0]) for _ in range(2)
-    )
+    first, second = (digests(write(fast, fast.zeros(2), new, RECIPE, [1, 2], replay=replay)[0]) for _ in range(2))
     assert first == second
     other_seeds = digests(write(fast, fast.zeros(2), new, RECIPE, [3, 2], replay=replay)[0])
     assert other_seeds[0] != first[0]
@@ -143,11 +139,7 @@ def test_written_pairs_are_learnt_and_accounted_for() -> None:
     written, (account,) = write(fast, start, [examples(4)], recipe, [0], replay=replay)
     assert start.is_zero and not written.is_zero
     assert account.applied and account.reason is None and account.pairs == 4 and account.rehearsed == 0
-    assert (
-        len(account.loss) == 8
-        and account.loss[-1] < 0.8 * account.loss[0]
-        and account.loss == account.new_loss
-    )
+    assert len(account.loss) == 8 and account.loss[-1] < 0.8 * account.loss[0] and account.loss == account.new_loss
     ratio, by_site = fast.norm_ratio(written)
     assert account.delta_ratio == pytest.approx(float(ratio[0])) and account.delta_ratio > 0
     assert set(account.delta_ratio_by_site) == set(account.ax2) == set(account.log_sigma) == set(by_site)
@@ -175,9 +167,7 @@ def test_ax2_is_measured_at_answer_positions() -> None:
 def test_session_without_a_batch_keeps_b_bit_for_bit() -> None:
     fast, replay = make()
     start, _ = write(fast, fast.zeros(3), [examples(2, s) for s in range(3)], RECIPE, [0, 1, 2])
-    written, accounts = write(
-        fast, start, [[], examples(9, 5), examples(1, 6)], RECIPE, [3, 4, 5], replay=replay
-    )
+    written, accounts = write(fast, start, [[], examples(9, 5), examples(1, 6)], RECIPE, [3, 4, 5], replay=replay)
     assert digests(written)[0] == digests(start)[0]
     assert not accounts[0].applied and accounts[0].reason == "there were no pairs to write"
     assert [account.steps for account in accounts] == [
@@ -198,9 +188,7 @@ def test_nothing_to_write_for_anyone() -> None:
 def test_stopped_session_is_left_alone() -> None:
     fast, replay = make()
     new = [examples(3, 0), examples(3, 1)]
-    one_epoch, _ = write(
-        fast, fast.zeros(2), new, RECIPE.model_copy(update={"epochs": 1}), [0, 1], replay=replay
-    )
+    one_epoch, _ = write(fast, fast.zeros(2), new, RECIPE.model_copy(update={"epochs": 1}), [0, 1], replay=replay)
     recipe = RECIPE.model_copy(update={"stop_loss": 1e9})
     written, accounts = write(fast, fast.zeros(2), new, recipe, [0, 1], replay=replay)
     assert digests(written) == digests(one_epoch)
@@ -229,9 +217,7 @@ def test_unusable_pairs_are_dropped_with_their_reason() -> None:
     fast, replay = make()
     good = examples(2)
     long, no_answer = Example((1,) * 500, (5,) * 13, "long"), Example((1, 2), (), "no answer")
-    written, (account,) = write(
-        fast, fast.zeros(1), [[long, *good, no_answer]], RECIPE, [0], [[long]], replay
-    )
+    written, (account,) = write(fast, fast.zeros(1), [[long, *good, no_answer]], RECIPE, [0], [[long]], replay)
     assert [(dropped.label, dropped.reason) for dropped in account.dropped] == [
         ("long", "513 tokens are more than the recipe's 512"),
         ("no answer", "the prompt or the answer has no tokens"),

@@ -87,8 +87,7 @@ def test_answer_that_the_template_would_not_continue() -> None:
 def test_prompt_tokens_stay_when_the_answer_would_merge_into_them() -> None:
     tokenizer = checkpoints.tokenizer("qwen3")
     tokenizer.chat_template = (
-        "{% for m in messages %}{{ m.content }}"
-        "{% if m.role == 'assistant' %}{{ '<|im_end|>' }}{% endif %}{% endfor %}"
+        "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}{{ '<|im_end|>' }}{% endif %}{% endfor %}"
     )
     chat = Chat("glued", tokenizer)
     example = chat.example("har", "bour")

@@ -115,9 +115,7 @@ def test_stop_on_json(text: str, kept: str, loaded: Callable[[str], Model]) -> N
     (completion,) = HFEngine(scripted(model, text)).generate([request])
     assert completion.finish == "json"
     assert completion.text.startswith(kept)
-    assert (
-        completion.text[len(kept) :].strip() == ""
-    )  # a token may go on after the bracket, but no further token
+    assert completion.text[len(kept) :].strip() == ""  # a token may go on after the bracket, but no further token
     json.loads(kept[kept.index("[") :])
     (completion,) = HFEngine(scripted(model, text)).generate(
         [dataclasses.replace(request, stop="eos", max_new_tokens=20)]
@@ -144,9 +142,7 @@ def test_a_prompt_that_is_too_long_is_refused(with_memories: WithMemories) -> No
     "change",
     [{"prompt_ids": ()}, {"max_new_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"top_k": -1}],
 )
-def test_requests_that_cannot_work_are_refused(
-    change: dict[str, object], with_memories: WithMemories
-) -> None:
+def test_requests_that_cannot_work_are_refused(change: dict[str, object], with_memories: WithMemories) -> None:
     model, _, _ = with_memories("qwen3")
     with pytest.raises(UsageError):
         HFEngine(model).generate([dataclasses.replace(Request(prompt(3)), **change)])  # type: ignore[arg-type]

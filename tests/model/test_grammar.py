@@ -19,9 +19,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("llguidance")
     text = {"type": "string", "minLength": 1, "maxLength": 6}
     items = {**grammar.PAIRS_SCHEMA["items"], "properties": {"instruction": text, "output": text}}
-    monkeypatch.setattr(
-        grammar, "PAIRS_SCHEMA", {**grammar.PAIRS_SCHEMA, "items": items, "maxItems": 3, "minItems": 1}
-    )
+    monkeypatch.setattr(grammar, "PAIRS_SCHEMA", {**grammar.PAIRS_SCHEMA, "items": items, "maxItems": 3, "minItems": 1})
 
 
 @pytest.mark.usefixtures("short")
@@ -58,9 +56,7 @@ def test_the_real_bounds_compile(loaded: Callable[[str], Model]) -> None:
     assert completion.text.startswith("[")
 
 
-def test_missing_package_names_the_extra(
-    loaded: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_package_names_the_extra(loaded: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(UsageError, match=r"tmem\[json\]"):
         HFEngine(loaded("qwen3")).generate([Request((5, 6), grammar=True)])

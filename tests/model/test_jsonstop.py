@@ -38,9 +38,7 @@ def test_goes_on_while_the_array_is_open(text: str) -> None:
     assert stop_at(text) is None
 
 
-@given(
-    st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
-)
+@given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_any_array(value: object) -> None:
     text = json.dumps([value])
     assert stop_at(text) == len(text)

@@ -48,9 +48,7 @@ def test_loads_each_family(family: str, loaded: Callable[[str], Model]) -> None:
 
 def test_half_precision_is_loaded_as_float32(copy: Path, loaded: Callable[[str], Model]) -> None:
     weights = load_file(copy / "model.safetensors")
-    save_file(
-        {name: value.half() for name, value in weights.items()}, copy / "model.safetensors", {"format": "pt"}
-    )
+    save_file({name: value.half() for name, value in weights.items()}, copy / "model.safetensors", {"format": "pt"})
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
     model = load(copy, device="cpu")

@@ -40,9 +40,7 @@ def test_a_row_does_not_depend_on_the_others() -> None:
     top_p, uniform = [1.0, 0.9, 0.5, 1.0, 0.8, 1.0, 0.3, 1.0], [i / 8 for i in range(8)]
     together = sample(logits, temperature, top_k, top_p, uniform)
     alone = [
-        sample(
-            logits[i : i + 1], temperature[i : i + 1], top_k[i : i + 1], top_p[i : i + 1], uniform[i : i + 1]
-        )
+        sample(logits[i : i + 1], temperature[i : i + 1], top_k[i : i + 1], top_p[i : i + 1], uniform[i : i + 1])
         for i in range(8)
     ]
     assert together.tolist() == torch.cat(alone).tolist()

@@ -80,9 +80,7 @@ def test_the_sample_loads(file):
     assert (session.index, session.date, len(session.turns)) == (1, "1:05 pm on 2 March, 2023", 2)
     assert [turn.caption for turn in session.turns] == [None, "a photo of a red kayak"]
     assert conversation.questions == [
-        Question(
-            "conv-0:0", "conv-0", 0, "How many cats does Ana have?", "2", 4, "single-hop", ["D1:1"], None
-        ),
+        Question("conv-0:0", "conv-0", 0, "How many cats does Ana have?", "2", 4, "single-hop", ["D1:1"], None),
         Question(
             "conv-0:1",
             "conv-0",
@@ -243,9 +241,7 @@ def test_option_order_depends_on_seed_sample_and_index_only(file, sample):
     (conversation,) = locomo.load(file([sample]))
 
     def order(questions: list[Question], seed: int) -> list[bool]:
-        return [
-            "(a) red" in locomo.question_prompt(question, official=True, seed=seed) for question in questions
-        ]
+        return ["(a) red" in locomo.question_prompt(question, official=True, seed=seed) for question in questions]
 
     forward = order(conversation.questions, 7)
     assert order(conversation.questions[::-1], 7) == forward[::-1]
@@ -269,10 +265,7 @@ def test_adversarial_replies_become_an_option(file, seed: int):
 
 def test_other_replies(file):
     question = locomo.load(file([SAMPLE]))[0].questions[1]
-    assert (
-        locomo.resolve(question, "\n  Answer: 1 March 2023 \nbecause", official=True, seed=0)
-        == "1 march 2023"
-    )
+    assert locomo.resolve(question, "\n  Answer: 1 March 2023 \nbecause", official=True, seed=0) == "1 march 2023"
     assert locomo.resolve(question, "(b) Two", official=True, seed=0) == "two"
     assert locomo.resolve(question, "\n 1 March 2023 \nbecause", official=False, seed=0) == "1 March 2023"
     assert locomo.resolve(question, " \n", official=True, seed=0) == ""
@@ -335,9 +328,7 @@ def test_real_counts(real):
 def test_real_traps(real):
     questions = {question.id: question for conversation in real for question in conversation.questions}
     assert len(questions) == 1986
-    assert {questions[f"conv-26:{index}"].gold for index in (1, 26, 49, 72)} == {
-        "2022"
-    }  # integers in the file
+    assert {questions[f"conv-26:{index}"].gold for index in (1, 26, 49, 72)} == {"2022"}  # integers in the file
     assert [questions[f"conv-26:{index}"].gold for index in (40, 75)] == ["2", "3"]
     assert all(question.text == question.text.strip() and question.gold for question in questions.values())
 
@@ -367,6 +358,4 @@ def test_real_rendering(real):
 def test_real_scores_of_constant_answers(real, reply: str, expected_f1: float, expected_em: float):
     golds = [question.gold for conversation in real for question in conversation.questions]
     assert 100 * sum(f1(reply, gold) for gold in golds) / len(golds) == pytest.approx(expected_f1, abs=0.005)
-    assert 100 * sum(exact_match(reply, gold) for gold in golds) / len(golds) == pytest.approx(
-        expected_em, abs=0.005
-    )
+    assert 100 * sum(exact_match(reply, gold) for gold in golds) / len(golds) == pytest.approx(expected_em, abs=0.005)

@@ -167,11 +167,11 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
     duplicate of an earlier pair, in the history or here (case and white space aside). The same question with
     another answer is kept: that is how a memory is corrected.
     """
-    earlier = {(_fold(pair.question), _fold(pair.answer)) for pair in history}
+    earlier = {(fold(pair.question), fold(pair.answer)) for pair in history}
     admitted: list[QAPair] = []
     refused: list[Dropped] = []
     for pair in pairs:
-        question, answer = _fold(pair.question), _fold(pair.answer)
+        question, answer = fold(pair.question), fold(pair.answer)
         if not question:
             reason = "no question"
         elif not answer:
@@ -188,5 +188,6 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
     return admitted, refused
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
+    """Case and white space folded: pairs that differ in nothing else are the same pair."""
     return " ".join(text.casefold().split())

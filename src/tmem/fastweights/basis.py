@@ -59,9 +59,7 @@ class Basis:
         return _filename(self.layers, self.rank, self.init, self.seed, self.weights_hash)
 
     @classmethod
-    def from_model(
-        cls, model: nn.Module, layers: int = 4, rank: int = 6, init: Init = "svd", seed: int = 0
-    ) -> Basis:
+    def from_model(cls, model: nn.Module, layers: int = 4, rank: int = 6, init: Init = "svd", seed: int = 0) -> Basis:
         """Compute A from the model's weights.
 
         ``svd``: Sigma_r V_r^T (paper). ``svd_orthonormal``: V_r^T. ``random``: gaussian with the norm of
@@ -84,9 +82,7 @@ class Basis:
             if init == "svd_orthonormal":
                 rows = rows / values.clamp_min(torch.finfo(rows.dtype).tiny)[:, None]
             elif init == "random":
-                noise = torch.randn(
-                    rows.shape, generator=generator(seed, site.name, "basis"), dtype=rows.dtype
-                )
+                noise = torch.randn(rows.shape, generator=generator(seed, site.name, "basis"), dtype=rows.dtype)
                 rows = noise * (rows.norm() / noise.norm())
             a[site.name], sigma[site.name] = rows.float().contiguous(), values.float()
         return cls(a, sigma, rank, layers, init, seed, weights_hash(sites))
@@ -131,9 +127,7 @@ class Basis:
         """
         basis = cls._read(path)
         if basis.weights_hash != weights_hash(find_sites(model, basis.layers)):
-            raise ModelError(
-                f"{path}: made from other weights than this model's; delete it or load its model"
-            )
+            raise ModelError(f"{path}: made from other weights than this model's; delete it or load its model")
         return basis
 
     @classmethod

@@ -57,9 +57,7 @@ class Delta:
         if len({delta.basis_digest for delta in deltas}) != 1:
             raise DeltaError("only memories made on one basis can be joined, and at least one of them")
         first = deltas[0]
-        return Delta(
-            {name: torch.cat([delta.b[name] for delta in deltas]) for name in first.b}, first.basis_digest
-        )
+        return Delta({name: torch.cat([delta.b[name] for delta in deltas]) for name in first.b}, first.basis_digest)
 
     def digest(self, row: int) -> str:
         """sha256 (hex) of one session's B: equal digests mean bit-equal memories."""
@@ -80,9 +78,7 @@ class Delta:
             )
         shapes_fit = all(value.dim() == 3 and value.shape[2] == basis.rank for value in tensors.values())
         if set(tensors) != set(basis.a) or not shapes_fit or len({len(b) for b in tensors.values()}) != 1:
-            raise DeltaError(
-                f"{path}: the file is damaged: it must hold one B (sessions, out, {basis.rank}) per site"
-            )
+            raise DeltaError(f"{path}: the file is damaged: it must hold one B (sessions, out, {basis.rank}) per site")
         return cls({name: tensors[name].float() for name in basis.a}, digest)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Delta:
@@ -105,14 +101,10 @@ class FastWeights:
         self.sites: list[Site] = find_sites(model, basis.layers)
         shapes = {site.name: (basis.rank, site.in_features) for site in self.sites}
         if shapes != {name: tuple(value.shape) for name, value in basis.a.items()}:
-            raise ModelError(
-                "the basis does not fit this model's sites: it was made from another architecture"
-            )
+            raise ModelError("the basis does not fit this model's sites: it was made from another architecture")
         self._a = {site.name: basis.a[site.name].to(site.weight.device) for site in self.sites}
         # Phi-3 has two sites in one linear, hence one hook per linear; its sites are its row blocks in order.
-        self._linears = [
-            (linear, list(group)) for linear, group in groupby(self.sites, key=lambda site: site.module)
-        ]
+        self._linears = [(linear, list(group)) for linear, group in groupby(self.sites, key=lambda site: site.module)]
         self._is_active = False
 
     def zeros(self, sessions: int) -> Delta:
@@ -132,9 +124,7 @@ class FastWeights:
             )
         for site in self.sites:
             if tuple(delta.b[site.name].shape[1:]) != (site.out_features, self.basis.rank):
-                raise DeltaError(
-                    f"this memory has a B of shape {tuple(delta.b[site.name].shape)} for {site.name}"
-                )
+                raise DeltaError(f"this memory has a B of shape {tuple(delta.b[site.name].shape)} for {site.name}")
 
     @contextmanager
     def active(
@@ -152,9 +142,7 @@ class FastWeights:
         another basis, a nested use, or a batch that does not fit.
         """
         if self._is_active:
-            raise DeltaError(
-                "fast weights are already active: leave the first `active` block before entering another"
-            )
+            raise DeltaError("fast weights are already active: leave the first `active` block before entering another")
         chosen = rows.tolist() if isinstance(rows, Tensor) else None if rows is None else list(rows)
         segments: list[_Segment] = []
         if delta is not None:
@@ -186,8 +174,7 @@ class FastWeights:
     @cached_property
     def _weight_norms(self) -> dict[str, float]:
         return {
-            site.name: float(torch.linalg.vector_norm(site.weight.detach(), dtype=torch.float32))
-            for site in self.sites
+            site.name: float(torch.linalg.vector_norm(site.weight.detach(), dtype=torch.float32)) for site in self.sites
         }
 
     def _segments(self, delta: Delta, rows: list[int] | None) -> list[_Segment]:
@@ -196,9 +183,7 @@ class FastWeights:
             return [_Segment(-1, {name: value.to(self._a[name].device) for name, value in delta.b.items()})]
         wrong = next((row for row in rows if not -1 <= row < delta.sessions), None)
         if wrong is not None:
-            raise DeltaError(
-                f"there is no session {wrong}: use 0 to {delta.sessions - 1}, or -1 for no memory"
-            )
+            raise DeltaError(f"there is no session {wrong}: use 0 to {delta.sessions - 1}, or -1 for no memory")
         if all(row == -1 for row in rows):
             return []
         segments = []
@@ -222,9 +207,7 @@ class FastWeights:
             if rows is not None and len(x) != len(rows):
                 raise DeltaError(f"the batch has {len(x)} rows but `rows` names a session for {len(rows)}")
             if rows is None and len(x) % sessions:
-                raise DeltaError(
-                    f"the batch of {len(x)} rows is no multiple of {sessions} sessions: pass `rows`"
-                )
+                raise DeltaError(f"the batch of {len(x)} rows is no multiple of {sessions} sessions: pass `rows`")
             blocks = []
             for site, y in zip(sites, _split(output, [site.out_features for site in sites], -1), strict=True):
                 u = F.linear(x, self._a[site.name])  # (N, T, rank)
@@ -259,9 +242,7 @@ def _equal_runs(rows: list[int]) -> list[tuple[int, list[int]]]:
     every row is faster than a loop over them: [(1, rows)].
     """
     runs = [(session, len(list(run))) for session, run in groupby(rows)]
-    segments = [
-        (count, [session for session, _ in equal]) for count, equal in groupby(runs, key=lambda run: run[1])
-    ]
+    segments = [(count, [session for session, _ in equal]) for count, equal in groupby(runs, key=lambda run: run[1])]
     return segments if len(segments) <= max(2, len(rows) // 8) else [(1, rows)]
 
 

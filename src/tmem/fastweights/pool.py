@@ -51,9 +51,7 @@ class Pool:
         self.answers = [len(example.answer_ids) for example in examples]
         self._offsets = torch.tensor([0, *self.lengths]).cumsum(0)[:-1]
         self._prompts = torch.tensor([len(example.prompt_ids) for example in examples])
-        self._ids = torch.tensor(
-            [token for e in examples for token in (*e.prompt_ids, *e.answer_ids)], device=device
-        )
+        self._ids = torch.tensor([token for e in examples for token in (*e.prompt_ids, *e.answer_ids)], device=device)
         self._hidden: Tensor | None = None
         if replay is not None and replay.exact:
             self._hidden = self._run_trunk(replay)

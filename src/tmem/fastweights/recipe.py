@@ -25,9 +25,7 @@ class Recipe(BaseModel):
     batch: int = Field(default=16, ge=1, description="pairs per SGD step")
     max_tokens: int = Field(default=512, ge=2, description="a longer pair (prompt and answer) is dropped")
     rehearse: int = Field(default=0, ge=-1, description="earlier pairs replayed per write; -1 is all of them")
-    stop_loss: float | None = Field(
-        default=None, description="stop after an epoch whose new-pair loss is below this"
-    )
+    stop_loss: float | None = Field(default=None, description="stop after an epoch whose new-pair loss is below this")
 
 
 RECIPES: dict[str, Recipe] = {

@@ -72,9 +72,7 @@ class TailReplay:
         finally:
             self._kept.hidden = None
 
-    def logits(
-        self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor, keep: Tensor
-    ) -> Tensor:
+    def logits(self, hidden: Tensor | None, input_ids: Tensor, attention_mask: Tensor, keep: Tensor) -> Tensor:
         """Logits (K, V) at the K true positions of ``keep`` (N, T), from what :meth:`trunk` gave for them.
 
         ``hidden`` None (or a model that failed the check) means the whole model.

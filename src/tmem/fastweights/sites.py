@@ -38,9 +38,7 @@ def decoder(model: nn.Module) -> nn.Module:
     stack = get_decoder() if callable(get_decoder) else None
     layers = getattr(stack, "layers", None)
     if not isinstance(stack, nn.Module) or stack is model or not isinstance(layers, nn.ModuleList):
-        raise ModelError(
-            f"{type(model).__name__} has no stack of decoder layers: use a causal language model"
-        )
+        raise ModelError(f"{type(model).__name__} has no stack of decoder layers: use a causal language model")
     return stack
 
 
@@ -60,9 +58,7 @@ def find_sites(model: nn.Module, layers: int = 4) -> list[Site]:
     stack = decoder(model).layers
     assert isinstance(stack, nn.ModuleList)
     if not 0 < layers <= len(stack):
-        raise ModelError(
-            f"cannot adapt the last {layers} layers of {type(model).__name__}: choose 1 to {len(stack)}"
-        )
+        raise ModelError(f"cannot adapt the last {layers} layers of {type(model).__name__}: choose 1 to {len(stack)}")
     prefix = decoder_name(model)
     sites: list[Site] = []
     for layer in range(len(stack) - layers, len(stack)):

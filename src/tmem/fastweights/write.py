@@ -300,9 +300,7 @@ def _check_arguments(
             f"these fast weights are {basis.init}, {basis.layers} and {basis.rank}: make some for this recipe"
         )
     if replay is not None and (replay.model is not fast.model or replay.first_layer > fast.sites[0].layer):
-        raise WriteError(
-            "this replay is of another model or skips adapted layers: make one for these fast weights"
-        )
+        raise WriteError("this replay is of another model or skips adapted layers: make one for these fast weights")
 
 
 @contextmanager

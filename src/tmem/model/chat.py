@@ -118,9 +118,7 @@ class Chat:
         if system and not self._takes_system:
             rest = [message for message in messages if message["role"] != "system"]
             if not rest or rest[0]["role"] != "user":
-                raise ModelError(
-                    f"{self.name}: its chat template takes a system text only before a user message"
-                )
+                raise ModelError(f"{self.name}: its chat template takes a system text only before a user message")
             first = {"role": "user", "content": "\n\n".join([*system, rest[0]["content"]])}
             messages = [first, *rest[1:]]
         return self._render(messages, prompt=True)

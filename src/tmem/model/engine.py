@@ -124,9 +124,7 @@ class HFEngine:
     def _check(self, request: Request, delta: Delta | None, fast: FastWeights | None) -> None:
         length, new, window = len(request.prompt_ids), request.max_new_tokens, self.model.window
         if length == 0 or new < 1:
-            raise UsageError(
-                f"a request needs a prompt and max_new_tokens of at least 1 (has {length} and {new})"
-            )
+            raise UsageError(f"a request needs a prompt and max_new_tokens of at least 1 (has {length} and {new})")
         if length > window - new:
             raise UsageError(
                 f"the prompt has {length} tokens but only {window - new} fit: "
@@ -136,13 +134,9 @@ class HFEngine:
             raise UsageError("a request needs temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
         if request.memory is not None:
             if delta is None or fast is None:
-                raise DeltaError(
-                    "a request names a memory: pass the delta it is in and the fast weights of that delta"
-                )
+                raise DeltaError("a request names a memory: pass the delta it is in and the fast weights of that delta")
             if not 0 <= request.memory < delta.sessions:
-                raise DeltaError(
-                    f"there is no memory {request.memory}: the delta holds 0 to {delta.sessions - 1}"
-                )
+                raise DeltaError(f"there is no memory {request.memory}: the delta holds 0 to {delta.sessions - 1}")
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[_Row]]:
         """Requests of similar length together, so that little is padded; the longest first."""
@@ -259,9 +253,7 @@ def _memory(row: _Row) -> int:
     return -1 if row.request.memory is None else row.request.memory
 
 
-def _memories(
-    rows: list[_Row], delta: Delta | None, fast: FastWeights | None
-) -> AbstractContextManager[None]:
+def _memories(rows: list[_Row], delta: Delta | None, fast: FastWeights | None) -> AbstractContextManager[None]:
     if delta is None or fast is None:
         return nullcontext()
     return fast.active(delta, [_memory(row) for row in rows])

@@ -43,19 +43,13 @@ class PairsGrammar:
             import llguidance
             import llguidance.hf
         except ImportError:
-            raise UsageError(
-                "grammar-constrained extraction needs the extra json: pip install 'tmem[json]'"
-            ) from None
+            raise UsageError("grammar-constrained extraction needs the extra json: pip install 'tmem[json]'") from None
         self.vocab = vocab
         self._new_matcher = llguidance.LLMatcher
         try:
-            self._tokenizer = llguidance.hf.from_tokenizer(
-                tokenizer, n_vocab=vocab, eos_token=sorted(stop_ids)
-            )
+            self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocab, eos_token=sorted(stop_ids))
         except ValueError as error:
-            raise ModelError(
-                f"grammar-constrained extraction cannot read this model's tokenizer: {error}"
-            ) from None
+            raise ModelError(f"grammar-constrained extraction cannot read this model's tokenizer: {error}") from None
         self._grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(PAIRS_SCHEMA))
 
     def matcher(self) -> Any:
@@ -67,7 +61,5 @@ class PairsGrammar:
 
     def allowed(self, matchers: list[Any]) -> Tensor:
         """Which tokens each matcher allows next: (len(matchers), vocab) bool, on the CPU."""
-        biases = b"".join(
-            matcher.compute_logit_bias() for matcher in matchers
-        )  # a byte per token, 0: forbidden
+        biases = b"".join(matcher.compute_logit_bias() for matcher in matchers)  # a byte per token, 0: forbidden
         return torch.frombuffer(bytearray(biases), dtype=torch.uint8).view(len(matchers), self.vocab) > 0

@@ -156,9 +156,7 @@ def _directory(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_SKIP))
     except GatedRepoError:
-        raise ModelError(
-            f"{name}: its owner asks for a licence first; accept it on the hub and log in"
-        ) from None
+        raise ModelError(f"{name}: its owner asks for a licence first; accept it on the hub and log in") from None
     except (RepositoryNotFoundError, HFValidationError):
         raise ModelError(f"unknown model '{name}': not a directory, and the hub has no such model") from None
     except LocalEntryNotFoundError:
@@ -202,15 +200,11 @@ def _load_weights(name: str, directory: Path, dtype: str) -> PreTrainedModel:
             output_loading_info=True,
         )
     except Exception as error:  # a broken config or file can fail anywhere in transformers
-        raise ModelError(
-            f"{name}: cannot be loaded as a causal language model ({_first_line(error)})"
-        ) from None
+        raise ModelError(f"{name}: cannot be loaded as a causal language model ({_first_line(error)})") from None
     hf, report = loaded
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
-        raise ModelError(
-            f"{name}: incomplete checkpoint, {len(missing)} tensors are missing (first: {missing[0]})"
-        )
+        raise ModelError(f"{name}: incomplete checkpoint, {len(missing)} tensors are missing (first: {missing[0]})")
     model: PreTrainedModel = hf
     return model.float() if dtype == "auto" and model.num_parameters() < FLOAT32_BELOW else model
 

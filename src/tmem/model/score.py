@@ -32,13 +32,9 @@ def logprobs(
     if len(prompts) != len(outputs) or not all(prompts) or not all(outputs):
         raise UsageError("scoring needs one output per prompt, none of them empty")
     if (delta is None) != (fast is None):
-        raise UsageError(
-            "scoring under a delta needs the fast weights it belongs to, and the other way round"
-        )
+        raise UsageError("scoring under a delta needs the fast weights it belongs to, and the other way round")
     texts = [[*prompt, *output] for prompt, output in zip(prompts, outputs, strict=True)]
-    sessions = (
-        list(range(len(texts))) if memories is None else [-1 if row is None else row for row in memories]
-    )
+    sessions = list(range(len(texts))) if memories is None else [-1 if row is None else row for row in memories]
     if len(sessions) != len(texts):
         raise UsageError(f"{len(texts)} texts but {len(sessions)} memories")
     scores: list[Tensor | None] = [None] * len(texts)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tmem.agent.episode import Ask, Episode
 from tmem.errors import DataError
 from tmem.files import read_json
 from tmem.seeds import derive
@@ -234,3 +236,13 @@ def resolve(question: Question, reply: str, official: bool, seed: int) -> str:
     for mark in ("(a)", "(b)", "a)", "b)", "answer:"):
         line = line.replace(mark, "")
     return line.strip()
+
+
+def episode(conversation: Conversation, questions: Sequence[Question], official: bool, seed: int) -> Episode:
+    """A conversation as the agent reads it: one unit per session, in order, then the questions."""
+    return Episode(
+        id=conversation.id,
+        units=tuple(render_session(session).strip() for session in conversation.sessions),
+        asks=tuple(Ask(question.id, question_prompt(question, official, seed)) for question in questions),
+        preamble=preamble(conversation) if official else "",
+    )

@@ -37,11 +37,8 @@ VOCABULARY = 2048
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # What stands between the parts of an extraction's JSON costs one token each.
 JSON_TOKENS = ['[{"instruction": "', '", "output": "', '"}, {"instruction": "', '"}]']
-SIZES: dict[str, dict[str, int]] = {
-    "nano": dict(hidden_size=192, num_hidden_layers=6, num_attention_heads=6, num_key_value_heads=3, intermediate_size=512),
-    "small": dict(hidden_size=256, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=4, intermediate_size=768),
-    "base": dict(hidden_size=512, num_hidden_layers=10, num_attention_heads=16, num_key_value_heads=8, intermediate_size=1408),
-}  # fmt: skip
+# layers, hidden, heads (of 32), key-value heads, FFN
+SHAPES = {"nano": (6, 192, 6, 3, 512), "small": (8, 256, 8, 4, 768), "base": (10, 512, 16, 8, 1408)}
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -74,7 +71,8 @@ def make_tokenizer(seed: int, samples: int = 3000) -> Tokenizer:
 
 
 def make_model(size: str, vocabulary: int, seed: int) -> Qwen3ForCausalLM:
-    """A fresh model of one of :data:`SIZES`, initialised from the seed."""
+    """A fresh model of one of :data:`SHAPES`, initialised from the seed."""
+    layers, hidden, heads, kv_heads, ffn = SHAPES[size]
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, size, "init"))
         config = Qwen3Config(
@@ -86,8 +84,12 @@ def make_model(size: str, vocabulary: int, seed: int) -> Qwen3ForCausalLM:
             bos_token_id=0,
             eos_token_id=2,
             pad_token_id=0,
-            **SIZES[size],
-        )  # type: ignore[arg-type]
+            num_hidden_layers=layers,
+            hidden_size=hidden,
+            num_attention_heads=heads,
+            num_key_value_heads=kv_heads,
+            intermediate_size=ffn,
+        )
         return Qwen3ForCausalLM(config)
 
 
@@ -173,7 +175,13 @@ def save_model(directory: Path, model: Qwen3ForCausalLM, tokenizer: Tokenizer) -
     if not (directory / "tmem.json").exists():
         write_json(
             directory / "tmem.json",
-            {"prompts": "compact", "budget": 160, "lr": 1.0, "max_new_tokens_extract": 512, "max_new_tokens_answer": 24},
+            {
+                "prompts": "compact",
+                "budget": 160,
+                "lr": 1.0,
+                "max_new_tokens_extract": 512,
+                "max_new_tokens_answer": 24,
+            },
         )
 
 
@@ -195,7 +203,7 @@ def load_checkpoint(out: Path, model: Qwen3ForCausalLM, optimizer: torch.optim.O
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="nano")
+    parser.add_argument("--size", choices=SHAPES, default="nano")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens per step, about")
     parser.add_argument("--lr", type=float, default=2e-3)

@@ -19,8 +19,8 @@ from torch import Tensor
 from tmem.agent.prompts import PROMPTS
 from tmem.seeds import derive
 from tmem.tasks.locomo import parse_sample, render_session
-from tmem.tasks.persona import make_sample
 from tmem.tasks.persona import lexicon as lx
+from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.world import World, invent
 
 COMPACT = PROMPTS["compact"]

@@ -240,7 +240,12 @@ EVENTS = tuple(
         "repair the bike/repaired the bike, donate blood/donated blood, build a shed/built a shed"
     )
 )
-EVENT_SAY = ("I {past} {when}.", "Guess what, I {past} {when}.", "{When} I {past}.", "Did I tell you that I {past} {when}?")
+EVENT_SAY = (
+    "I {past} {when}.",
+    "Guess what, I {past} {when}.",
+    "{When} I {past}.",
+    "Did I tell you that I {past} {when}?",
+)
 EVENT_ASK = (
     "When did {p} {base}?",
     "Do you know when {p} {past}?",
@@ -261,10 +266,24 @@ TRAITS = tuple(
         "scary stories/a horror film/a ghost tour, the sun/a day on the beach/a desert trip"
     )
 )
-LOVES = ("I love {thing}.", "I really enjoy {thing}.", "I am so happy with {thing}.", "I am a big fan of {thing}.")
-HATES = ("I can't stand {thing}.", "I really dislike {thing}.", "I am not happy with {thing}.", "I am no fan of {thing}.")
+LOVES = (
+    "I love {thing}.",
+    "I really enjoy {thing}.",
+    "I am so happy with {thing}.",
+    "I am a big fan of {thing}.",
+)
+HATES = (
+    "I can't stand {thing}.",
+    "I really dislike {thing}.",
+    "I am not happy with {thing}.",
+    "I am no fan of {thing}.",
+)
 TRAIT_ASK = ("What does {p} think of {thing}?", "How does {p} feel about {thing}?")
-OPEN_ASK = ("Would {p} enjoy {occasion}?", "Would {occasion} be right for {p}?", "Should {p} be invited to {occasion}?")
+OPEN_ASK = (
+    "Would {p} enjoy {occasion}?",
+    "Would {occasion} be right for {p}?",
+    "Should {p} be invited to {occasion}?",
+)
 
 FILLERS = (
     "That sounds great!", "Oh really? Tell me more.", "I did not know that.", "How nice to hear.", "Good for you!",
@@ -277,4 +296,9 @@ FILLERS = (
     "What a coincidence!", "It was a long week for me.", "You are full of stories.", "Hold on, someone is at the door.",
     "Let us not talk about politics.", "My coffee is getting cold.", "That reminds me of summer.", "Take care of yourself!",
 )  # fmt: skip
-GREETINGS = ("Hi {other}!", "Hello {other}, how are you?", "Good to see you, {other}.", "Hey {other}, long time no see!")
+GREETINGS = (
+    "Hi {other}!",
+    "Hello {other}, how are you?",
+    "Good to see you, {other}.",
+    "Hey {other}, long time no see!",
+)

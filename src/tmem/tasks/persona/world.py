@@ -67,7 +67,9 @@ class World:
 def invent(rng: random.Random) -> str:
     """A made-up word of two or three syllables."""
     syllables = ["".join((rng.choice("bdfghjklmnprstvwz"), rng.choice("aeiou"))) for _ in range(rng.randint(1, 2))]
-    return "".join(syllables) + rng.choice("bdfgklmnprst") + rng.choice("aeiou") + rng.choice(["", "", "n", "r", "l", "s"])
+    return (
+        "".join(syllables) + rng.choice("bdfgklmnprst") + rng.choice("aeiou") + rng.choice(["", "", "n", "r", "l", "s"])
+    )
 
 
 def sentence(template: str, **fields: str) -> str:
@@ -148,9 +150,7 @@ def _facts(
                 fact = _attribute_fact(world, before["speaker"], attribute, rng, other_than=before["answer"])
                 before["superseded"] = True
                 fact["kind"] = "update"
-                fact["text"] = sentence(
-                    rng.choice(world.wording(lx.UPDATE)), noun=attribute.noun, v=fact["answer"]
-                )
+                fact["text"] = sentence(rng.choice(world.wording(lx.UPDATE)), noun=attribute.noun, v=fact["answer"])
             else:
                 kind = "attribute"
         if kind == "attribute" and not attributes:
@@ -162,7 +162,13 @@ def _facts(
             fact = _attribute_fact(world, person, attribute, rng)
         elif kind == "event":
             person, (base, past) = events.pop()
-            fact = {"kind": "event", "speaker": person, "base": base, "past": past, "when": rng.choice(lx.WHEN)}
+            fact = {
+                "kind": "event",
+                "speaker": person,
+                "base": base,
+                "past": past,
+                "when": rng.choice(lx.WHEN),
+            }
         elif kind == "trait":
             person, (thing, *occasions) = traits.pop()
             fact = _trait_fact(world, person, thing, occasions, rng)
@@ -177,7 +183,7 @@ def _attribute_fact(
     world: World, person: str, attribute: Attribute, rng: random.Random, other_than: str | None = None
 ) -> dict[str, Any]:
     value = world.value(attribute, rng)
-    while value == other_than or value == person:
+    while value in (other_than, person):
         value = world.value(attribute, rng)
     return {
         "kind": "attribute",
@@ -189,9 +195,7 @@ def _attribute_fact(
     }
 
 
-def _trait_fact(
-    world: World, person: str, thing: str, occasions: list[str], rng: random.Random
-) -> dict[str, Any]:
+def _trait_fact(world: World, person: str, thing: str, occasions: list[str], rng: random.Random) -> dict[str, Any]:
     loves = rng.random() < 0.5
     return {
         "kind": "trait",
@@ -214,7 +218,8 @@ def _conversation(
         hour, minute = rng.randint(1, 12), rng.randrange(60)
         date = f"{hour}:{minute:02} {rng.choice(['am', 'pm'])} on {day.day} {day.strftime('%B')}, {day.year}"
         opener = rng.randrange(2)
-        turns = [(people[opener], rng.choice(lx.GREETINGS).format(other=people[1 - opener]), None)]
+        greeting = rng.choice(lx.GREETINGS).format(other=people[1 - opener])
+        turns: list[tuple[str, str, dict[str, Any] | None]] = [(people[opener], greeting, None)]
         for fact in (fact for fact in facts if fact["session"] == session):
             if fact["kind"] == "event":
                 _date_event(world, fact, day, rng)
@@ -263,9 +268,7 @@ def _question(world: World, fact: dict[str, Any], rng: random.Random) -> dict[st
         text = world.ask(lx.ATTRIBUTES[fact["attribute"]], person, rng)
     elif fact["kind"] == "event":
         kind = "temporal"
-        text = sentence(
-            rng.choice(world.wording(lx.EVENT_ASK[1:])), p=person, base=fact["base"], past=fact["past"]
-        )
+        text = sentence(rng.choice(world.wording(lx.EVENT_ASK[1:])), p=person, base=fact["base"], past=fact["past"])
     else:
         kind, answer = "open", "Likely yes" if answer == "loves it" else "Likely no"
         text = sentence(rng.choice(world.wording(lx.OPEN_ASK)), p=person, occasion=fact["occasion"])
@@ -287,7 +290,7 @@ def _multi_hop(
         if not any(f["answer"] == fact["answer"] and f["speaker"] != fact["speaker"] for f in attributes)
     ]
     rng.shuffle(clues)
-    questions = []
+    questions: list[dict[str, Any]] = []
     for clue in clues:
         own = [f for f in attributes if f["speaker"] == clue["speaker"] and f is not clue]
         targets = [f for f in own if f["session"] != clue["session"]] or own
@@ -309,9 +312,7 @@ def _adversarial(
     swapped = [
         fact
         for fact in facts
-        if "attribute" in fact
-        and not fact["superseded"]
-        and (other[fact["speaker"]], fact["attribute"]) not in told
+        if "attribute" in fact and not fact["superseded"] and (other[fact["speaker"]], fact["attribute"]) not in told
     ]
     rng.shuffle(swapped)
     questions = []

@@ -1,0 +1,5 @@
+"""The command line: ``tmem``."""
+
+from tmem.cli.app import main
+
+__all__ = ["main"]
