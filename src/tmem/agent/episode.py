@@ -66,6 +66,7 @@ class Agent:
     grammar: bool = False
     keep_deltas: bool = False
     at_once: int = 64  # episodes in one batch; does not change results
+    engine: Engine | None = None  # None: the model's own decode loop
 
     @staticmethod
     def of(model: Model, recipe: Recipe | None = None, **changes: object) -> Agent:
@@ -112,7 +113,7 @@ class _Batch:
 
     def __init__(self, agent: Agent, episodes: Sequence[Episode]) -> None:
         self.agent, self.model = agent, agent.model
-        self.engine: Engine = HFEngine(agent.model)
+        self.engine: Engine = agent.engine or HFEngine(agent.model)
         self.seconds = {"extract": 0.0, "write": 0.0, "answer": 0.0}
         self.lives = [self._life(episode) for episode in episodes]
 
@@ -203,8 +204,9 @@ class _Batch:
         room = self.model.window - len(prompt)
         if room < LEAST_OUTPUT:
             raise DataError(
-                f"{life.episode.id}: trigger context {trigger + 1} makes a prompt of {len(prompt)} tokens, too "
-                f"long for the window of {self.model.window} of {self.model.name}: use shorter sessions or a smaller --budget"
+                f"{life.episode.id}: trigger context {trigger + 1} makes a prompt of {len(prompt)} tokens, "
+                f"too long for the window of {self.model.window} of {self.model.name}: "
+                "use shorter sessions or a smaller --budget"
             )
         return Request(
             tuple(prompt),

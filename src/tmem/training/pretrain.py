@@ -212,6 +212,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--stop-at", type=int, default=None, help="stop after this step, to go on later")
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
@@ -253,6 +254,8 @@ def main(argv: list[str] | None = None) -> None:
             print(f"step {step + 1}/{args.steps} loss {recent:.4f} {speed:.0f} tokens/s", file=sys.stderr)
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             save_checkpoint(args.out, step + 1, model, optimizer, tokenizer)
+        if step + 1 == args.stop_at:
+            break
 
 
 if __name__ == "__main__":

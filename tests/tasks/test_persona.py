@@ -1,0 +1,98 @@
+"""The persona world: a pure function of its seed, loadable as LoCoMo, and honest about what is unseen."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tmem.tasks.locomo import NO_INFORMATION, parse_sample
+from tmem.tasks.persona import MAX_FACTS, make_sample, make_world
+from tmem.tasks.persona import lexicon as lx
+from tmem.tasks.persona.world import when_answer
+
+people = st.sampled_from(["train", "seen", "unseen"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), sessions=st.integers(1, 6), facts=st.integers(1, MAX_FACTS), who=people)
+def test_every_sample_loads_and_every_gold_is_in_its_evidence(seed: int, sessions: int, facts: int, who: Any) -> None:
+    sample = make_sample(seed, 0, sessions, facts, who)
+    assert sample == make_sample(seed, 0, sessions, facts, who)
+    conversation = parse_sample(json.loads(json.dumps(sample)))
+    assert len(conversation.sessions) == sessions and len(conversation.facts) == facts
+    turns = {turn.id: turn for session in conversation.sessions for turn in session.turns}
+    for fact in conversation.facts:
+        assert turns[fact["dia_id"]].speaker == fact["speaker"]
+        if "attribute" in fact:
+            assert fact["answer"].lower() in turns[fact["dia_id"]].text.lower()
+    for question in conversation.questions:
+        assert all(entry in turns for entry in question.evidence)
+        if question.kind in ("single-hop", "update"):
+            assert question.gold.lower() in turns[question.evidence[-1]].text.lower()
+        if question.kind == "adversarial":
+            assert question.gold == NO_INFORMATION and question.distractor
+
+
+def test_the_latest_value_is_the_answer_to_an_updated_fact() -> None:
+    updated = 0
+    for index in range(30):
+        sample = make_sample(1, index, 4, 24, "unseen")
+        latest = {f["question"]: f for f in sample["facts"] if "attribute" in f}
+        for qa in sample["qa"]:
+            if qa["kind"] == "update":
+                [fact] = [f for f in sample["facts"] if f["dia_id"] == qa["evidence"][0]]
+                assert latest[fact["question"]] is fact and not fact["superseded"]
+                updated += 1
+    assert updated > 30
+
+
+def test_an_adversarial_question_is_about_what_its_person_never_said() -> None:
+    for index in range(30):
+        sample = make_sample(2, index, 3, 16, "unseen")
+        said = {(f["speaker"], f["attribute"]) for f in sample["facts"] if "attribute" in f}
+        for qa in sample["qa"]:
+            if qa["category"] == 5:
+                [fact] = [f for f in sample["facts"] if f["dia_id"] == qa["evidence"][0]]
+                talk = sample["conversation"]
+                [asked] = [n for n in (talk["speaker_a"], talk["speaker_b"]) if n != fact["speaker"]]
+                assert asked in qa["question"] and (asked, fact["attribute"]) not in said
+
+
+def test_people_values_and_wordings_of_the_unseen_part_are_not_in_training() -> None:
+    training = json.dumps(make_world(5, 150, 3, 24, "train")) + json.dumps(make_world(5, 50, 3, 24, "seen"))
+    for name in lx.unseen(lx.NAMES):
+        assert not re.search(rf"\b{name}\b", training)
+    for pool, values in lx.POOLS.items():
+        assert not set(lx.unseen(values)) & set(lx.seen(values)), pool
+    for attribute in lx.ATTRIBUTES:
+        assert attribute.asks[-1].split("{p}")[0] not in ("",) or attribute.asks[-1] not in attribute.asks[:-1]
+    for sample in make_world(5, 40, 3, 24, "unseen"):
+        for qa in sample["qa"]:
+            assert json.dumps(qa["question"]) not in training
+
+
+@pytest.mark.parametrize(
+    ("when", "answer"),
+    [
+        ("today", "1 March 2023"),
+        ("yesterday", "28 February 2023"),
+        ("last week", "The week before 1 March 2023"),
+        ("last month", "February 2023"),
+    ],
+)
+def test_times_are_told_from_the_session_date(when: str, answer: str) -> None:
+    import datetime
+
+    assert when_answer(when, datetime.date(2023, 3, 1)) == answer
+
+
+def test_questions_are_never_in_the_wording_that_extraction_writes() -> None:
+    for kind in ("seen", "unseen"):
+        for sample in make_world(6, 30, 3, 24, kind):  # type: ignore[arg-type]
+            written = {fact["question"] for fact in sample["facts"]}
+            assert not written & {qa["question"] for qa in sample["qa"]}

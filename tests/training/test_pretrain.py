@@ -1,0 +1,87 @@
+"""Pretraining rows are what the agent builds, and training resumes where it was."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from tmem.model import Model, load
+from tmem.training import pretrain
+from tmem.training.rows import Row, RowMaker, collate
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return pretrain.make_tokenizer(1, samples=200)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Model:
+    folder = tmp_path_factory.mktemp("nano")
+    pretrain.save_model(folder, pretrain.make_model("nano", pretrain.VOCABULARY, 1), tokenizer)
+    return load(folder, device="cpu")
+
+
+def test_branches_are_the_prompts_of_the_agent(saved: Model, tokenizer: Tokenizer) -> None:
+    maker = RowMaker(tokenizer, 1)
+    prompt, answer = maker.branch("Who is Ana?", "a nurse")
+    context = "DATE: today\nAna said."
+    messages = [{"role": "system", "content": context}, {"role": "user", "content": "Who is Ana?"}]
+    assert maker.prefix(context) + prompt == saved.encode_chat(messages)
+    example = saved.example("Who is Ana?", "a nurse")
+    assert (tuple(prompt), tuple(answer)) == (example.prompt_ids, example.answer_ids)
+
+
+def test_a_branch_sees_its_prefix_and_itself_alone(saved: Model, tokenizer: Tokenizer) -> None:
+    maker = RowMaker(tokenizer, 1)
+    row = next(r for r in (maker.row(n, 1.0, 0.1, 0.4) for n in range(50)) if r.prefix and len(r.branches) > 3)
+    other = maker.row(99, 1.0, 0.1, 0.4)
+    batch = collate([row, other], pad=0)
+    with torch.no_grad():
+        together = saved.hf(
+            input_ids=batch.input_ids, position_ids=batch.position_ids, attention_mask=batch.mask
+        ).logits[batch.keep]
+        alone = []
+        for part in (row, other):
+            for prompt, answer in part.branches:
+                ids = part.prefix + prompt + answer
+                logits = saved.hf(input_ids=torch.tensor([ids])).logits[0]
+                alone.append(logits[-len(answer) - 1 : -1])
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
+    targets = [token for part in (row, other) for _, answer in part.branches for token in answer]
+    assert batch.targets.tolist() == targets
+
+
+def test_rows_are_a_pure_function_of_seed_and_number(tokenizer: Tokenizer) -> None:
+    rows: list[Row] = [RowMaker(tokenizer, 4).row(17, 0.7, 0.1, 0.4) for _ in range(2)]
+    assert rows[0] == rows[1]
+    assert RowMaker(tokenizer, 5).row(17, 0.7, 0.1, 0.4) != rows[0]
+
+
+def test_an_interrupted_training_ends_bit_equal(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    common = ["--tokens", "256", "--threads", "1", "--device", "cpu", "--save-every", "3"]
+    for name, runs in (("whole", [[]]), ("parts", [["--stop-at", "3"], []])):
+        (tmp_path / name).mkdir()
+        tokenizer.save(str(tmp_path / name / "tokenizer.json"))
+        for extra in runs:
+            pretrain.main([*common, "--steps", "6", "--out", str(tmp_path / name), *extra])
+    whole, parts = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_json_tokens_cost_one_token_and_decode_to_themselves(tokenizer: Tokenizer) -> None:
+    for text in pretrain.JSON_TOKENS:
+        ids = tokenizer.encode(text).ids
+        assert len(ids) == 1 and tokenizer.decode(ids) == text
+
+
+def test_the_rate_warms_up_and_decays() -> None:
+    args = argparse.Namespace(lr=1.0, steps=1000)
+    rates = [pretrain.rate_at(step, args) for step in range(1000)]
+    assert rates[0] < rates[50] < rates[99] and rates[100] > rates[500] > rates[999] > 0
