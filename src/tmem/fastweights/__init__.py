@@ -7,18 +7,21 @@ Read in this order: ``sites`` (where), ``basis`` (A), ``delta`` (B and the hooks
 from tmem.fastweights.basis import Basis, weights_hash
 from tmem.fastweights.delta import Delta, FastWeights
 from tmem.fastweights.pool import Example
+from tmem.fastweights.rate import PROBE, Probe, probe
 from tmem.fastweights.recipe import RECIPES, Recipe, get_recipe
 from tmem.fastweights.replay import TailReplay
 from tmem.fastweights.sites import Site, decoder, find_sites
 from tmem.fastweights.write import Dropped, WriteAccount, write
 
 __all__ = [
+    "PROBE",
     "RECIPES",
     "Basis",
     "Delta",
     "Dropped",
     "Example",
     "FastWeights",
+    "Probe",
     "Recipe",
     "Site",
     "TailReplay",
@@ -26,6 +29,7 @@ __all__ = [
     "decoder",
     "find_sites",
     "get_recipe",
+    "probe",
     "weights_hash",
     "write",
 ]
