@@ -78,19 +78,22 @@ class Agent:
         return replace(agent, **changes)  # type: ignore[arg-type]
 
     def run(
-        self, episodes: Sequence[Episode], progress: Callable[[str, int, int], None] | None = None
+        self,
+        episodes: Sequence[Episode],
+        progress: Callable[[str, int, int], None] | None = None,
+        on_write: Callable[[Trajectory], None] | None = None,
     ) -> list[Trajectory]:
         """Live through episodes; trajectories come back in their order, one per question if questions are known.
 
-        ``progress`` gets (what is going on, done, total). Raises :class:`DataError` for a unit that does not fit
-        the model's window.
+        ``progress`` gets (what is going on, done, total); ``on_write`` a trajectory right after each of its writes.
+        Raises :class:`DataError` for a unit that does not fit the model's window.
         """
         if self.memory == "tmem" and self.question_known:
             episodes = [replace(episode, asks=(ask,)) for episode in episodes for ask in episode.asks]
         trajectories: list[Trajectory] = []
         for start in range(0, len(episodes), self.at_once):
-            batch = _Batch(self, episodes[start : start + self.at_once])
-            trajectories += batch.run()
+            batch = _Batch(self, episodes[start : start + self.at_once], on_write)
+            trajectories += batch.run(progress)
             if progress is not None:
                 progress("episodes", min(start + self.at_once, len(episodes)), len(episodes))
         return trajectories
@@ -111,8 +114,10 @@ class _Life:
 class _Batch:
     """Episodes in lockstep: trigger t of all of them is one extraction batch and one write."""
 
-    def __init__(self, agent: Agent, episodes: Sequence[Episode]) -> None:
-        self.agent, self.model = agent, agent.model
+    def __init__(
+        self, agent: Agent, episodes: Sequence[Episode], on_write: Callable[[Trajectory], None] | None
+    ) -> None:
+        self.agent, self.model, self.on_write = agent, agent.model, on_write
         self.engine: Engine = agent.engine or HFEngine(agent.model)
         self.seconds = {"extract": 0.0, "write": 0.0, "answer": 0.0}
         self.lives = [self._life(episode) for episode in episodes]
@@ -126,14 +131,17 @@ class _Batch:
         known = agent.memory == "tmem" and agent.question_known
         return _Life(episode, packed, trajectory, f"{episode.id}/{episode.asks[0].id}" if known else episode.id)
 
-    def run(self) -> list[Trajectory]:
+    def run(self, progress: Callable[[str, int, int], None] | None) -> list[Trajectory]:
         agent = self.agent
         delta = None
         if agent.memory == "tmem":
             delta = self.model.fast(agent.recipe).zeros(len(self.lives))
             self._keep(delta, range(len(self.lives)))
-            for trigger in range(max((len(life.packed.triggers) for life in self.lives), default=0)):
+            triggers = max((len(life.packed.triggers) for life in self.lives), default=0)
+            for trigger in range(triggers):
                 delta = self._trigger(trigger, delta)
+                if progress is not None:
+                    progress("triggers", trigger + 1, triggers)
         self._answer(delta)
         for life in self.lives:
             life.trajectory.seconds = dict(self.seconds)
@@ -195,6 +203,9 @@ class _Batch:
         for name, value in written.b.items():
             after.b[name][rows] = value
         self._keep(after, rows)
+        if self.on_write is not None:
+            for life in lives:
+                self.on_write(life.trajectory)
         return after
 
     def _extraction(self, life: _Life, context: str, trigger: int, row: int) -> Request:

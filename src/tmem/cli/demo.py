@@ -11,11 +11,11 @@ from tmem.agent.episode import Agent, Episode
 from tmem.agent.trajectory import Trajectory
 from tmem.evaluation import Scored, mean, score
 from tmem.model import Model
-from tmem.tasks.locomo import episode, parse_sample
+from tmem.tasks.locomo import Conversation, episode, parse_sample
 from tmem.tasks.persona import make_sample
 
 FACTS, SESSIONS = 12, 3
-BLOCKS = " ▁▂▃▄▅▆▇█"
+BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def tour(model: Model, seed: int, out: Console) -> None:
@@ -23,67 +23,78 @@ def tour(model: Model, seed: int, out: Console) -> None:
     conversation = parse_sample(make_sample(seed, 0, SESSIONS, FACTS, "unseen"))
     stream = episode(conversation, conversation.questions, official=False, seed=seed)
     recipe = model.recipe("tmem")
-    agent = Agent.of(model, recipe, write_tail=True, seed=seed, keep_deltas=True)
+    agent = Agent.of(model, recipe, write_tail=True, seed=seed)
     out.rule("[bold]TMEM: a model that learns while it reads")
     out.print(
-        f"{model.name}: {model.hf.num_parameters() / 1e6:.1f} M parameters, frozen. Memory: B matrices of rank "
-        f"{recipe.rank} on the last {recipe.layers} layers, zero at the start.\n"
-        f"{' and '.join(conversation.speakers)} talk in {SESSIONS} sessions; the model has never seen these people, "
-        "nor most of the words they use.\n"
+        f"{escape(model.name)}: {model.hf.num_parameters() / 1e6:.1f} M parameters, frozen. Its memory: Delta, "
+        f"{len(model.fast(recipe).sites)} small matrices on the last {recipe.layers} layers, zero at the start.\n"
+        f"{' and '.join(conversation.speakers)} talk in {SESSIONS} sessions. No training text had these people, "
+        "nor these values, nor these wordings.\n"
     )
-    trajectory = agent.run([stream])[0]
-    for index in range(len(trajectory.writes)):
-        _show_trigger(trajectory, stream, index, out)
+    [trajectory] = agent.run([stream], on_write=lambda life: _show_trigger(life, stream, out))
+    out.print("All text is gone. What is left is Delta.\n")
 
-    memories = {"no memory": "none", "last session": "tail", "whole text": "full"}
     scored: dict[str, list[Scored]] = {}
-    for title, memory in memories.items():
+    for title, memory in (("no memory", "none"), ("last session", "tail"), ("full text", "full")):
         other = Agent.of(model, recipe, memory=memory, seed=seed)
         scored[title] = score([conversation], other.run([stream]), False, seed)
     scored["TMEM"] = score([conversation], [trajectory], False, seed)
     _show_answers(scored, out)
+    _show_scores(conversation, scored, out)
     out.print(
-        "\nTMEM answered from its weights alone: its prompt was the bare question. "
-        "Another conversation: tmem demo --seed 8. Figures over many: tmem eval persona."
+        "TMEM's prompt was the bare question, as for no memory: its answers come from Delta.\n"
+        f"Another conversation: tmem demo --seed {seed + 1}. Over many of them: tmem eval persona."
     )
 
 
-def _show_trigger(trajectory: Trajectory, stream: Episode, index: int, out: Console) -> None:
-    """One trigger: the text, the pairs, the write."""
-    write = trajectory.writes[index]
+def _show_trigger(trajectory: Trajectory, stream: Episode, out: Console) -> None:
+    """The last trigger: the text, the pairs, the write."""
+    write = trajectory.writes[-1]
     text = "\n".join(line for unit in write.units for line in stream.units[unit].splitlines() if line.strip())
     title = f"reads {write.tokens} tokens"
     out.print(Panel(escape(text), title=title, title_align="left", border_style="dim"))
+    out.print(f"extracts {len(write.pairs)} question-answer pairs")
     for pair in write.pairs:
-        out.print(f"  [cyan]{escape(pair.question)}[/cyan] {escape(pair.answer)}")
+        out.print(f"  [cyan]{escape(pair.question)}[/cyan] {escape(pair.answer)}", highlight=False)
     for dropped in write.dropped:
-        out.print(f"  [yellow]not written: {escape(dropped.reason)}[/yellow] {escape(dropped.text)}")
+        out.print(f"  [yellow]left out: {escape(dropped.reason)}[/yellow] {escape(dropped.text)}", highlight=False)
     account = write.account
-    if account.applied:
-        losses = account.new_loss
-        bars = "".join(BLOCKS[min(8, round(8 * loss / max(losses[0], 1e-9)))] for loss in losses)
-        out.print(
-            f"  writes {account.pairs} pairs (rehearsing {account.rehearsed}): loss {losses[0]:.2f} {bars} "
-            f"{losses[-1]:.2f}; |Delta|/|W| = {account.delta_ratio:.3f}; text dropped\n"
-        )
-    else:
-        out.print(f"  nothing written: {account.reason}\n")
+    if not account.applied:
+        out.print(f"writes nothing: {account.reason}\n")
+        return
+    losses = account.new_loss
+    bars = "".join(BLOCKS[min(7, round(7 * loss / max(*losses, 1e-9)))] for loss in losses)
+    rehearsed = f" (and rehearses {account.rehearsed})" if account.rehearsed else ""
+    out.print(
+        f"writes them into Delta{rehearsed}: loss {losses[0]:.2f} [cyan]{bars}[/cyan] {losses[-1]:.2f} "
+        f"in {len(losses)} epochs, |Delta|/|W| = {account.delta_ratio:.3f}\n",
+        highlight=False,
+    )
 
 
 def _show_answers(scored: dict[str, list[Scored]], out: Console) -> None:
-    table = Table(title="asked afterwards", title_justify="left")
-    table.add_column("question")
-    for title in [*scored, "gold"]:
-        table.add_column(title, overflow="fold")
-    rows = zip(*scored.values(), strict=True)
-    for row in rows:
-        cells = [f"[{'green' if item.em else 'red'}]{escape(item.prediction)}[/]" for item in row]
-        table.add_row(
-            f"{escape(row[0].question.text)} [dim]({row[0].question.kind})[/dim]", *cells, row[0].question.gold
-        )
-    table.add_section()
-    means = [f"{mean(item.em for item in items):.2f}" for items in scored.values()]
-    table.add_row("[bold]exact match", *means, "")
-    single = [f"{mean(i.em for i in items if i.question.kind == 'single-hop'):.2f}" for items in scored.values()]
-    table.add_row("[bold]exact match, single-hop", *single, "")
+    """Every question with its answer before and after reading, and with all the text in the prompt."""
+    for none, full, tmem in zip(scored["no memory"], scored["full text"], scored["TMEM"], strict=True):
+        question = tmem.question
+        gold = f"[dim]{question.kind}; gold: {escape(question.gold)}[/dim]"
+        out.print(f"[bold]{escape(question.text)}[/bold] {gold}", highlight=False)
+        answers = ((label, _answer(item)) for label, item in (("before", none), ("after", tmem), ("full text", full)))
+        out.print("  " + "   ".join(f"[dim]{label}[/dim] {text}" for label, text in answers), highlight=False)
+
+
+def _answer(item: Scored) -> str:
+    short = "no information" if item.prediction == "No information available" else item.prediction
+    return f"[{'green' if item.em else 'red'}]{escape(short)} {'✓' if item.em else '✗'}[/]"
+
+
+def _show_scores(conversation: Conversation, scored: dict[str, list[Scored]], out: Console) -> None:
+    """Exact match by memory and kind of question."""
+    table = Table(title="\nexact match", title_justify="left")
+    table.add_column("kind of question")
+    for title in ("n", *scored):
+        table.add_column(title, justify="right")
+    kinds = [question.kind for question in conversation.questions]
+    for kind in [*dict.fromkeys(kinds), "all"]:
+        own = [[item.em for item in items if kind in (item.question.kind, "all")] for items in scored.values()]
+        table.add_row(kind, str(len(own[0])), *(f"{mean(values):.2f}" for values in own), end_section=kind == kinds[-1])
     out.print(table)

@@ -24,6 +24,9 @@ from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.world import World, invent
 
 COMPACT = PROMPTS["compact"]
+NOTHING = lx.NO_INFORMATION
+# Of the bare questions: enough to be the most likely answer, not so much that a write must fight a certainty.
+NOTHING_SHARE = 0.3
 
 
 @dataclass
@@ -89,7 +92,7 @@ class RowMaker:
         row = Row([])
         for _ in range(12):
             attribute = rng.choice(lx.ATTRIBUTES)
-            value = world.value(attribute, rng) if rng.random() < 0.5 else lx.NO_INFORMATION
+            value = NOTHING if rng.random() < NOTHING_SHARE else world.value(attribute, rng)
             row.branches.append(self.branch(world.ask(attribute, world.name(rng), rng), value))
         return row
 
@@ -104,8 +107,8 @@ class RowMaker:
 
     def conversation(self, rng: random.Random, number: int, reach: float) -> Row:
         """Sessions with their questions and, where a trigger could hold them, their extraction."""
-        sessions = 1 if rng.random() < 0.6 else rng.randint(2, 2 + int(3 * reach))
-        per_session = rng.randint(1, 2 + int(4 * reach))
+        sessions = rng.choices((1, rng.randint(2, 3), rng.randint(4, 6)), (0.5, 0.35, 0.15 * reach))[0]
+        per_session = rng.randint(1, 2 + int((4 if sessions == 1 else 2) * reach))
         sample = make_sample(self.seed, number, sessions, sessions * per_session, "train")
         texts = [render_session(session).strip() for session in parse_sample(sample).sessions]
         row = Row(self.prefix("\n\n".join(texts)))
@@ -116,11 +119,13 @@ class RowMaker:
         return row
 
     def questions(self, sample: dict[str, Any], rng: random.Random, most: int) -> list[tuple[list[int], list[int]]]:
-        """Branches for the sample's own questions and a few in the wording that extraction writes."""
-        asked = [(qa["question"], qa.get("answer", lx.NO_INFORMATION)) for qa in sample["qa"]]
-        asked += [(f["question"], f["answer"]) for f in sample["facts"] if not f["superseded"] and rng.random() < 0.3]
-        rng.shuffle(asked)
-        return [self.branch(question, answer) for question, answer in asked[:most]]
+        """Branches for the sample's own questions, rare kinds first, and some in the wording of extraction."""
+        asked = [
+            (rng.random() * (2 if qa["kind"] == "single-hop" else 1), qa["question"], qa.get("answer", NOTHING))
+            for qa in sample["qa"]
+        ]
+        asked += [(2 * rng.random(), f["question"], f["answer"]) for f in sample["facts"] if not f["superseded"]]
+        return [self.branch(question, answer) for _, question, answer in sorted(asked)[:most]]
 
 
 def gold_extraction(facts: list[dict[str, Any]]) -> str:

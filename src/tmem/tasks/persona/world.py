@@ -244,7 +244,7 @@ def _date_event(world: World, fact: dict[str, Any], day: datetime.date, rng: ran
     when = fact["when"]
     template = rng.choice(world.wording(lx.EVENT_SAY))
     fact["text"] = template.format(past=fact["past"], when=when, When=when.capitalize())
-    fact["question"] = sentence(lx.EVENT_ASK[0], p=fact["speaker"], base=fact["base"])
+    fact["question"] = sentence(lx.EVENT_ASK[0], p=fact["speaker"], past=fact["past"])
     fact["answer"] = when_answer(when, day)
 
 
