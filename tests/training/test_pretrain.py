@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
+from tmem.errors import UsageError
 from tmem.model import Model, load
 from tmem.training import pretrain
+from tmem.training.grow import grow_from
 from tmem.training.rows import Row, RowMaker, collate
 
 
@@ -73,6 +75,25 @@ def test_an_interrupted_training_ends_bit_equal(tmp_path: Path, tokenizer: Token
     whole, parts = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_a_grown_model_computes_what_the_smaller_one_does(saved: Model) -> None:
+    large = pretrain.make_model("small", pretrain.VOCABULARY, 3)
+    ids = torch.arange(40)[None] * 7
+    before = large(input_ids=ids).logits.detach()
+    grow_from(saved.hf, large)
+    with torch.no_grad():
+        torch.testing.assert_close(large(input_ids=ids).logits, saved.hf(input_ids=ids).logits, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(before, large(input_ids=ids).logits, atol=0.1)
+    # Every new parameter can learn at once or after one step: the first gradient reaches what writes.
+    large.requires_grad_(True)(input_ids=ids, labels=ids).loss.backward()
+    written = large.model.layers[2].mlp.down_proj.weight.grad
+    assert written is not None and written.abs().max() > 0
+
+
+def test_growth_refuses_a_smaller_model(saved: Model) -> None:
+    with pytest.raises(UsageError, match="at least as large"):
+        grow_from(pretrain.make_model("small", pretrain.VOCABULARY, 3), pretrain.make_model("nano", 2048, 3))
 
 
 def test_json_tokens_cost_one_token_and_decode_to_themselves(tokenizer: Tokenizer) -> None:
