@@ -160,6 +160,7 @@ def eval_persona(
     people: Annotated[People, typer.Option(help="unseen: people, values and wordings that no training text had.")] = (
         People.unseen
     ),
+    gold: Annotated[bool, typer.Option("--gold", help="Write the gold pairs instead of the extracted ones.")] = False,
     lr: RateOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -175,7 +176,7 @@ def eval_persona(
     write_recipe = loaded.recipe(recipe.value, **({} if lr is None else {"lr": lr}))
     # The last working context is written too: what answers, is Delta alone.
     agent = Agent.of(loaded, write_recipe, memory=memory.value, write_tail=True, seed=seed, at_once=16)
-    result = evaluate(agent, facts, episodes, people.value, progress())
+    result = evaluate(agent, facts, episodes, people.value, progress(), gold)
     if as_json:
         print_json(result)
     else:

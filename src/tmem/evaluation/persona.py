@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from tmem.agent.episode import Agent
 from tmem.agent.trajectory import Trajectory
+from tmem.evaluation.gold import GoldExtraction
 from tmem.evaluation.scores import by_kind, mean, score
+from tmem.model import HFEngine
 from tmem.tasks.locomo import Conversation, episode, parse_sample
 from tmem.tasks.persona import make_sample
 from tmem.tasks.scoring import exact_match, normalize
@@ -28,14 +31,19 @@ def evaluate(
     episodes: int,
     people: Literal["seen", "unseen"] = "unseen",
     progress: Callable[[str, int, int], None] | None = None,
+    gold: bool = False,
 ) -> dict[str, Any]:
     """Live through ``episodes`` conversations of ``facts`` facts each and score them.
 
-    ``agent.seed`` also chooses the conversations. Scores are 0 to 1; ``extraction`` is ``None`` for a memory that
-    does not extract.
+    ``agent.seed`` also chooses the conversations. ``gold``: the gold pairs of every session are written instead
+    of the extracted ones, so that memory is measured alone. Scores are 0 to 1; ``extraction`` is ``None`` for a
+    memory that does not extract.
     """
     started = time.perf_counter()
     worlds = conversations(agent.seed, episodes, facts, people)
+    if gold:
+        engine = GoldExtraction(HFEngine(agent.model), worlds)
+        agent = replace(agent, budget=1, at_once=episodes, engine=engine)
     official = agent.prompts.official_questions
     streams = [episode(world, world.questions, official, agent.seed) for world in worlds]
     trajectories = agent.run(streams, progress)
@@ -49,6 +57,7 @@ def evaluate(
         "episodes": episodes,
         "seed": agent.seed,
         "people": people,
+        "gold": gold,
         "em": mean(item.em for item in scored),
         "f1": mean(item.f1 for item in scored),
         "by_category": by_kind(scored),

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -45,16 +45,23 @@ JSON_TOKENS = ['[{"instruction": "', '", "output": "', '"}, {"instruction": "', 
 # layers, hidden, heads (of 32), key-value heads, FFN
 SHAPES = {"nano": (6, 192, 6, 3, 512), "small": (8, 256, 8, 4, 768), "base": (10, 512, 16, 8, 1408)}
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
 def make_tokenizer(seed: int, samples: int = 3000) -> Tokenizer:
-    """A byte-level BPE trained on seen conversations and invented words; digits stand alone."""
+    """A byte-level BPE trained on seen conversations and invented words; digits stand alone.
+
+    A word at the start of a text, line or quotation gets the space that it has elsewhere: a name or a value is the
+    same tokens wherever it stands, so that it can be matched and copied.
+    """
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Replace(Regex(rf"{mark}(?=[\p{{L}}\p{{N}}])"), f"{mark} ") for mark in ("\n", '"')]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [pre_tokenizers.ByteLevel(add_prefix_space=True), pre_tokenizers.Digits(individual_digits=True)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     texts = []
@@ -64,6 +71,7 @@ def make_tokenizer(seed: int, samples: int = 3000) -> Tokenizer:
         texts += [render_session(session) for session in parse_sample(sample).sessions]
         texts += [f"{qa['question']} {qa.get('answer', 'No information available')}" for qa in sample["qa"]]
         texts += [gold_extraction(sample["facts"]), " ".join(invent(rng) for _ in range(10))]
+        texts += ["system\n", "user\nWrite question-answer pairs.", "assistant\n"]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY - len(JSON_TOKENS),
         special_tokens=SPECIALS,
@@ -234,11 +242,11 @@ def load_checkpoint(out: Path, model: Qwen3ForCausalLM, optimizer: torch.optim.O
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SHAPES, default="nano")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--tokens", type=int, default=3072, help="tokens per step, about")
+    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--tokens", type=int, default=1024, help="tokens per step, about")
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--copying", type=float, default=0.02, help="share of the steps that is pure copying")
-    parser.add_argument("--ramp", type=float, default=0.25, help="share of the steps until texts are full-sized")
+    parser.add_argument("--copying", type=float, default=0.08, help="share of the steps that is pure copying")
+    parser.add_argument("--ramp", type=float, default=0.35, help="share of the steps until texts are full-sized")
     parser.add_argument("--grow", type=Path, help="start as the smaller model that was trained in this folder")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)

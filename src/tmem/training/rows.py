@@ -24,6 +24,8 @@ from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.world import World, invent
 
 COMPACT = PROMPTS["compact"]
+SEEN_WORDS = [word for pool in (lx.NAMES, *lx.POOLS.values()) for word in lx.seen(pool)]
+RARE = ("update", "temporal", "open")
 NOTHING = lx.NO_INFORMATION
 # Of the bare questions: enough to be the most likely answer, not so much that a write must fight a certainty.
 NOTHING_SHARE = 0.3
@@ -52,39 +54,57 @@ class RowMaker:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def prefix(self, context: str) -> list[int]:
-        return self.ids(f"<|im_start|>system\n{context}<|im_end|>\n")
+        return self.ids(f"<|im_start|>system\n{context}<|im_end|>")
 
     def branch(self, ask: str, answer: str) -> tuple[list[int], list[int]]:
-        prompt = f"<|im_start|>user\n{ask}<|im_end|>\n<|im_start|>assistant\n"
+        prompt = f"<|im_start|>user\n{ask}<|im_end|><|im_start|>assistant\n"
         return self.ids(prompt), self.ids(f"{answer}<|im_end|>")
 
     def row(self, number: int, progress: float, copying: float, ramp: float) -> Row:
-        """``progress`` in [0, 1]; until ``copying`` all rows copy, until ``ramp`` conversations grow."""
+        """``progress`` in [0, 1]; until ``copying`` all rows copy, until ``ramp`` copying recedes and texts grow."""
         rng = random.Random(derive(self.seed, number, "row"))
+        reach = min(1.0, (progress - copying) / max(ramp - copying, 1e-9))  # grows to 1
         kind = rng.random()
-        if progress < copying or kind < 0.04:
-            return self.copy(rng) if rng.random() < 0.5 else self.recite(rng)
-        if kind < 0.10:
+        copies = 1.0 if reach < 0 else 0.3 - 0.25 * reach
+        if kind < copies:
+            return self.copy(rng) if rng.random() < 0.25 else self.recite(rng, min(1.0, progress / copying))
+        kind = (kind - copies) / (1 - copies)
+        if kind < 0.06:
             return self.bare(rng)
-        reach = min(1.0, (progress - copying) / max(ramp - copying, 1e-9))  # grows from 0 to 1
-        if kind < 0.16:
+        if kind < 0.12:
             return self.pairs(rng, number, most=4 + int(20 * reach))
         return self.conversation(rng, number, reach)
 
     def copy(self, rng: random.Random) -> Row:
         """Repeat random tokens."""
         some = [rng.choice(self.plain_ids) for _ in range(rng.randint(4, 40))]
-        prefix = self.ids("<|im_start|>system\n") + some + self.ids("<|im_end|>\n")
+        prefix = self.ids("<|im_start|>system\n") + some + self.ids("<|im_end|>")
         prompt, end = self.branch("Repeat.", "")
         return Row(prefix, [(prompt, some + end)])
 
-    def recite(self, rng: random.Random) -> Row:
-        """Look values up by key."""
-        keys = [invent(rng) for _ in range(rng.randint(2, 12))]
-        values = [invent(rng) for _ in keys]
+    def recite(self, rng: random.Random, reach: float) -> Row:
+        """Look values up by a key of one word, or of two that only together name it; ``reach`` 1 for long lists."""
+        most = 2 + round(10 * reach)
+        if rng.random() < 0.3:
+            keys = self.words(rng, rng.randint(2, most))
+        else:
+            owners, things = self.words(rng, rng.randint(2, 3)), self.words(rng, rng.randint(2, 5))
+            keys = [f"{owner}'s {thing}" for owner in owners for thing in things]
+            keys = rng.sample(keys, rng.randint(2, min(most, len(keys))))
+        values = self.words(rng, len(keys))
         row = Row(self.prefix("\n".join(f"{k} is {v}." for k, v in zip(keys, values, strict=True))))
         row.branches = [self.branch(f"What is {k}?", v) for k, v in zip(keys, values, strict=True)]
         return row
+
+    def words(self, rng: random.Random, count: int) -> list[str]:
+        """Different words, invented or seen ones; most of the latter are a single token, and easier to find."""
+        invented = 0.8 * rng.random()
+        found: list[str] = []
+        while len(found) < count:
+            word = invent(rng) if rng.random() < invented else rng.choice(SEEN_WORDS)
+            if word not in found:
+                found.append(word)
+        return found
 
     def bare(self, rng: random.Random) -> Row:
         """Questions without any text: a value of the right type, or that there is no information."""
@@ -107,7 +127,7 @@ class RowMaker:
 
     def conversation(self, rng: random.Random, number: int, reach: float) -> Row:
         """Sessions with their questions and, where a trigger could hold them, their extraction."""
-        sessions = rng.choices((1, rng.randint(2, 3), rng.randint(4, 6)), (0.5, 0.35, 0.15 * reach))[0]
+        sessions = rng.choices((1, rng.randint(2, 3), rng.randint(4, 6)), (1 - 0.5 * reach, 0.35 * reach, 0.15 * reach))[0]
         per_session = rng.randint(1, 2 + int((4 if sessions == 1 else 2) * reach))
         sample = make_sample(self.seed, number, sessions, sessions * per_session, "train")
         texts = [render_session(session).strip() for session in parse_sample(sample).sessions]
@@ -121,7 +141,7 @@ class RowMaker:
     def questions(self, sample: dict[str, Any], rng: random.Random, most: int) -> list[tuple[list[int], list[int]]]:
         """Branches for the sample's own questions, rare kinds first, and some in the wording of extraction."""
         asked = [
-            (rng.random() * (2 if qa["kind"] == "single-hop" else 1), qa["question"], qa.get("answer", NOTHING))
+            (rng.random() * (1 if qa["kind"] in RARE else 2), qa["question"], qa.get("answer", NOTHING))
             for qa in sample["qa"]
         ]
         asked += [(2 * rng.random(), f["question"], f["answer"]) for f in sample["facts"] if not f["superseded"]]
