@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench figure clean
 
 demo: $(VENV)/ready
 	$(BIN)/tmem demo
@@ -13,6 +13,13 @@ test: $(VENV)/ready
 
 check: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: $(VENV)/ready
+	$(BIN)/python benchmarks/bench.py
+
+# Exact match against the number of facts, for every memory: a minute or two per model, seed and point.
+figure: $(VENV)/ready
+	$(BIN)/python benchmarks/curve.py
 
 # The CPU build of torch is enough and a tenth of the size; where no index offers it, the plain one is taken.
 $(VENV)/ready: requirements.lock pyproject.toml

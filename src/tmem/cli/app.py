@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,7 +53,10 @@ class People(StrEnum):
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Embedded model, directory, or name on the hub.")]
 RecipeOption = Annotated[RecipeName, typer.Option("--recipe", help="How a write trains.")]
 MemoryOption = Annotated[MemoryName, typer.Option("--memory", help="What the agent remembers by.")]
-RateOption = Annotated[float | None, typer.Option("--lr", help="Rate of the write; default: the model's own.")]
+RateOption = Annotated[
+    str | None,
+    typer.Option("--lr", help="Rate of the write: a number, or auto to measure it; default: the model's own."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Decides everything random.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: all.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -105,6 +109,17 @@ def load_model(name: str, threads: int | None = None) -> Any:
         return load(name)
 
 
+def choose_recipe(model: Any, name: RecipeName, lr: str | None) -> Any:
+    """The named recipe with the rate that ``--lr`` asks for."""
+    if lr is None or lr == "auto":
+        recipe = model.recipe(name.value)
+        return recipe if lr is None else recipe.model_copy(update={"lr": model.probe(recipe).rate})
+    try:
+        return model.recipe(name.value, lr=float(lr))
+    except ValueError:
+        raise UsageError(f"--lr {lr}: give a number or auto") from None
+
+
 def print_json(value: Any) -> None:
     """One JSON object on standard output."""
     print(json.dumps(value, ensure_ascii=False))
@@ -137,12 +152,14 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Read one conversation as an agent, and answer its questions."""
+    from tmem.agent.episode import Agent
     from tmem.cli.run import run_conversation
 
     loaded = load_model(model, threads)
-    result = run_conversation(
-        loaded, conversation, sample, questions, recipe.value, memory.value, budget, lr, seed, folder, progress()
-    )
+    agent = Agent.of(loaded, choose_recipe(loaded, recipe, lr), memory=memory.value, seed=seed)
+    if budget is not None:
+        agent = replace(agent, budget=budget)
+    result = run_conversation(agent, conversation, sample, questions, folder, progress())
     if as_json:
         print_json(result.record())
     else:
@@ -173,9 +190,10 @@ def eval_persona(
     if facts > MAX_FACTS:
         raise UsageError(f"--facts {facts}: a conversation has room for {MAX_FACTS}")
     loaded = load_model(model, threads)
-    write_recipe = loaded.recipe(recipe.value, **({} if lr is None else {"lr": lr}))
     # The last working context is written too: what answers, is Delta alone.
-    agent = Agent.of(loaded, write_recipe, memory=memory.value, write_tail=True, seed=seed, at_once=16)
+    agent = Agent.of(
+        loaded, choose_recipe(loaded, recipe, lr), memory=memory.value, write_tail=True, seed=seed, at_once=16
+    )
     result = evaluate(agent, facts, episodes, people.value, progress(), gold)
     if as_json:
         print_json(result)

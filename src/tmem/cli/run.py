@@ -16,7 +16,6 @@ from tmem.agent.trajectory import Trajectory
 from tmem.errors import UsageError
 from tmem.evaluation import Scored, mean, score
 from tmem.files import write_text
-from tmem.model import Model
 from tmem.tasks.locomo import Conversation, episode, load
 
 
@@ -83,33 +82,25 @@ class RunResult:
 
 
 def run_conversation(
-    model: Model,
+    agent: Agent,
     path: Path,
     sample: str | None,
     questions: int | None,
-    recipe: str,
-    memory: str,
-    budget: int | None,
-    lr: float | None,
-    seed: int,
     folder: Path | None,
     progress: Callable[[str, int, int], None] | None,
 ) -> RunResult:
     """Read ``sample`` of the file at ``path`` and answer its first ``questions`` questions."""
-    conversations = load(path)
-    by_id = {conversation.id: conversation for conversation in conversations}
+    by_id = {conversation.id: conversation for conversation in load(path)}
     if sample is not None and sample not in by_id:
         raise UsageError(f"--sample {sample}: {path} has {', '.join(by_id)}")
-    conversation = by_id[sample] if sample is not None else conversations[0]
+    conversation = by_id[sample] if sample is not None else next(iter(by_id.values()))
     asked = conversation.questions[:questions]
     if not asked:
         raise UsageError(f"{conversation.id} has no questions to ask")
-    agent = Agent.of(model, model.recipe(recipe, **({} if lr is None else {"lr": lr})), memory=memory, seed=seed)
-    if budget is not None:
-        agent = Agent.of(model, agent.recipe, memory=memory, seed=seed, budget=budget)
     official = agent.prompts.official_questions
-    trajectories = agent.run([episode(conversation, asked, official, seed)], progress)
-    result = RunResult(agent, conversation, score([conversation], trajectories, official, seed), trajectories)
+    trajectories = agent.run([episode(conversation, asked, official, agent.seed)], progress)
+    scored = score([conversation], trajectories, official, agent.seed)
+    result = RunResult(agent, conversation, scored, trajectories)
     if folder is not None:
         result.save(folder)
     return result

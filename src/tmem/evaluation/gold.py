@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from tmem.fastweights import Delta, FastWeights
 from tmem.model import Completion, Engine, Request

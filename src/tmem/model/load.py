@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tmem.errors import DataError, ModelError
-from tmem.fastweights import Basis, Example, FastWeights, Recipe, TailReplay, get_recipe
+from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, TailReplay, get_recipe, probe
 from tmem.fastweights.basis import tensors_hash
 from tmem.files import read_json
 from tmem.model import assets
@@ -99,6 +99,10 @@ class Model:
         """The named write recipe as changed by this model's settings, and then by ``overrides``."""
         settings = {"lr": self.settings.lr} if self.settings.lr is not None else {}
         return get_recipe(name, **{**settings, **self.settings.recipes.get(name, {}), **overrides})
+
+    def probe(self, recipe: Recipe) -> Probe:
+        """What a few pairs measure on this model, and the rate that follows from it."""
+        return probe(self.fast(recipe), [self.example(question, answer) for question, answer in PROBE])
 
     def fast(self, recipe: Recipe) -> FastWeights:
         """The fast weights of a recipe's basis; recipes with the same basis share them."""

@@ -6,6 +6,8 @@ parameter but writes nothing yet, so both models begin with the same function (N
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
@@ -23,7 +25,8 @@ def grow_from(small: Qwen3ForCausalLM, large: Qwen3ForCausalLM) -> None:
     Both need the same vocabulary, head size and query heads per key-value head. Raises :class:`UsageError`
     if they do not have them, or if ``large`` is not at least as large everywhere.
     """
-    a, b = small.config, large.config
+    a: Any = small.config
+    b: Any = large.config
     same = ("vocab_size", "head_dim", "rope_parameters")
     grown = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
     groups = [c.num_attention_heads // c.num_key_value_heads for c in (a, b)]

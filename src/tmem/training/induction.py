@@ -8,6 +8,8 @@ stays trainable, and the architecture is untouched.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
@@ -26,7 +28,7 @@ def induction_start(model: Qwen3ForCausalLM, seed: int) -> None:
     The hidden state is laid out as [1 constant | content | note of the token before]. Needs two or more
     key-value heads and a rope base of about 1e6, which leaves half of each head's dimensions all but unrotated.
     """
-    config = model.config
+    config: Any = model.config  # its numbers are typed as optional
     hidden, dim, kv_heads = config.hidden_size, config.head_dim, config.num_key_value_heads
     group = config.num_attention_heads // kv_heads
     noted = 2 * dim  # two look-back heads
@@ -74,9 +76,9 @@ def induction_start(model: Qwen3ForCausalLM, seed: int) -> None:
         output[content] = COPY_GAIN * SCALE * carried.T
 
 
-def _head(attention: torch.nn.Module, head: int, kv: int, dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _head(attention: Any, head: int, kv: int, dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Views of one head's query, key and value rows and of its output columns."""
     rows, kv_rows = slice(head * dim, (head + 1) * dim), slice(kv * dim, (kv + 1) * dim)
-    query, key = attention.q_proj.weight[rows], attention.k_proj.weight[kv_rows]  # type: ignore[index]
-    value, output = attention.v_proj.weight[kv_rows], attention.o_proj.weight[:, rows]  # type: ignore[index]
-    return query, key, value, output  # type: ignore[return-value]
+    query, key = attention.q_proj.weight[rows], attention.k_proj.weight[kv_rows]
+    value, output = attention.v_proj.weight[kv_rows], attention.o_proj.weight[:, rows]
+    return query, key, value, output

@@ -127,7 +127,9 @@ class RowMaker:
 
     def conversation(self, rng: random.Random, number: int, reach: float) -> Row:
         """Sessions with their questions and, where a trigger could hold them, their extraction."""
-        sessions = rng.choices((1, rng.randint(2, 3), rng.randint(4, 6)), (1 - 0.5 * reach, 0.35 * reach, 0.15 * reach))[0]
+        sessions = rng.choices(
+            (1, rng.randint(2, 3), rng.randint(4, 6)), (1 - 0.5 * reach, 0.35 * reach, 0.15 * reach)
+        )[0]
         per_session = rng.randint(1, 2 + int((4 if sessions == 1 else 2) * reach))
         sample = make_sample(self.seed, number, sessions, sessions * per_session, "train")
         texts = [render_session(session).strip() for session in parse_sample(sample).sessions]

@@ -1,0 +1,212 @@
+"""The commands as a user meets them: one object on stdout, one line per error, the right exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import pytest
+
+from tmem import cli
+from tmem.tasks.locomo import load as load_conversations
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def tmem(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tmem", *map(str, argv)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen3-shaped directory with random weights: the paper's prompts, room for them."""
+    folder = checkpoints.make(tmp_path_factory.mktemp("qwen3"), "qwen3")
+    settings = {"window": 4096, "budget": 300, "max_new_tokens_extract": 12, "max_new_tokens_answer": 4}
+    (folder / "tmem.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture
+def world(tmem: Run, tmp_path: Path) -> Path:
+    path = tmp_path / "world.json"
+    assert tmem("world", "--out", path, "--sessions", 3, "--facts", 12, "--conversations", 2)[0] == 0
+    return path
+
+
+def one_object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    assert isinstance(value, dict) and text.count("\n") == 1
+    return value
+
+
+def test_world_writes_what_the_loader_reads_and_the_seed_decides_it(tmem: Run, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
+    for path, seed in zip(paths, (5, 5, 6), strict=True):
+        code, out, err = tmem("world", "--out", path, "--seed", seed, "--sessions", 2, "--facts", 8, "--json")
+        assert (code, err) == (0, "") and one_object(out)["questions"] > 8
+    assert paths[0].read_bytes() == paths[1].read_bytes() != paths[2].read_bytes()
+    [conversation] = load_conversations(paths[0])
+    assert len(conversation.sessions) == 2 and len(conversation.facts) == 8
+
+
+@pytest.mark.parametrize("memory", ["tmem", "none", "tail", "full"])
+def test_run_on_a_checkpoint_made_on_the_spot(
+    tmem: Run, world: Path, checkpoint: Path, tmp_path: Path, memory: str
+) -> None:
+    folder = tmp_path / "out"
+    argv = ("run", world, "--model", checkpoint, "--questions", 2, "--memory", memory, "--out", folder, "--json")
+    code, out, err = tmem(*argv)
+    assert (code, err) == (0, "")
+    result = one_object(out)
+    assert result["memory"] == memory and result["question_known"] == (memory == "tmem")
+    assert len(result["questions"]) == 2 and result["sessions"] == 3
+    assert (result["triggers"] > 0) == (memory == "tmem")
+    answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    assert answers == result["questions"]
+    steps = [json.loads(line) for line in (folder / "trajectory.jsonl").read_text().splitlines()]
+    assert sum(step.get("kind") == "answer" for step in steps) == 2
+    assert sum("account" in step for step in steps) == (2 * result["triggers"] if memory == "tmem" else 0)
+
+
+def test_run_twice_is_the_same_also_in_another_process(tmem: Run, world: Path, checkpoint: Path) -> None:
+    argv = ["run", world, "--model", checkpoint, "--questions", "1", "--seed", "4", "--lr", "0.1", "--json"]
+    here = one_object(tmem(*argv)[1])
+    script = "from tmem.cli import main; main()"
+    there = subprocess.run([sys.executable, "-c", script, *map(str, argv)], capture_output=True, text=True, check=True)
+    assert one_object(there.stdout) == here
+    assert here["lr"] == 0.1
+    assert there.stderr == ""
+
+
+def test_run_for_people_says_what_a_persona_model_cannot_do(tmem: Run, tmp_path: Path) -> None:
+    turns = [{"speaker": "Ann", "dia_id": "D1:1", "text": "I moved to Oslo."}]
+    talk = {"speaker_a": "Ann", "speaker_b": "Bob", "session_1_date_time": "1:00 pm on 8 May, 2023", "session_1": turns}
+    qa = [{"question": "Where does Ann live?", "answer": "Oslo", "evidence": ["D1:1"], "category": 4}]
+    path = tmp_path / "real.json"
+    path.write_text(json.dumps([{"sample_id": "real", "conversation": talk, "qa": qa}]))
+    code, out, _ = tmem("run", path)
+    assert code == 0 and "Where does" in out
+    assert "expected to be near zero" in " ".join(out.split())
+
+
+def test_eval_persona_prints_every_figure(tmem: Run) -> None:
+    argv = ("eval", "persona", "--facts", 4, "--episodes", 2, "--seed", 3, "--json")
+    code, out, err = tmem(*argv)
+    assert (code, err) == (0, "")
+    result = one_object(out)
+    assert {"model", "memory", "recipe", "facts", "episodes", "seed", "em", "f1", "seconds"} <= result.keys()
+    assert result["recipe"] == "tmem" and result["people"] == "unseen"
+    assert set(result["extraction"]) == {"recall", "precision", "valid_json"}
+    assert all(set(row) == {"em", "f1", "n"} for row in result["by_category"].values())
+    again = one_object(tmem(*argv)[1])
+    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    other = one_object(tmem(*argv, "--memory", "none")[1])
+    assert other["extraction"] is None and other["recipe"] is None
+
+
+def test_eval_persona_for_people(tmem: Run) -> None:
+    code, out, _ = tmem("eval", "persona", "--facts", 4, "--episodes", 1)
+    assert code == 0 and "single-hop" in out and "extraction:" in out
+
+
+def test_models_lists_what_is_embedded(tmem: Run) -> None:
+    code, out, _ = tmem("models", "--json")
+    models = {row["model"]: row for row in one_object(out)["models"]}
+    assert code == 0 and "persona-nano" in models
+    assert 2e6 < models["persona-nano"]["parameters"] < 4e6
+    assert models["persona-nano"]["figures"]
+    assert "persona-nano" in tmem("models")[1]
+
+
+def test_the_demo_shows_every_step(tmem: Run) -> None:
+    code, out, _ = tmem("demo", "--seed", 2)
+    assert code == 0
+    for step in ("reads", "extracts", "writes them into Delta", "before", "after", "exact match", "TMEM"):
+        assert step in out, step
+
+
+def _broken(change: Callable[[dict[str, Any]], object]) -> Callable[[Path, Path], Path]:
+    def make(world: Path, target: Path) -> Path:
+        samples = json.loads(world.read_text())
+        change(samples[0])
+        target.write_text(json.dumps(samples))
+        return target
+
+    return make
+
+
+def _no_sessions(sample: dict[str, Any]) -> None:
+    for key in [key for key in sample["conversation"] if key.startswith("session")]:
+        del sample["conversation"][key]
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
+    "missing": (lambda world, target: target, "no such file"),
+    "not json": (lambda world, target: target.write_text("{") and target, "not valid JSON"),
+    "not a list": (lambda world, target: target.write_text("{}") and target, "not a JSON list"),
+    "no sessions": (_broken(_no_sessions), "no sessions"),
+    "empty session": (_broken(lambda sample: sample["conversation"].update(session_1=[])), "is empty"),
+    "no questions": (_broken(lambda sample: sample.update(qa=[])), "no questions"),
+    "endless session": (
+        _broken(lambda s: s["conversation"]["session_1"][0].update(text="and so on " * 5000)),
+        "too long for the window",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_one_line_and_nothing_is_written(
+    tmem: Run, world: Path, checkpoint: Path, tmp_path: Path, name: str
+) -> None:
+    make, message = BAD_FILES[name]
+    path, folder = make(world, tmp_path / "bad.json"), tmp_path / "out"
+    code, out, err = tmem("run", path, "--model", checkpoint, "--out", folder)
+    assert code in (1, 2) and out == ""
+    assert message in err and err.startswith("tmem: ") and err.count("\n") == 1
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (("run", "{world}", "--sample", "conv-1"), 2, "--sample conv-1"),
+        (("run", "{world}", "--model", "persona-giant"), 1, "unknown model 'persona-giant'"),
+        (("run", "{world}", "--lr", "-1"), 2, "lr"),
+        (("run", "{world}", "--lr", "nan"), 2, "lr"),
+        (("run", "{world}", "--memory", "elephant"), 2, "elephant"),
+        (("run", "{world}", "--budget", "0"), 2, "budget"),
+        (("world", "--out", "{world}", "--facts", "81"), 2, "80"),
+        (("eval", "persona", "--facts", "81"), 2, "80"),
+        (("nonsense",), 2, "nonsense"),
+    ],
+)
+def test_wrong_usage(tmem: Run, world: Path, argv: tuple[str, ...], code: int, message: str) -> None:
+    before = world.read_bytes()
+    got, out, err = tmem(*(part.format(world=world) for part in argv))
+    assert got == code and message in err and out == "" and "Traceback" not in err
+    assert world.read_bytes() == before
+
+
+def test_debug_shows_the_traceback(tmem: Run, tmp_path: Path) -> None:
+    from tmem.errors import DataError
+
+    with pytest.raises(DataError):
+        tmem("--debug", "run", tmp_path / "missing.json")

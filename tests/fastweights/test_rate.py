@@ -1,0 +1,36 @@
+"""The probe measures what it says it measures."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from helpers import CORE_FAMILIES, examples, tiny
+
+from tmem.fastweights import Basis, FastWeights, get_recipe, probe, write
+
+
+@pytest.mark.parametrize("family", CORE_FAMILIES)
+def test_the_gradient_is_the_fall_of_the_loss_per_unit_of_rate(family: str) -> None:
+    model = tiny(family)
+    fast = FastWeights(model, Basis.from_model(model, layers=2, rank=3))
+    pairs = examples(6)
+    seen = probe(fast, pairs)
+    # One full-batch step at a rate that promises to remove a hundredth of the loss.
+    rate = 0.01 * seen.loss / seen.gradient_sq
+    recipe = get_recipe("paper", layers=2, rank=3, lr=rate, epochs=2, batch=len(pairs))
+    _, [account] = write(fast, fast.zeros(1), [pairs], recipe, [0])
+    before, after = account.loss
+    assert before == pytest.approx(seen.loss, rel=1e-4)
+    assert (before - after) / before == pytest.approx(0.01, rel=0.1)
+    assert seen.ax2 == pytest.approx(sum(account.ax2.values()) / len(account.ax2), rel=1e-3)
+
+
+def test_the_rate_undoes_a_change_of_the_singular_values() -> None:
+    model = tiny("qwen3")
+    basis = Basis.from_model(model, layers=2, rank=3)
+    small = probe(FastWeights(model, basis), examples(6))
+    larger = dataclasses.replace(basis, a={site: 10 * value for site, value in basis.a.items()})
+    large = probe(FastWeights(model, larger), examples(6))
+    assert large.rate == pytest.approx(small.rate / 100, rel=1e-3)
+    assert large.ax2 == pytest.approx(100 * small.ax2, rel=1e-3)
