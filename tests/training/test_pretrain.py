@@ -106,3 +106,21 @@ def test_the_rate_warms_up_and_decays() -> None:
     args = argparse.Namespace(lr=1.0, steps=1000)
     rates = [pretrain.rate_at(step, args) for step in range(1000)]
     assert rates[0] < rates[50] < rates[99] and rates[100] > rates[500] > rates[999] > 0
+
+
+@pytest.mark.parametrize("word", ["Oslo", "Zubifa", "chess", "17"])
+def test_a_word_is_the_same_tokens_wherever_it_stands(tokenizer: Tokenizer, word: str) -> None:
+    def ids(text: str) -> list[int]:
+        return tokenizer.encode(text).ids
+
+    own = ids(word)
+    places = [
+        f"I like {word}",
+        f"I like it.\n{word}",
+        f'said, "{word}',
+        f'[{{"instruction": "{word}',
+        f"<|im_end|>{word}",
+    ]
+    assert all(ids(text)[-len(own) :] == own for text in places)
+    # Cutting a text where a turn's content begins does not change its tokens.
+    assert ids("<|im_start|>assistant\n") + ids(f"{word}<|im_end|>") == ids(f"<|im_start|>assistant\n{word}<|im_end|>")

@@ -36,7 +36,7 @@ from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.world import invent
 from tmem.training.grow import grow_from
 from tmem.training.induction import induction_start
-from tmem.training.rows import Batch, Row, RowMaker, collate, gold_extraction
+from tmem.training.rows import WORDS, Batch, Row, RowMaker, collate, gold_extraction
 
 VOCABULARY = 2048
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -51,7 +51,7 @@ CHAT_TEMPLATE = (
 
 
 def make_tokenizer(seed: int, samples: int = 3000) -> Tokenizer:
-    """A byte-level BPE trained on seen conversations and invented words; digits stand alone.
+    """A byte-level BPE trained on seen conversations, on plain words and invented ones; digits stand alone.
 
     A word at the start of a text, line or quotation gets the space that it has elsewhere: a name or a value is the
     same tokens wherever it stands, so that it can be matched and copied.
@@ -71,7 +71,7 @@ def make_tokenizer(seed: int, samples: int = 3000) -> Tokenizer:
         texts += [render_session(session) for session in parse_sample(sample).sessions]
         texts += [f"{qa['question']} {qa.get('answer', 'No information available')}" for qa in sample["qa"]]
         texts += [gold_extraction(sample["facts"]), " ".join(invent(rng) for _ in range(10))]
-        texts += ["system\n", "user\nWrite question-answer pairs.", "assistant\n"]
+        texts += [" ".join(rng.sample(WORDS, 80)), "system\n", "user\nWrite question-answer pairs.", "assistant\n"]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY - len(JSON_TOKENS),
         special_tokens=SPECIALS,
@@ -242,11 +242,11 @@ def load_checkpoint(out: Path, model: Qwen3ForCausalLM, optimizer: torch.optim.O
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SHAPES, default="nano")
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=5500)
     parser.add_argument("--tokens", type=int, default=1024, help="tokens per step, about")
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--copying", type=float, default=0.12, help="share of the steps that is pure copying")
-    parser.add_argument("--ramp", type=float, default=0.4, help="share of the steps until texts are full-sized")
+    parser.add_argument("--copying", type=float, default=0.15, help="share of the steps that is pure copying")
+    parser.add_argument("--ramp", type=float, default=0.45, help="share of the steps until texts are full-sized")
     parser.add_argument("--grow", type=Path, help="start as the smaller model that was trained in this folder")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)

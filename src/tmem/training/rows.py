@@ -21,10 +21,15 @@ from tmem.seeds import derive
 from tmem.tasks.locomo import parse_sample, render_session
 from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona import make_sample
-from tmem.tasks.persona.world import World, invent
+from tmem.tasks.persona.lexicon import Attribute
+from tmem.tasks.persona.world import World, canonical, invent
 
 COMPACT = PROMPTS["compact"]
-SEEN_WORDS = [word for pool in (lx.NAMES, *lx.POOLS.values()) for word in lx.seen(pool)]
+# Known as words from the copying drills, whether or not any conversation of the training has them.
+WORDS = sorted({word for pool in (lx.NAMES, *lx.POOLS.values()) for word in pool})
+# People with facts of their own, asked about without any text: what a real model knows by heart. They teach the
+# layers that are written to later to keep facts by person and attribute.
+FAMOUS, FACTS_EACH = lx.seen(lx.NAMES)[::2], 8
 RARE = ("update", "temporal", "open")
 NOTHING = lx.NO_INFORMATION
 # Of the bare questions: enough to be the most likely answer, not so much that a write must fight a certainty.
@@ -48,6 +53,7 @@ class RowMaker:
     def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
         self.tokenizer = tokenizer
         self.seed = seed
+        self.famous = known_by_heart(seed)
         self.plain_ids = [i for i in range(8, tokenizer.get_vocab_size()) if i < 2000]
 
     def ids(self, text: str) -> list[int]:
@@ -69,9 +75,9 @@ class RowMaker:
         if kind < copies:
             return self.copy(rng) if rng.random() < 0.25 else self.recite(rng, min(1.0, progress / copying))
         kind = (kind - copies) / (1 - copies)
-        if kind < 0.06:
-            return self.bare(rng)
         if kind < 0.12:
+            return self.bare(rng)
+        if kind < 0.18:
             return self.pairs(rng, number, most=4 + int(20 * reach))
         return self.conversation(rng, number, reach)
 
@@ -97,23 +103,30 @@ class RowMaker:
         return row
 
     def words(self, rng: random.Random, count: int) -> list[str]:
-        """Different words, invented or seen ones; most of the latter are a single token, and easier to find."""
+        """Different words, invented or real ones; most of the latter are a single token, and easier to find."""
         invented = 0.8 * rng.random()
         found: list[str] = []
         while len(found) < count:
-            word = invent(rng) if rng.random() < invented else rng.choice(SEEN_WORDS)
+            word = invent(rng) if rng.random() < invented else rng.choice(WORDS)
             if word not in found:
                 found.append(word)
         return found
 
     def bare(self, rng: random.Random) -> Row:
-        """Questions without any text: a value of the right type, or that there is no information."""
+        """Questions without any text: of the famous what is known, else a value of the right type or nothing."""
         world = World("train")
         row = Row([])
         for _ in range(12):
-            attribute = rng.choice(lx.ATTRIBUTES)
-            value = NOTHING if rng.random() < NOTHING_SHARE else world.value(attribute, rng)
-            row.branches.append(self.branch(world.ask(attribute, world.name(rng), rng), value))
+            if rng.random() < 0.5:
+                person, attribute, answer = self.famous[rng.randrange(len(self.famous))]
+            else:
+                person = world.name(rng)
+                while person in FAMOUS:
+                    person = world.name(rng)
+                attribute = rng.choice(lx.ATTRIBUTES)
+                answer = NOTHING if rng.random() < NOTHING_SHARE else world.value(attribute, rng)
+            asked = canonical(attribute, person) if rng.random() < 0.3 else world.ask(attribute, person, rng)
+            row.branches.append(self.branch(asked, answer))
         return row
 
     def pairs(self, rng: random.Random, number: int, most: int) -> Row:
@@ -148,6 +161,17 @@ class RowMaker:
         ]
         asked += [(2 * rng.random(), f["question"], f["answer"]) for f in sample["facts"] if not f["superseded"]]
         return [self.branch(question, answer) for _, question, answer in sorted(asked)[:most]]
+
+
+def known_by_heart(seed: int) -> list[tuple[str, Attribute, str]]:
+    """The facts of the famous: (person, attribute, value)."""
+    rng = random.Random(derive(seed, "famous"))
+    world = World("seen")
+    return [
+        (person, attribute, world.value(attribute, rng))
+        for person in FAMOUS
+        for attribute in rng.sample(lx.ATTRIBUTES, FACTS_EACH)
+    ]
 
 
 def gold_extraction(facts: list[dict[str, Any]]) -> str:

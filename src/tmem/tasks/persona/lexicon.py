@@ -19,12 +19,12 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def seen(items: Sequence[str]) -> Sequence[str]:
-    """The first three quarters of a list: what pretraining may use."""
+    """The first three quarters of a list: what the conversations of pretraining use."""
     return items[: len(items) * 3 // 4]
 
 
 def unseen(items: Sequence[str]) -> Sequence[str]:
-    """The last quarter of a list: what no pretraining text contains."""
+    """The last quarter of a list: what no conversation of pretraining has."""
     return items[len(items) * 3 // 4 :]
 
 

@@ -29,7 +29,8 @@ class World:
     """The words that one kind of world may use.
 
     ``train`` mixes the seen words with invented ones (a model then learns to read, not to recall the lists);
-    ``seen`` has the seen words only, ``unseen`` people, values and wordings that no training text contains.
+    ``seen`` has the seen words only, ``unseen`` people, values and wordings that no conversation of the training
+    has (pretraining knows the words as such, from its copying drills, as real models know all words).
     """
 
     def __init__(self, people: People, invented: float = 0.4) -> None:
