@@ -37,7 +37,7 @@ MEMORIES = {
     "last session in the prompt": ("tail", "paper"),
     "no memory": ("none", "paper"),
 }
-BASIS_FACTS = 12
+BASIS_FACTS, KIND_FACTS = 12, 8
 
 
 def points(model: Model, seeds: list[int]) -> list[dict[str, Any]]:
@@ -93,6 +93,38 @@ def draw(lines: list[dict[str, Any]], figure: str, path: Path, xlabel: str, titl
     plt.close(fig)
 
 
+def tables(lines: list[dict[str, Any]]) -> str:
+    """The same numbers as Markdown: mean over seeds, lowest and highest in brackets."""
+    found: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    for line in lines:
+        if line["figure"] == "facts":
+            result = line["result"]
+            for kind, row in result["by_category"].items():
+                found[line["series"], line["x"], kind].append(row["em"])
+            for name, value in (result["extraction"] or {}).items():
+                found[line["series"], line["x"], name].append(value)
+
+    def cell(series: str, facts: int, kind: str) -> str:
+        values = found[series, facts, kind]
+        mean = f"{sum(values) / len(values):.2f}" if values else "-"
+        return f"{mean} ({min(values):.2f}-{max(values):.2f})" if len(values) > 1 else mean
+
+    def table(first: str, series: list[str], rows: list[tuple[str, int, str]]) -> str:
+        head = [f"| {first} | {' | '.join(series)} |", "|---" * (len(series) + 1) + "|"]
+        body = [f"| {name} | {' | '.join(cell(s, x, kind) for s in series)} |" for name, x, kind in rows]
+        return "\n".join(head + body)
+
+    kinds = ("single-hop", "update", "temporal", "open", "multi-hop", "adversarial")
+    by_facts = [(f"{x} facts, single-hop", x, "single-hop") for x in FACTS]
+    by_kind = [(f"{KIND_FACTS} facts, {kind}", KIND_FACTS, kind) for kind in kinds]
+    extraction = [
+        (f"extraction, {KIND_FACTS} facts: {n}", KIND_FACTS, n) for n in ("recall", "precision", "valid_json")
+    ]
+    return "\n\n".join(
+        [table("exact match", list(MEMORIES), by_facts + by_kind), table("", list(MEMORIES)[:2], extraction)]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="persona-nano")
@@ -118,6 +150,7 @@ def main() -> None:
                 sink.flush()
             if sys.stderr.isatty():
                 print(f"point {number}/{len(todo)}", end="\r", file=sys.stderr)
+    print(tables(lines))
     count = f"{args.episodes} unseen conversations x {len(args.seeds)} seeds, {name}"
     draw(lines, "facts", args.out / f"{name}-facts.png", "facts told", count)
     draw(lines, "basis", args.out / f"{name}-basis.png", "epochs of the write", f"{BASIS_FACTS} facts, {count}")

@@ -1,25 +1,28 @@
-"""A rate for a model that states none, from one gradient at load.
+"""A rate for a model that states none, from two gradients at load.
 
 Along singular direction i a write moves W at the rate lr * sigma_i^2, so the paper's 5e-4 fits only models with
-the singular values of its own. What a step of SGD needs is the scale of the loss against that of its gradient:
-lr * |dL/dB|^2 is the fall of the loss that a step promises, and it should be a fixed share of the loss (the Polyak
-step). The gradient holds sigma, |A x|^2 and the error signal behind the sites all at once.
+the singular values of its own. How far a step of plain SGD may go is decided by the curvature of the loss along it:
+beyond |g|^2 / (g^T H g) (the Cauchy step) the loss rises again. Gradient and curvature hold sigma, |A x|^2 and the
+error signal behind the sites all at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel
+from torch import Tensor
 
 from tmem.fastweights.delta import Delta, FastWeights
-from tmem.fastweights.pool import Example, Pool
+from tmem.fastweights.pool import Batch, Example, Pool
 from tmem.fastweights.replay import evaluating, plain_logits
 
-# The share of the loss that one step should promise to remove. See docs/log.md for how it was found.
-SHARE = 1.0
+# The share of the Cauchy step that five epochs of steps bear. See docs/log.md for how it was found.
+SHARE = 0.5
+# The curvature is measured over a step that promises to remove this share of the loss.
+SMALL = 0.01
 
 # Question-answer pairs of no particular person, to measure an unseen model with.
 PROBE = (
@@ -35,38 +38,60 @@ PROBE = (
 
 
 class Probe(BaseModel):
-    """What was measured on a batch of pairs with Delta = 0."""
+    """What was measured on a batch of pairs at B = 0."""
 
     loss: float  # mean over answer tokens, nats
     gradient_sq: float  # |dL/dB|^2 over all sites
+    curvature: float  # g^T H g / |g|^2 along that gradient
     sigma_sq: float  # mean over sites of the largest singular value squared
     ax2: float  # mean over sites and answer positions of |A x|^2
 
     @property
     def rate(self) -> float:
-        """The suggested learning rate: SHARE * loss / |dL/dB|^2."""
-        return SHARE * self.loss / max(self.gradient_sq, 1e-30)
+        """The suggested learning rate: SHARE times the Cauchy step, or the Polyak step where the loss is not convex."""
+        if self.curvature > 0:
+            return SHARE / self.curvature
+        return self.loss / max(self.gradient_sq, 1e-30)
 
 
 def probe(fast: FastWeights, examples: Sequence[Example]) -> Probe:
-    """Measure one batch of pairs: the loss and its gradient at B = 0."""
+    """Measure one batch of pairs: the loss, its gradient and the curvature along it, at B = 0."""
     batch = Pool(examples, fast.sites[0].weight.device, replay=None).batch(range(len(examples)))
-    b = {name: value.requires_grad_() for name, value in fast.zeros(1).b.items()}
-    ax2: list[float] = []
+    zero = fast.zeros(1).b
+    ax2: dict[str, float] = {}
+    loss, gradient = _gradient(fast, zero, batch, len(examples), ax2)
+    gradient_sq = _dot(gradient, gradient)
+    step = SMALL * loss / max(gradient_sq, 1e-30)
+    ahead = {site: value - step * gradient[site] for site, value in zero.items()}
+    _, there = _gradient(fast, ahead, batch, len(examples), {})
+    change = {site: (gradient[site] - there[site]) / step for site in gradient}  # H g
+    largest = [float(sigma.max()) ** 2 for sigma in fast.basis.sigma.values()]
+    return Probe(
+        loss=loss,
+        gradient_sq=gradient_sq,
+        curvature=_dot(gradient, change) / max(gradient_sq, 1e-30),
+        sigma_sq=sum(largest) / len(largest),
+        ax2=sum(ax2.values()) / len(ax2),
+    )
 
-    def watch(site: str, u: torch.Tensor) -> None:
-        ax2.append(float(u.detach()[batch.keep].square().sum(1).mean()))
+
+def _gradient(
+    fast: FastWeights, b: Mapping[str, Tensor], batch: Batch, rows: int, ax2: dict[str, float]
+) -> tuple[float, dict[str, Tensor]]:
+    """Loss and dL/dB at ``b``; fills ``ax2`` by site."""
+    leaves = {site: value.detach().clone().requires_grad_() for site, value in b.items()}
+
+    def watch(site: str, u: Tensor) -> None:
+        ax2[site] = float(u.detach()[batch.keep].square().sum(1).mean())
 
     with evaluating(fast.model), torch.enable_grad():
-        with fast.active(Delta(b, fast.basis.digest), [0] * len(examples), watch):
+        with fast.active(Delta(leaves, fast.basis.digest), [0] * rows, watch):
             logits = plain_logits(fast.model, batch.input_ids, batch.attention_mask, batch.keep)
         # The same mean as in a write: over all answer tokens of the batch.
         loss = F.cross_entropy(logits.float(), batch.targets)
-        gradients = torch.autograd.grad(loss, list(b.values()))
-    largest = [float(sigma.max()) ** 2 for sigma in fast.basis.sigma.values()]
-    return Probe(
-        loss=loss.item(),
-        gradient_sq=sum(float(gradient.square().sum()) for gradient in gradients),
-        sigma_sq=sum(largest) / len(largest),
-        ax2=sum(ax2) / len(ax2),
-    )
+        gradients = torch.autograd.grad(loss, list(leaves.values()))
+    return loss.item(), dict(zip(leaves, gradients, strict=True))
+
+
+def _dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    return sum(float((a[site] * b[site]).sum()) for site in a)
