@@ -174,7 +174,7 @@ def eval_persona(
     facts: Annotated[int, typer.Option(min=1, help="Facts told in a conversation, four a session.")] = 8,
     episodes: Annotated[int, typer.Option(min=1, help="Conversations.")] = 20,
     seed: SeedOption = 1,
-    people: Annotated[People, typer.Option(help="unseen: people, values and wordings of no training conversation.")] = (
+    people: Annotated[People, typer.Option(help="unseen: other people, values and wordings than in training.")] = (
         People.unseen
     ),
     gold: Annotated[bool, typer.Option("--gold", help="Write the gold pairs instead of the extracted ones.")] = False,

@@ -28,8 +28,8 @@ def tour(model: Model, seed: int, out: Console) -> None:
     out.print(
         f"{escape(model.name)}: {model.hf.num_parameters() / 1e6:.1f} M parameters, frozen. Its memory: Delta, "
         f"{len(model.fast(recipe).sites)} small matrices on the last {recipe.layers} layers, zero at the start.\n"
-        f"{' and '.join(conversation.speakers)} talk in {SESSIONS} sessions. No conversation of its "
-        "training had these people, these values or these wordings.\n"
+        f"{' and '.join(conversation.speakers)} talk in {SESSIONS} sessions. Its training had other "
+        "people, other values and other wordings.\n"
     )
     [trajectory] = agent.run([stream], on_write=lambda life: _show_trigger(life, stream, out))
     out.print("All text is gone. What is left is Delta.\n")

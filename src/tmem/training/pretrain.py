@@ -33,10 +33,11 @@ from tmem.files import read_json, save_safetensors, write_json
 from tmem.seeds import derive
 from tmem.tasks.locomo import parse_sample, render_session
 from tmem.tasks.persona import make_sample
+from tmem.tasks.persona.lexicon import WORDS
 from tmem.tasks.persona.world import invent
 from tmem.training.grow import grow_from
 from tmem.training.induction import induction_start
-from tmem.training.rows import WORDS, Batch, Row, RowMaker, collate, gold_extraction
+from tmem.training.rows import Batch, Row, RowMaker, collate, gold_extraction
 
 VOCABULARY = 2048
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -242,11 +243,11 @@ def load_checkpoint(out: Path, model: Qwen3ForCausalLM, optimizer: torch.optim.O
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SHAPES, default="nano")
-    parser.add_argument("--steps", type=int, default=5500)
+    parser.add_argument("--steps", type=int, default=6500)
     parser.add_argument("--tokens", type=int, default=1024, help="tokens per step, about")
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--copying", type=float, default=0.15, help="share of the steps that is pure copying")
-    parser.add_argument("--ramp", type=float, default=0.45, help="share of the steps until texts are full-sized")
+    parser.add_argument("--copying", type=float, default=0.13, help="share of the steps that is pure copying")
+    parser.add_argument("--ramp", type=float, default=0.4, help="share of the steps until texts are full-sized")
     parser.add_argument("--grow", type=Path, help="start as the smaller model that was trained in this folder")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)

@@ -25,12 +25,10 @@ from tmem.tasks.persona.lexicon import Attribute
 from tmem.tasks.persona.world import World, canonical, invent
 
 COMPACT = PROMPTS["compact"]
-# Known as words from the copying drills, whether or not any conversation of the training has them.
-WORDS = sorted({word for pool in (lx.NAMES, *lx.POOLS.values()) for word in pool})
 # People with facts of their own, asked about without any text: what a real model knows by heart. They teach the
 # layers that are written to later to keep facts by person and attribute.
 FAMOUS, FACTS_EACH = lx.seen(lx.NAMES)[::2], 8
-RARE = ("update", "temporal", "open")
+RARE = ("update", "temporal", "open", "adversarial")
 NOTHING = lx.NO_INFORMATION
 # Of the bare questions: enough to be the most likely answer, not so much that a write must fight a certainty.
 NOTHING_SHARE = 0.3
@@ -107,7 +105,7 @@ class RowMaker:
         invented = 0.8 * rng.random()
         found: list[str] = []
         while len(found) < count:
-            word = invent(rng) if rng.random() < invented else rng.choice(WORDS)
+            word = invent(rng) if rng.random() < invented else rng.choice(lx.WORDS)
             if word not in found:
                 found.append(word)
         return found

@@ -1,7 +1,7 @@
 """The words of the persona world: people, values and wordings, each cut into a seen and an unseen part.
 
-A model is pretrained on the seen part only (and on invented words); the unseen part is for tests. Every
-list is in a fixed order: its last quarter is unseen. The last of each list of wordings is unseen: a new sentence made
+Every list is in a fixed order: its last quarter is unseen. Pretraining knows the unseen words as words, as real models
+know all words, but never as the value of their own attribute and never as people who speak. The last of each list of wordings is unseen: a new sentence made
 of words that the others have, as no model can know a word that it never read.
 """
 
@@ -19,12 +19,12 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def seen(items: Sequence[str]) -> Sequence[str]:
-    """The first three quarters of a list: what the conversations of pretraining use."""
+    """The first three quarters of a list."""
     return items[: len(items) * 3 // 4]
 
 
 def unseen(items: Sequence[str]) -> Sequence[str]:
-    """The last quarter of a list: what no conversation of pretraining has."""
+    """The last quarter of a list."""
     return items[len(items) * 3 // 4 :]
 
 
@@ -119,6 +119,8 @@ POOLS: dict[str, tuple[str, ...]] = {
         "flamenco, soul, metal, disco, swing, ska"
     ),
 }  # fmt: skip
+
+WORDS = sorted({word for pool in (NAMES, *POOLS.values()) for word in pool})
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ FIRST_DAY = datetime.date(2022, 1, 3)
 class World:
     """The words that one kind of world may use.
 
-    ``train`` mixes the seen words with invented ones (a model then learns to read, not to recall the lists);
-    ``seen`` has the seen words only, ``unseen`` people, values and wordings that no conversation of the training
-    has (pretraining knows the words as such, from its copying drills, as real models know all words).
+    ``train`` mixes the seen words with invented ones and with words that do not fit at all (a model then learns to
+    read, not to recall the lists); ``seen`` has the seen words only; ``unseen`` has people who never spoke in training,
+    values that it never gave to their attribute, and its own wordings.
     """
 
     def __init__(self, people: People, invented: float = 0.4) -> None:
@@ -52,6 +52,8 @@ class World:
         words = self.part(lx.POOLS[attribute.pool])
         if rng.random() >= self.invented or attribute.pool == "month":
             return rng.choice(words)
+        if rng.random() < 0.5:  # any word but a value of this kind
+            return rng.choice([word for word in lx.WORDS if word not in lx.POOLS[attribute.pool]])
         word = invent(rng)
         return word.capitalize() if words[0][0].isupper() else word
 
