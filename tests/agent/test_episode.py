@@ -117,7 +117,7 @@ def test_a_batch_gives_what_each_episode_gives_alone(model: Model) -> None:
         assert [action.output_ids for action in a.actions] == [action.output_ids for action in b.actions]
         for one, other in zip(a.deltas, b.deltas, strict=True):
             for name, value in one.b.items():
-                torch.testing.assert_close(value, other.b[name], rtol=1e-4, atol=1e-6)
+                torch.testing.assert_close(value, other.b[name], rtol=1e-3, atol=1e-5)
 
 
 def test_the_same_seed_twice_is_bit_equal(model: Model) -> None:

@@ -48,7 +48,7 @@ class Agent:
     """How episodes are lived: the model, what it remembers by, and every setting that changes a result.
 
     ``memory``: ``tmem`` (fast weights and the last working context), ``none`` (the question alone), ``tail``
-    (the last working context), ``full`` (the whole history, oldest units left out if it does not fit).
+    (the last working context, or the one just cleared), ``full`` (the whole history, oldest units left out if it does not fit).
     ``question_known``: extraction sees the question, so every question is an episode of its own (paper).
     ``write_tail``: the last working context is written too, and answers see nothing but Delta.
     ``temperature`` 0 is greedy, for extraction and answers alike.
@@ -127,6 +127,8 @@ class _Batch:
         packed = pack(episode.units, agent.budget, self.model.count, JOINER)
         if agent.memory == "tmem" and agent.write_tail and packed.tail:
             packed = Packed([*packed.triggers, packed.tail], [])
+        if agent.memory == "tail" and not packed.tail and packed.triggers:
+            packed = Packed(packed.triggers[:-1], packed.triggers[-1])  # it was cleared only a moment ago
         trajectory = Trajectory(episode.id, agent.memory, agent.seed, tail=tuple(packed.tail))
         known = agent.memory == "tmem" and agent.question_known
         return _Life(episode, packed, trajectory, f"{episode.id}/{episode.asks[0].id}" if known else episode.id)

@@ -14,7 +14,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -72,12 +71,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     try:
-        app(args=argv, prog_name="tmem", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        _fail("stopped", 130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app(args=argv, prog_name="tmem")  # reports wrong options itself, with exit code 2
     except UsageError as error:
         if debug:
             raise

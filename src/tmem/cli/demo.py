@@ -19,8 +19,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def tour(model: Model, seed: int, out: Console) -> None:
-    """Stream a conversation of people that the model has never seen, and show every step of its memory."""
-    conversation = parse_sample(make_sample(seed, 0, SESSIONS, FACTS, "unseen"))
+    """Stream a new conversation and show every step of the model's memory."""
+    conversation = parse_sample(make_sample(seed, 0, SESSIONS, FACTS, "seen"))
     stream = episode(conversation, conversation.questions, official=False, seed=seed)
     recipe = model.recipe("tmem")
     agent = Agent.of(model, recipe, write_tail=True, seed=seed)
@@ -28,8 +28,8 @@ def tour(model: Model, seed: int, out: Console) -> None:
     out.print(
         f"{escape(model.name)}: {model.hf.num_parameters() / 1e6:.1f} M parameters, frozen. Its memory: Delta, "
         f"{len(model.fast(recipe).sites)} small matrices on the last {recipe.layers} layers, zero at the start.\n"
-        f"{' and '.join(conversation.speakers)} talk in {SESSIONS} sessions. Its training had other "
-        "people, other values and other wordings.\n"
+        f"{' and '.join(conversation.speakers)} talk in {SESSIONS} sessions. The model knows the words; "
+        "what they say about themselves is new to it.\n"
     )
     [trajectory] = agent.run([stream], on_write=lambda life: _show_trigger(life, stream, out))
     out.print("All text is gone. What is left is Delta.\n")

@@ -30,7 +30,7 @@ class Recipe(BaseModel):
 
 RECIPES: dict[str, Recipe] = {
     "paper": Recipe(name="paper"),
-    "tmem": Recipe(name="tmem", rehearse=-1),
+    "tmem": Recipe(name="tmem", rehearse=-1, epochs=20),
 }
 
 
