@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tmem.errors import ModelError, UsageError
+from tmem.fastweights import RECIPES
 from tmem.model import Model, Settings, assets, load
 
 Checkpoint = Callable[[str], Path]
@@ -70,7 +71,7 @@ def test_settings_are_read(copy: Path) -> None:
     assert model.window == 99
     assert (model.recipe("paper").lr, model.recipe("paper").epochs) == (0.25, 7)
     assert model.recipe("paper", lr=0.5, epochs=1).lr == 0.5
-    assert model.recipe("tmem").epochs == 5
+    assert model.recipe("tmem").epochs == RECIPES["tmem"].epochs
     with pytest.raises(UsageError):
         model.recipe("none such")
 

@@ -48,7 +48,8 @@ class Agent:
     """How episodes are lived: the model, what it remembers by, and every setting that changes a result.
 
     ``memory``: ``tmem`` (fast weights and the last working context), ``none`` (the question alone), ``tail``
-    (the last working context, or the one just cleared), ``full`` (the whole history, oldest units left out if it does not fit).
+    (the last working context, or the one just cleared), ``full`` (the whole history; the oldest units are left out
+    if it does not fit).
     ``question_known``: extraction sees the question, so every question is an episode of its own (paper).
     ``write_tail``: the last working context is written too, and answers see nothing but Delta.
     ``temperature`` 0 is greedy, for extraction and answers alike.
