@@ -11,7 +11,7 @@ from tmem.agent.episode import Agent, Episode
 from tmem.agent.trajectory import Trajectory
 from tmem.evaluation import Scored, mean, score
 from tmem.model import Model
-from tmem.tasks.locomo import Conversation, episode, parse_sample
+from tmem.tasks.locomo import episode, parse_sample
 from tmem.tasks.persona import make_sample
 
 FACTS, SESSIONS = 12, 3
@@ -40,7 +40,7 @@ def tour(model: Model, seed: int, out: Console) -> None:
         scored[title] = score([conversation], other.run([stream]), False, seed)
     scored["TMEM"] = score([conversation], [trajectory], False, seed)
     _show_answers(scored, out)
-    _show_scores(conversation, scored, out)
+    _show_scores(scored, out)
     out.print(
         "TMEM's prompt was the bare question, as for no memory: its answers come from Delta.\n"
         f"Another conversation: tmem demo --seed {seed + 1}. Over many of them: tmem eval persona."
@@ -87,13 +87,13 @@ def _answer(item: Scored) -> str:
     return f"[{'green' if item.em else 'red'}]{escape(short)} {'✓' if item.em else '✗'}[/]"
 
 
-def _show_scores(conversation: Conversation, scored: dict[str, list[Scored]], out: Console) -> None:
+def _show_scores(scored: dict[str, list[Scored]], out: Console) -> None:
     """Exact match by memory and kind of question."""
     table = Table(title="\nexact match", title_justify="left")
     table.add_column("kind of question")
     for title in ("n", *scored):
         table.add_column(title, justify="right")
-    kinds = [question.kind for question in conversation.questions]
+    kinds = [item.question.kind for item in scored["TMEM"]]
     for kind in [*dict.fromkeys(kinds), "all"]:
         own = [[item.em for item in items if kind in (item.question.kind, "all")] for items in scored.values()]
         table.add_row(kind, str(len(own[0])), *(f"{mean(values):.2f}" for values in own), end_section=kind == kinds[-1])

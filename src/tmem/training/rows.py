@@ -52,7 +52,7 @@ class RowMaker:
         self.tokenizer = tokenizer
         self.seed = seed
         self.famous = known_by_heart(seed)
-        self.plain_ids = [i for i in range(8, tokenizer.get_vocab_size()) if i < 2000]
+        self.plain_ids = range(8, min(2000, tokenizer.get_vocab_size()))
 
     def ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids

@@ -121,6 +121,7 @@ POOLS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 WORDS = sorted({word for pool in (NAMES, *POOLS.values()) for word in pool})
+MISFITS = {name: [word for word in WORDS if word not in pool] for name, pool in POOLS.items()}
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class World:
         if rng.random() >= self.invented or attribute.pool == "month":
             return rng.choice(words)
         if rng.random() < 0.5:  # any word but a value of this kind
-            return rng.choice([word for word in lx.WORDS if word not in lx.POOLS[attribute.pool]])
+            return rng.choice(lx.MISFITS[attribute.pool])
         word = invent(rng)
         return word.capitalize() if words[0][0].isupper() else word
 
