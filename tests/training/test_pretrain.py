@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tmem.errors import UsageError
 from tmem.model import Model, load
 from tmem.training import pretrain
 from tmem.training.grow import grow_from
-from tmem.training.rows import Row, RowMaker, collate
+from tmem.training.rows import NOTHING, Row, RowMaker, collate
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,25 @@ def test_rows_are_a_pure_function_of_seed_and_number(tokenizer: Tokenizer) -> No
     rows: list[Row] = [RowMaker(tokenizer, 4).row(17, 0.7, 0.1, 0.4) for _ in range(2)]
     assert rows[0] == rows[1]
     assert RowMaker(tokenizer, 5).row(17, 0.7, 0.1, 0.4) != rows[0]
+
+
+def test_spoken_values_are_asked_of_those_who_told_them(tokenizer: Tokenizer) -> None:
+    maker, untold = RowMaker(tokenizer, 1), 0
+    for number in range(50):
+        row = maker.spoken(random.Random(number), most=8, untold=True)
+        told = [line.strip() for line in tokenizer.decode(row.prefix).split("\n")[1:]]
+        owners = [re.split("'s | said", line)[0] for line in told]
+        for prompt, ids in row.branches:
+            asked, answer = tokenizer.decode(prompt).split("\n")[1].strip(), tokenizer.decode(ids).strip()
+            if asked.startswith("Whose"):
+                thing, value = asked.removeprefix("Whose ").split("?")[0].split(" is ")
+                assert any(owner == answer and thing in t and value in t for owner, t in zip(owners, told, strict=True))
+            elif answer != NOTHING:
+                assert any(owner in asked and answer in t for owner, t in zip(owners, told, strict=True))
+            untold += answer == NOTHING
+        nothing = maker.branch("", NOTHING)[1]
+        assert all(answer != nothing for _, answer in maker.spoken(random.Random(number), 8, untold=False).branches)
+    assert untold > 10
 
 
 def test_an_interrupted_training_ends_bit_equal(tmp_path: Path, tokenizer: Tokenizer) -> None:

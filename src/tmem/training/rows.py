@@ -22,7 +22,7 @@ from tmem.tasks.locomo import parse_sample, render_session
 from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.lexicon import Attribute
-from tmem.tasks.persona.world import World, canonical, invent
+from tmem.tasks.persona.world import World, canonical, invent, sentence
 
 COMPACT = PROMPTS["compact"]
 # People with facts of their own, asked about without any text: what a real model knows by heart. They teach the
@@ -32,6 +32,9 @@ RARE = ("update", "temporal", "open", "adversarial")
 NOTHING = lx.NO_INFORMATION
 # Of the bare questions: enough to be the most likely answer, not so much that a write must fight a certainty.
 NOTHING_SHARE = 0.3
+# From a plain list to turns of a conversation (None: with its wordings and with asides): the speaker moves away from
+# the value step by step.
+SPOKEN = ("{p}'s {noun} is {v}.", '{p} said, "{noun} is {v}."', '{p} said, "My {noun} is {v}."', None)
 
 
 @dataclass
@@ -51,7 +54,7 @@ class RowMaker:
     def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
         self.tokenizer = tokenizer
         self.seed = seed
-        self.famous = known_by_heart(seed)
+        self.famous = known_by_heart()
         self.plain_ids = range(8, min(2000, tokenizer.get_vocab_size()))
 
     def ids(self, text: str) -> list[int]:
@@ -69,7 +72,7 @@ class RowMaker:
         rng = random.Random(derive(self.seed, number, "row"))
         reach = min(1.0, (progress - copying) / max(ramp - copying, 1e-9))  # grows to 1
         kind = rng.random()
-        copies = 1.0 if reach < 0 else 0.3 - 0.25 * reach
+        copies = 1.0 if reach < 0 else 0.3 - 0.2 * reach
         if kind < copies:
             return self.copy(rng) if rng.random() < 0.25 else self.recite(rng, min(1.0, progress / copying))
         kind = (kind - copies) / (1 - copies)
@@ -87,17 +90,51 @@ class RowMaker:
         return Row(prefix, [(prompt, some + end)])
 
     def recite(self, rng: random.Random, reach: float) -> Row:
-        """Look values up by a key of one word, or of two that only together name it; ``reach`` 1 for long lists."""
-        most = 2 + round(10 * reach)
-        if rng.random() < 0.3:
-            keys = self.words(rng, rng.randint(2, most))
-        else:
-            owners, things = self.words(rng, rng.randint(2, 3)), self.words(rng, rng.randint(2, 5))
-            keys = [f"{owner}'s {thing}" for owner in owners for thing in things]
-            keys = rng.sample(keys, rng.randint(2, min(most, len(keys))))
+        """Look values up by a key of one word, or by who spoke of what; ``reach`` 1 for the longest lists."""
+        most = 2 + round(10 * reach * rng.random())  # short lists stay: in them, half a key already tells apart
+        if rng.random() < 0.8:
+            return self.spoken(rng, most, untold=reach == 1)
+        keys = self.words(rng, rng.randint(2, most))
         values = self.words(rng, len(keys))
         row = Row(self.prefix("\n".join(f"{k} is {v}." for k, v in zip(keys, values, strict=True))))
         row.branches = [self.branch(f"What is {k}?", v) for k, v in zip(keys, values, strict=True)]
+        return row
+
+    def spoken(self, rng: random.Random, most: int, untold: bool) -> Row:
+        """Values by who spoke of what, and who by value.
+
+        ``untold``: ask also what only others spoke of. Not before values are found: a model that finds none settles
+        on "No information available" for everything.
+        """
+        # Where all speak of one thing, only the owner is looked at: the half of the key that is further away.
+        one_thing = rng.random() < 0.5
+        owners = self.words(rng, rng.randint(2, most) if one_thing else rng.randint(2, 3))
+        things = self.words(rng, 1 if one_thing else rng.randint(2, 4))
+        pairs = [(owner, thing) for owner in owners for thing in things]
+        rng.shuffle(pairs)
+        told = pairs[: rng.randint(2, min(most, len(pairs)))]
+        values = self.words(rng, len(told))
+        form = rng.choice(SPOKEN)
+        lines = []
+        for (owner, thing), value in zip(told, values, strict=True):
+            if form is None and rng.random() < 0.3:
+                aside = rng.choice([rng.choice(lx.FILLERS), rng.choice(lx.GREETINGS).format(other=rng.choice(owners))])
+                lines.append(f'{rng.choice(owners)} said, "{aside}"')
+            said = form or '{p} said, "' + sentence(rng.choice(lx.SAY[:-1]), noun=thing, v=value) + '"'
+            lines.append(said.format(p=owner, noun=thing, v=value))
+        row = Row(self.prefix("\n".join(lines)))
+        asks = lx.ASK[:1] if form else lx.ASK[:-1]
+
+        def ask(owner: str, thing: str, answer: str) -> None:
+            row.branches.append(self.branch(sentence(rng.choice(asks), p=owner, noun=thing), answer))
+
+        for (owner, thing), value in zip(told, values, strict=True):
+            ask(owner, thing, value)
+            if rng.random() < 0.5:
+                row.branches.append(self.branch(f"Whose {thing} is {value}?", owner))
+        if untold:
+            for owner, thing in pairs[len(told) :][: max(1, len(told) // 4)]:
+                ask(owner, thing, NOTHING)
         return row
 
     def words(self, rng: random.Random, count: int) -> list[str]:
@@ -161,9 +198,9 @@ class RowMaker:
         return [self.branch(question, answer) for _, question, answer in sorted(asked)[:most]]
 
 
-def known_by_heart(seed: int) -> list[tuple[str, Attribute, str]]:
-    """The facts of the famous: (person, attribute, value)."""
-    rng = random.Random(derive(seed, "famous"))
+def known_by_heart() -> list[tuple[str, Attribute, str]]:
+    """The facts of the famous: (person, attribute, value); the same in every run, so that a grown model keeps them."""
+    rng = random.Random(derive(1, "famous"))
     world = World("seen")
     return [
         (person, attribute, world.value(attribute, rng))

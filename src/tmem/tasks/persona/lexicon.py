@@ -1,8 +1,8 @@
 """The words of the persona world: people, values and wordings, each cut into a seen and an unseen part.
 
 Every list is in a fixed order: its last quarter is unseen. Pretraining knows the unseen words as words, as real models
-know all words, but never as the value of their own attribute and never as people who speak. The last of each list of wordings is unseen: a new sentence made
-of words that the others have, as no model can know a word that it never read.
+know all words, but never as the value of their own attribute and never as people who speak. The last of each list of
+wordings is unseen: a new sentence made of words that the others have, as no model can know a word that it never read.
 """
 
 from __future__ import annotations
@@ -119,9 +119,6 @@ POOLS: dict[str, tuple[str, ...]] = {
         "flamenco, soul, metal, disco, swing, ska"
     ),
 }  # fmt: skip
-
-WORDS = sorted({word for pool in (NAMES, *POOLS.values()) for word in pool})
-MISFITS = {name: [word for word in WORDS if word not in pool] for name, pool in POOLS.items()}
 
 
 @dataclass(frozen=True)
@@ -339,3 +336,10 @@ GREETINGS = (
     "Good to see you, {other}.",
     "Hey {other}, long time no see!",
 )
+
+# All words that a model may be taught as words, those of events one by one.
+WORDS = sorted(
+    {word for pool in (NAMES, *POOLS.values()) for word in pool}
+    | {word for event in EVENTS for form in event for word in form.split() if len(word) > 3}
+)
+MISFITS = {name: [word for word in WORDS if word not in pool] for name, pool in POOLS.items()}

@@ -33,7 +33,7 @@ class World:
     values that it never gave to their attribute, and its own wordings.
     """
 
-    def __init__(self, people: People, invented: float = 0.4) -> None:
+    def __init__(self, people: People, invented: float = 0.6) -> None:
         self.people = people
         self.invented = invented if people == "train" else 0.0
 
@@ -52,7 +52,7 @@ class World:
         words = self.part(lx.POOLS[attribute.pool])
         if rng.random() >= self.invented or attribute.pool == "month":
             return rng.choice(words)
-        if rng.random() < 0.5:  # any word but a value of this kind
+        if rng.random() < 2 / 3:  # any word but a value of this kind
             return rng.choice(lx.MISFITS[attribute.pool])
         word = invent(rng)
         return word.capitalize() if words[0][0].isupper() else word
@@ -103,7 +103,7 @@ def when_answer(when: str, day: datetime.date) -> str:
 
 
 def make_sample(
-    seed: int, index: int, sessions: int, facts: int, people: People = "unseen", invented: float = 0.4
+    seed: int, index: int, sessions: int, facts: int, people: People = "unseen", invented: float = 0.6
 ) -> dict[str, Any]:
     """One conversation with its questions, a pure function of the arguments. At most :data:`MAX_FACTS` facts."""
     rng = random.Random(derive(seed, index, sessions, facts, people, "persona"))
@@ -133,7 +133,11 @@ def _facts(
     world: World, people: tuple[str, str], sessions: int, count: int, rng: random.Random
 ) -> list[dict[str, Any]]:
     """The facts in the order in which they are told, spread evenly over the sessions."""
-    attributes = [(person, attribute) for person in people for attribute in lx.ATTRIBUTES]
+    kinds: Sequence[Attribute] = lx.ATTRIBUTES
+    if world.people == "train" and rng.random() < 0.5:
+        # Both speak of the same things: only who said it tells the answers apart.
+        kinds = rng.sample(kinds, min(len(kinds), max(2, count // 2)))
+    attributes = [(person, attribute) for person in people for attribute in kinds]
     events = [(person, event) for person in people for event in world.part(lx.EVENTS)]
     traits = [(person, trait) for person in people for trait in lx.TRAITS]
     for pool in (attributes, events, traits):
