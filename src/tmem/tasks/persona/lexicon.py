@@ -242,12 +242,18 @@ SAY = (
     "My {noun} is {v}.",
     "By the way, my {noun} is {v}.",
     "You should know that my {noun} is {v}.",
+    "I told you that my {noun} is {v}.",
+    "If you want to know my {noun}: it is {v}.",
+    "My {noun}? It is {v}.",
     "As for my {noun}, it is {v}.",
 )
 UPDATE = (
     "My {noun} has changed: it is {v} now.",
     "News from me: my {noun} is {v} now.",
     "Forget what I said, my {noun} is {v} now.",
+    "My {noun} is {v} now.",
+    "I have a new {noun}: {v}.",
+    "From now on my {noun} is {v}.",
     "News: my {noun} has changed, it is {v} now.",
 )
 ASK = (
@@ -255,6 +261,11 @@ ASK = (
     "Tell me {p}'s {noun}.",
     "Do you remember {p}'s {noun}?",
     "What did {p} say about the {noun}?",
+    "Which is {p}'s {noun}?",
+    "Do you know {p}'s {noun}?",
+    "Can you tell me the {noun} of {p}?",
+    "I forgot {p}'s {noun}, what is it?",
+    "What do you know about the {noun} of {p}?",
     "Do you remember the {noun} of {p}?",
 )
 
@@ -277,6 +288,8 @@ EVENT_SAY = (
     "I {past} {when}.",
     "Guess what, I {past} {when}.",
     "{When} I {past}.",
+    "You know what, I {past} {when}.",
+    "I must tell you that I {past} {when}.",
     "Did I tell you that I {past} {when}?",
 )
 EVENT_ASK = (
@@ -284,6 +297,9 @@ EVENT_ASK = (
     "When did {p} {base}?",
     "Do you know when {p} {past}?",
     "On which date did {p} {base}?",
+    "Tell me when {p} {past}.",
+    "What was the date when {p} {past}?",
+    "Can you remember when {p} {past}?",
     "Do you know on which date {p} {past}?",
 )
 WHEN = ("today", "yesterday", "last week", "last month")
@@ -304,18 +320,22 @@ LOVES = (
     "I love {thing}.",
     "I really enjoy {thing}.",
     "I am so happy with {thing}.",
+    "I am a fan of {thing}.",
     "I am really happy with {thing}.",
 )
 HATES = (
     "I can't stand {thing}.",
     "I really dislike {thing}.",
     "I am not happy with {thing}.",
+    "I am no fan of {thing}.",
     "I am really not happy with {thing}.",
 )
 TRAIT_ASK = ("What does {p} think of {thing}?", "What did {p} say about {thing}?")
 OPEN_ASK = (
     "Would {p} enjoy {occasion}?",
     "Would {occasion} be right for {p}?",
+    "Is {occasion} something for {p}?",
+    "Would {p} say yes to {occasion}?",
     "Would {p} like {occasion}?",
 )
 

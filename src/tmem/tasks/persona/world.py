@@ -43,6 +43,11 @@ class World:
     def wording(self, items: Sequence[str]) -> Sequence[str]:
         return items[-1:] if self.people == "unseen" else items[:-1]
 
+    def pick(self, items: Sequence[str], rng: random.Random) -> str:
+        """One of these wordings; in training every other one is loosened."""
+        template = rng.choice(items)
+        return loosen(template, rng) if self.people == "train" and rng.random() < 0.5 else template
+
     def name(self, rng: random.Random) -> str:
         return invent(rng).capitalize() if rng.random() < self.invented else rng.choice(self.part(lx.NAMES))
 
@@ -59,12 +64,31 @@ class World:
 
     def say(self, attribute: Attribute, value: str, rng: random.Random) -> str:
         frames = [*self.wording(attribute.says), rng.choice(self.wording(lx.SAY))]
-        return sentence(rng.choice(frames), noun=attribute.noun, v=value)
+        return sentence(self.pick(frames, rng), noun=attribute.noun, v=value)
 
     def ask(self, attribute: Attribute, person: str, rng: random.Random) -> str:
         """A question in any wording but the one that extraction writes."""
         general = self.wording(lx.ASK) if self.people == "unseen" else lx.ASK[1:-1]
-        return sentence(rng.choice([*self.wording(attribute.asks), *general]), p=person, noun=attribute.noun)
+        return sentence(self.pick([*self.wording(attribute.asks), *general], rng), p=person, noun=attribute.noun)
+
+
+SMALL_WORDS = frozenset(
+    "a about am and are as at by did do does for had has have i in is it me my of on our so that the to was we what "
+    "when where which who will with would you".split()
+)
+
+
+def loosen(template: str, rng: random.Random) -> str:
+    """The same in other words, as far as that goes without knowing any: small words fall away, two change places.
+
+    A model that reads only whole sentences as they stand in a list does not find what is said in a new one.
+    """
+    words = template[:-1].split()
+    words = [word for word in words if word.lower() not in SMALL_WORDS or rng.random() < 0.75]
+    if len(words) > 2 and rng.random() < 0.5:
+        at = rng.randrange(len(words) - 1)
+        words[at : at + 2] = words[at + 1], words[at]
+    return " ".join(words) + template[-1]
 
 
 def invent(rng: random.Random) -> str:
@@ -157,7 +181,7 @@ def _facts(
                 fact = _attribute_fact(world, before["speaker"], attribute, rng, other_than=before["answer"])
                 before["superseded"] = True
                 fact["kind"] = "update"
-                fact["text"] = sentence(rng.choice(world.wording(lx.UPDATE)), noun=attribute.noun, v=fact["answer"])
+                fact["text"] = sentence(world.pick(world.wording(lx.UPDATE), rng), noun=attribute.noun, v=fact["answer"])
             else:
                 kind = "attribute"
         if kind == "attribute" and not attributes:
@@ -210,7 +234,7 @@ def _trait_fact(world: World, person: str, thing: str, occasions: list[str], rng
         "occasion": rng.choice(occasions),
         "question": sentence(lx.TRAIT_ASK[0], p=person, thing=thing),
         "answer": "loves it" if loves else "dislikes it",
-        "text": sentence(rng.choice(world.wording(lx.LOVES if loves else lx.HATES)), thing=thing),
+        "text": sentence(world.pick(world.wording(lx.LOVES if loves else lx.HATES), rng), thing=thing),
     }
 
 
@@ -249,7 +273,7 @@ def _conversation(
 
 def _date_event(world: World, fact: dict[str, Any], day: datetime.date, rng: random.Random) -> None:
     when = fact["when"]
-    template = rng.choice(world.wording(lx.EVENT_SAY))
+    template = world.pick(world.wording(lx.EVENT_SAY), rng)
     fact["text"] = template.format(past=fact["past"], when=when, When=when.capitalize())
     fact["question"] = sentence(lx.EVENT_ASK[0], p=fact["speaker"], past=fact["past"])
     fact["answer"] = when_answer(when, day)
@@ -275,10 +299,10 @@ def _question(world: World, fact: dict[str, Any], rng: random.Random) -> dict[st
         text = world.ask(lx.ATTRIBUTES[fact["attribute"]], person, rng)
     elif fact["kind"] == "event":
         kind = "temporal"
-        text = sentence(rng.choice(world.wording(lx.EVENT_ASK[1:])), p=person, base=fact["base"], past=fact["past"])
+        text = sentence(world.pick(world.wording(lx.EVENT_ASK[1:]), rng), p=person, base=fact["base"], past=fact["past"])
     else:
         kind, answer = "open", "Likely yes" if answer == "loves it" else "Likely no"
-        text = sentence(rng.choice(world.wording(lx.OPEN_ASK)), p=person, occasion=fact["occasion"])
+        text = sentence(world.pick(world.wording(lx.OPEN_ASK), rng), p=person, occasion=fact["occasion"])
     return _qa(kind, text, answer, [fact])
 
 
