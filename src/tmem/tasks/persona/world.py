@@ -72,9 +72,9 @@ class World:
         return sentence(self.pick([*self.wording(attribute.asks), *general], rng), p=person, noun=attribute.noun)
 
 
-SMALL_WORDS = frozenset(
-    "a about am and are as at by did do does for had has have i in is it me my of on our so that the to was we what "
-    "when where which who will with would you".split()
+SMALL_WORDS = lx.words(
+    "a, about, am, and, are, as, at, by, did, do, does, for, had, has, have, i, in, is, it, me, my, of, on, our, so, "
+    "that, the, to, was, we, what, when, where, which, who, will, with, would, you"
 )
 
 
@@ -181,7 +181,8 @@ def _facts(
                 fact = _attribute_fact(world, before["speaker"], attribute, rng, other_than=before["answer"])
                 before["superseded"] = True
                 fact["kind"] = "update"
-                fact["text"] = sentence(world.pick(world.wording(lx.UPDATE), rng), noun=attribute.noun, v=fact["answer"])
+                said = world.pick(world.wording(lx.UPDATE), rng)
+                fact["text"] = sentence(said, noun=attribute.noun, v=fact["answer"])
             else:
                 kind = "attribute"
         if kind == "attribute" and not attributes:
@@ -299,7 +300,8 @@ def _question(world: World, fact: dict[str, Any], rng: random.Random) -> dict[st
         text = world.ask(lx.ATTRIBUTES[fact["attribute"]], person, rng)
     elif fact["kind"] == "event":
         kind = "temporal"
-        text = sentence(world.pick(world.wording(lx.EVENT_ASK[1:]), rng), p=person, base=fact["base"], past=fact["past"])
+        asked = world.pick(world.wording(lx.EVENT_ASK[1:]), rng)
+        text = sentence(asked, p=person, base=fact["base"], past=fact["past"])
     else:
         kind, answer = "open", "Likely yes" if answer == "loves it" else "Likely no"
         text = sentence(world.pick(world.wording(lx.OPEN_ASK), rng), p=person, occasion=fact["occasion"])
