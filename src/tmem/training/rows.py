@@ -120,7 +120,7 @@ class RowMaker:
             if form is None and rng.random() < 0.3:
                 aside = rng.choice([rng.choice(lx.FILLERS), rng.choice(lx.GREETINGS).format(other=rng.choice(owners))])
                 lines.append(f'{rng.choice(owners)} said, "{aside}"')
-            said = form or '{p} said, "' + sentence(rng.choice(lx.SAY[:-1]), noun=thing, v=value) + '"'
+            said = form or '{p} said, "' + rng.choice(lx.SAY[:-1]) + '"'
             lines.append(said.format(p=owner, noun=thing, v=value))
         row = Row(self.prefix("\n".join(lines)))
         asks = lx.ASK[:1] if form else lx.ASK[:-1]
