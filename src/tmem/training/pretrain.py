@@ -1,13 +1,14 @@
 """Pretraining of the embedded models: a Qwen3-shaped model that learns to read, ask, answer and extract.
 
     python -m tmem.training.pretrain --size nano --out runs/out/nano
-    python -m tmem.training.pretrain --size small --grow runs/out/nano --seed 2 --out runs/out/small
+    python -m tmem.training.pretrain --size small --grow runs/out/nano --seed 2 --lr 6e-4 --copying 0.02 --ramp 0.04 \
+        --out runs/out/small
 
 Copying from the context is what a model this small hardly finds by itself: it starts with an induction circuit
-(``tmem.training.induction``), copies only for a while, and then conversations grow; a larger model may start as
-a trained smaller one (``tmem.training.grow``). Resumes from ``--out`` after any interruption: a batch is a pure
-function of (seed, step). The model with its tokenizer, ready for ``tmem.model.load``, stands in ``OUT/model``
-after every checkpoint.
+(``tmem.training.induction``), copies only for a while, and then conversations grow; a larger model may start as a
+trained smaller one (``tmem.training.grow``), at a lower rate. Resumes from ``--out`` after any interruption: a
+batch is a pure function of (seed, step). The model with its tokenizer, ready for ``tmem.model.load``, stands in
+``OUT/model`` after every checkpoint.
 """
 
 from __future__ import annotations

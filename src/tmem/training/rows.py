@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +73,7 @@ class RowMaker:
         rng = random.Random(derive(self.seed, number, "row"))
         reach = min(1.0, (progress - copying) / max(ramp - copying, 1e-9))  # grows to 1
         kind = rng.random()
-        copies = 1.0 if reach < 0 else 0.3 - 0.2 * reach
+        copies = 1.0 if reach < 0 else 0.3 - 0.1 * reach
         if kind < copies:
             return self.copy(rng) if rng.random() < 0.25 else self.recite(rng, min(1.0, progress / copying))
         kind = (kind - copies) / (1 - copies)
@@ -103,8 +104,8 @@ class RowMaker:
     def spoken(self, rng: random.Random, most: int, untold: bool) -> Row:
         """Values by who spoke of what, and who by value.
 
-        ``untold``: ask also what only others spoke of. Not before values are found: a model that finds none settles
-        on "No information available" for everything.
+        ``untold``: ask also what only others spoke of, and for all pairs. Not before values are found: a model that
+        finds none settles on "No information available" for everything.
         """
         # Where all speak of one thing, only the owner is looked at: the half of the key that is further away.
         one_thing = rng.random() < 0.5
@@ -135,7 +136,17 @@ class RowMaker:
         if untold:
             for owner, thing in pairs[len(told) :][: max(1, len(told) // 4)]:
                 ask(owner, thing, NOTHING)
+            row.branches.append(
+                self.extraction(
+                    {"question": lx.ASK[0].format(p=owner, noun=thing), "answer": value, "superseded": False}
+                    for (owner, thing), value in zip(told, values, strict=True)
+                )
+            )
         return row
+
+    def extraction(self, facts: Iterable[dict[str, Any]]) -> tuple[list[int], list[int]]:
+        """The branch that writes all pairs."""
+        return self.branch(COMPACT.extraction("", None, [])[-1]["content"], gold_extraction(facts))
 
     def words(self, rng: random.Random, count: int) -> list[str]:
         """Different words, invented or real ones; most of the latter are a single token, and easier to find."""
@@ -183,8 +194,7 @@ class RowMaker:
         texts = [render_session(session).strip() for session in parse_sample(sample).sessions]
         row = Row(self.prefix("\n\n".join(texts)))
         if sessions <= 2:
-            ask = COMPACT.extraction("", None, [])[-1]["content"]
-            row.branches.append(self.branch(ask, gold_extraction(sample["facts"])))
+            row.branches.append(self.extraction(sample["facts"]))
         row.branches += self.questions(sample, rng, 8)
         return row
 
@@ -209,7 +219,7 @@ def known_by_heart() -> list[tuple[str, Attribute, str]]:
     ]
 
 
-def gold_extraction(facts: list[dict[str, Any]]) -> str:
+def gold_extraction(facts: Iterable[dict[str, Any]]) -> str:
     """The JSON array that extraction should write for a text that states ``facts``."""
     pairs = [{"instruction": f["question"], "output": f["answer"]} for f in facts if not f["superseded"]]
     return json.dumps(pairs, ensure_ascii=False)

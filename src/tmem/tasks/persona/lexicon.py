@@ -245,6 +245,10 @@ SAY = (
     "I told you that my {noun} is {v}.",
     "If you want to know my {noun}: it is {v}.",
     "My {noun}? It is {v}.",
+    "Talking about my {noun}, that is {v}.",
+    "{v} is my {noun}, you know.",
+    "Well, {v}, that is my {noun}.",
+    "Did you know that my {noun} is {v}?",
     "As for my {noun}, it is {v}.",
 )
 UPDATE = (
@@ -253,6 +257,8 @@ UPDATE = (
     "Forget what I said, my {noun} is {v} now.",
     "My {noun} is {v} now.",
     "I have a new {noun}: {v}.",
+    "My {noun} is not what it was, now it is {v}.",
+    "My new {noun} is {v}, it has changed.",
     "From now on my {noun} is {v}.",
     "News: my {noun} has changed, it is {v} now.",
 )
@@ -290,6 +296,7 @@ EVENT_SAY = (
     "{When} I {past}.",
     "You know what, I {past} {when}.",
     "I must tell you that I {past} {when}.",
+    "Do you know that I {past} {when}?",
     "Did I tell you that I {past} {when}?",
 )
 EVENT_ASK = (
@@ -337,6 +344,15 @@ OPEN_ASK = (
     "Is {occasion} something for {p}?",
     "Would {p} say yes to {occasion}?",
     "Would {p} like {occasion}?",
+)
+
+# The unseen wordings.
+HELD_OUT = frozenset(
+    wordings[-1].lower()
+    for wordings in (
+        *(wordings for attribute in ATTRIBUTES for wordings in (attribute.says, attribute.asks)),
+        *(SAY, UPDATE, ASK, EVENT_SAY, EVENT_ASK, LOVES, HATES, OPEN_ASK),
+    )
 )
 
 FILLERS = (

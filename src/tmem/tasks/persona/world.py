@@ -20,6 +20,8 @@ People = Literal["seen", "unseen", "train"]
 
 # Of every eight facts: five attributes, an update of an earlier attribute, an event, a like or dislike.
 FACT_PATTERN = ("attribute", "attribute", "event", "attribute", "trait", "attribute", "update", "attribute")
+# In training they come in any order, and what is hardest to read more often.
+TRAIN_KINDS, TRAIN_WEIGHTS = ("attribute", "event", "trait", "update"), (8, 5, 2, 3)
 CATEGORY = {"multi-hop": 1, "temporal": 2, "open": 3, "single-hop": 4, "update": 4, "adversarial": 5}
 MAX_FACTS = 80
 FIRST_DAY = datetime.date(2022, 1, 3)
@@ -44,9 +46,12 @@ class World:
         return items[-1:] if self.people == "unseen" else items[:-1]
 
     def pick(self, items: Sequence[str], rng: random.Random) -> str:
-        """One of these wordings; in training every other one is loosened."""
+        """One of these wordings; in training most are loosened, but not into an unseen one."""
         template = rng.choice(items)
-        return loosen(template, rng) if self.people == "train" and rng.random() < 0.5 else template
+        if self.people == "train" and rng.random() < 0.7:
+            loosened = loosen(template, rng)
+            return template if loosened.lower() in lx.HELD_OUT else loosened
+        return template
 
     def name(self, rng: random.Random) -> str:
         return invent(rng).capitalize() if rng.random() < self.invented else rng.choice(self.part(lx.NAMES))
@@ -62,6 +67,26 @@ class World:
         word = invent(rng)
         return word.capitalize() if words[0][0].isupper() else word
 
+    def event(self, event: Sequence[str], rng: random.Random) -> tuple[str, str]:
+        """What one does and did. In training, any other word may stand for the verb or the last word."""
+        base, past = (form.split() for form in event)
+        if rng.random() < self.invented:
+            at = rng.choice((0, -1))
+            base[at] = past[at] = self.any_word(rng)
+        return " ".join(base), " ".join(past)
+
+    def filler(self, rng: random.Random) -> str:
+        """Small talk. In training, any other word may stand in it."""
+        words = rng.choice(self.part(lx.FILLERS)).split()
+        if rng.random() < self.invented / 2:
+            at = rng.randrange(len(words))
+            mark = words[at][-1] if words[at][-1] in ".,!?" else ""
+            words[at] = self.any_word(rng) + mark
+        return " ".join(words)
+
+    def any_word(self, rng: random.Random) -> str:
+        return invent(rng) if rng.random() < 0.5 else rng.choice(lx.WORDS)
+
     def say(self, attribute: Attribute, value: str, rng: random.Random) -> str:
         frames = [*self.wording(attribute.says), rng.choice(self.wording(lx.SAY))]
         return sentence(self.pick(frames, rng), noun=attribute.noun, v=value)
@@ -76,27 +101,46 @@ SMALL_WORDS = lx.words(
     "a, about, am, and, are, as, at, by, did, do, does, for, had, has, have, i, in, is, it, me, my, of, on, our, so, "
     "that, the, to, was, we, what, when, where, which, who, will, with, would, you"
 )
+ASKING = ("i", "what", "when", "where", "which", "who")  # one more of them would change what is said
+OPENERS = lx.words(
+    "about that, again, all in all, always, and, and you, at home, at last, at work, believe me, but, by the way, "
+    "each day, even so, ever since, for me, for years, funny, hear this, here, hey, honestly, i think, in short, "
+    "it is like this, just so, let me see, listen, look, maybe, most days, no, now, of course, oh, oh well, ok, "
+    "on top of that, once more, one thing, or, please, really, right, see, since then, so, some say, still, sure, "
+    "the thing is, then, there, these days, this is it, to be honest, true, truth be told, was it, we all know, "
+    "well, what else, with me, yes, yet, you know, you see"
+)
 
 
 def loosen(template: str, rng: random.Random) -> str:
-    """The same in other words, as far as that goes without knowing any: small words fall away, two change places.
+    """The same in other words, as far as that goes without knowing any: words move, small ones come and go.
 
     A model that reads only whole sentences as they stand in a list does not find what is said in a new one.
     """
-    words = template[:-1].split()
+    words, mark = template[:-1].split(), template[-1]
     words = [word for word in words if word.lower() not in SMALL_WORDS or rng.random() < 0.75]
     if len(words) > 2 and rng.random() < 0.5:
         at = rng.randrange(len(words) - 1)
         words[at : at + 2] = words[at + 1], words[at]
-    return " ".join(words) + template[-1]
+    if rng.random() < 0.25:  # the end comes first
+        at = rng.randrange(len(words))
+        words = words[at:] + words[:at]
+    while rng.random() < 0.3:
+        words.insert(rng.randrange(len(words) + 1), rng.choice([w for w in SMALL_WORDS if w not in ASKING]))
+    if rng.random() < 0.5:  # what is said does not show in the first word
+        words.insert(0, rng.choice(OPENERS).capitalize() + rng.choice(["", ",", ":"]))
+    if mark == "." and rng.random() < 0.25:
+        mark = rng.choice("!?")
+    return " ".join(words) + mark
 
 
 def invent(rng: random.Random) -> str:
     """A made-up word of two or three syllables."""
     syllables = ["".join((rng.choice("bdfghjklmnprstvwz"), rng.choice("aeiou"))) for _ in range(rng.randint(1, 2))]
-    return (
+    word = (
         "".join(syllables) + rng.choice("bdfgklmnprst") + rng.choice("aeiou") + rng.choice(["", "", "n", "r", "l", "s"])
     )
+    return invent(rng) if word.capitalize() in lx.NAMES else word  # "dora"
 
 
 def sentence(template: str, **fields: str) -> str:
@@ -168,9 +212,10 @@ def _facts(
         rng.shuffle(pool)
     facts: list[dict[str, Any]] = []
     current: dict[tuple[str, str], dict[str, Any]] = {}
-    shift = rng.randrange(len(FACT_PATTERN)) if world.people == "train" else 0
     for number in range(count):
-        kind = FACT_PATTERN[(number + shift) % len(FACT_PATTERN)]
+        kind = FACT_PATTERN[number % len(FACT_PATTERN)]
+        if world.people == "train":
+            kind = rng.choices(TRAIN_KINDS, TRAIN_WEIGHTS)[0]
         session = number * sessions // count + 1
         if kind == "update":
             # Only facts of earlier sessions are updated, or any where there is a single session.
@@ -193,7 +238,8 @@ def _facts(
             person, attribute = attributes.pop()
             fact = _attribute_fact(world, person, attribute, rng)
         elif kind == "event":
-            person, (base, past) = events.pop()
+            person, event = events.pop()
+            base, past = world.event(event, rng)
             fact = {
                 "kind": "event",
                 "speaker": person,
@@ -256,10 +302,10 @@ def _conversation(
             if fact["kind"] == "event":
                 _date_event(world, fact, day, rng)
             if rng.random() < 0.5:
-                turns.append((rng.choice(people), rng.choice(world.part(lx.FILLERS)), None))
+                turns.append((rng.choice(people), world.filler(rng), None))
             text = fact["text"]
             if rng.random() < 0.3:
-                text += " " + rng.choice(world.part(lx.FILLERS))
+                text += " " + world.filler(rng)
             turns.append((fact["speaker"], text, fact))
         conversation[f"session_{session}_date_time"] = date
         conversation[f"session_{session}"] = [
