@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import re
 from pathlib import Path
@@ -73,7 +74,14 @@ def test_spoken_values_are_asked_of_those_who_told_them(tokenizer: Tokenizer) ->
         row = maker.spoken(random.Random(number), most=8, untold=True)
         told = [line.strip() for line in tokenizer.decode(row.prefix).split("\n")[1:]]
         owners = [re.split("'s | said", line)[0] for line in told]
-        for prompt, ids in row.branches:
+        *asking, (_, extracted) = row.branches
+        pairs = json.loads(tokenizer.decode(extracted))
+        assert len({pair["instruction"] for pair in pairs}) == len(pairs) >= 2
+        for pair in pairs:
+            owner = pair["instruction"].strip().removeprefix("What is ").split("'s ")[0]
+            value = pair["output"].strip()
+            assert any(owner == o and value in t for o, t in zip(owners, told, strict=True))
+        for prompt, ids in asking:
             asked, answer = tokenizer.decode(prompt).split("\n")[1].strip(), tokenizer.decode(ids).strip()
             if asked.startswith("Whose"):
                 thing, value = asked.removeprefix("Whose ").split("?")[0].split(" is ")
