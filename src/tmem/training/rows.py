@@ -81,6 +81,8 @@ class RowMaker:
             return self.bare(rng)
         if kind < 0.18:
             return self.pairs(rng, number, most=4 + int(20 * reach))
+        if kind < 0.40:
+            return self.session(rng, number)
         return self.conversation(rng, number, reach)
 
     def copy(self, rng: random.Random) -> Row:
@@ -182,6 +184,13 @@ class RowMaker:
         rng.shuffle(facts)
         row = Row(self.prefix("\n".join(f"{fact['question']} {fact['answer']}" for fact in facts)))
         row.branches = self.questions(sample, rng, 10)
+        return row
+
+    def session(self, rng: random.Random, number: int) -> Row:
+        """A session with its extraction alone: to go through a text in order is harder than to find something in it."""
+        sample = make_sample(self.seed, number, 1, rng.randint(2, 6), "train")
+        row = Row(self.prefix(render_session(parse_sample(sample).sessions[0]).strip()))
+        row.branches = [self.extraction(sample["facts"])]
         return row
 
     def conversation(self, rng: random.Random, number: int, reach: float) -> Row:

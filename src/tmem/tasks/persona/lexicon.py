@@ -346,6 +346,56 @@ OPEN_ASK = (
     "Would {p} like {occasion}?",
 )
 
+# More frames, for training alone: with few of them a model knows sentences by heart instead of reading.
+TRAIN_SAY = (
+    "For my {noun} I have {v}.",
+    "What about my {noun}? That is {v}.",
+    "As you know, {v} is my {noun}.",
+    "It is {v} that I call my {noun}.",
+    "{v}, yes, my {noun} is {v}.",
+    "{v} it is, my {noun}.",
+    "Everybody knows that {v} is my {noun}.",
+    "Of my {noun} you know: it is {v}.",
+    "So my {noun}, it is {v}.",
+    "In case you forgot, {v} is my {noun}.",
+    "They all ask for my {noun}, and it is {v}.",
+    "Remember {v}? That is my {noun}.",
+    "About my {noun}: always {v}.",
+    "Nobody believes me, but {v} is my {noun}.",
+    "There is {v}, my {noun}.",
+    "Can you believe that my {noun} is {v}?",
+    "Here is what I call my {noun}: {v}.",
+    "Since you ask for my {noun}, it is {v}.",
+    "{v}. That is my {noun}.",
+    "Did you hear of my {noun}, {v}?",
+)
+TRAIN_UPDATE = (
+    "{v} is my new {noun}.",
+    "Now {v} is my {noun}, it has changed.",
+    "Did I say what my {noun} is now? It is {v}.",
+    "So, a new {noun} for me: {v}.",
+    "Since last week {v} is my {noun}.",
+    "About my {noun}: from now on it is {v}.",
+    "Things change, my {noun} is {v} now.",
+    "It has changed, my {noun}, it is {v} now.",
+    "Listen, from today my {noun} is {v}.",
+    "What was my {noun} is no more, now it is {v}.",
+)
+TRAIN_EVENT_SAY = (
+    "Was it not great that I {past} {when}?",
+    "It is true, {when} I {past}.",
+    "Can you believe that {when} I {past}?",
+    "Have you heard that I {past} {when}?",
+    "News from me: I {past} {when}.",
+    "What did I do {when}? I {past}.",
+    "{When}, you know, I {past}.",
+    "Did you hear what I did {when}? I {past}.",
+    "Remember that I {past} {when}.",
+    "So I {past}, that was {when}.",
+    "They all know that I {past} {when}.",
+    "As I said, {when} I {past}.",
+)
+
 # The unseen wordings.
 HELD_OUT = frozenset(
     wordings[-1].lower()

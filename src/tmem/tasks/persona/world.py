@@ -42,7 +42,10 @@ class World:
     def part(self, items: Sequence[Any]) -> Sequence[Any]:
         return lx.unseen(items) if self.people == "unseen" else lx.seen(items)
 
-    def wording(self, items: Sequence[str]) -> Sequence[str]:
+    def wording(self, items: Sequence[str], more: Sequence[str] = ()) -> Sequence[str]:
+        """The wordings of this world; ``more`` are for training alone."""
+        if self.people == "train":
+            return [*items[:-1], *more]
         return items[-1:] if self.people == "unseen" else items[:-1]
 
     def pick(self, items: Sequence[str], rng: random.Random) -> str:
@@ -88,7 +91,7 @@ class World:
         return invent(rng) if rng.random() < 0.5 else rng.choice(lx.WORDS)
 
     def say(self, attribute: Attribute, value: str, rng: random.Random) -> str:
-        frames = [*self.wording(attribute.says), rng.choice(self.wording(lx.SAY))]
+        frames = [*self.wording(attribute.says), rng.choice(self.wording(lx.SAY, lx.TRAIN_SAY))]
         return sentence(self.pick(frames, rng), noun=attribute.noun, v=value)
 
     def ask(self, attribute: Attribute, person: str, rng: random.Random) -> str:
@@ -226,7 +229,7 @@ def _facts(
                 fact = _attribute_fact(world, before["speaker"], attribute, rng, other_than=before["answer"])
                 before["superseded"] = True
                 fact["kind"] = "update"
-                said = world.pick(world.wording(lx.UPDATE), rng)
+                said = world.pick(world.wording(lx.UPDATE, lx.TRAIN_UPDATE), rng)
                 fact["text"] = sentence(said, noun=attribute.noun, v=fact["answer"])
             else:
                 kind = "attribute"
@@ -320,7 +323,7 @@ def _conversation(
 
 def _date_event(world: World, fact: dict[str, Any], day: datetime.date, rng: random.Random) -> None:
     when = fact["when"]
-    template = world.pick(world.wording(lx.EVENT_SAY), rng)
+    template = world.pick(world.wording(lx.EVENT_SAY, lx.TRAIN_EVENT_SAY), rng)
     fact["text"] = template.format(past=fact["past"], when=when, When=when.capitalize())
     fact["question"] = sentence(lx.EVENT_ASK[0], p=fact["speaker"], past=fact["past"])
     fact["answer"] = when_answer(when, day)
