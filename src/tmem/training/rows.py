@@ -73,7 +73,7 @@ class RowMaker:
         rng = random.Random(derive(self.seed, number, "row"))
         reach = min(1.0, (progress - copying) / max(ramp - copying, 1e-9))  # grows to 1
         kind = rng.random()
-        copies = 1.0 if reach < 0 else 0.3 - 0.1 * reach
+        copies = 1.0 if reach < 0 else 0.3 - 0.18 * reach
         if kind < copies:
             return self.copy(rng) if rng.random() < 0.25 else self.recite(rng, min(1.0, progress / copying))
         kind = (kind - copies) / (1 - copies)
@@ -81,7 +81,7 @@ class RowMaker:
             return self.bare(rng)
         if kind < 0.18:
             return self.pairs(rng, number, most=4 + int(20 * reach))
-        if kind < 0.40:
+        if kind < 0.48:
             return self.session(rng, number)
         return self.conversation(rng, number, reach)
 
