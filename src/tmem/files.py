@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,30 @@ from tmem.errors import DataError
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step; parent folders are made."""
+    """Write ``data`` to ``path`` in one step; parent folders are made. Raises :class:`DataError` if that fails."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def check_folder(path: str | Path) -> None:
+    """Raise :class:`DataError` if the folder ``path`` neither is there to write to nor can be made; makes nothing."""
+    there = Path(path).absolute()
+    while not there.exists() and there != there.parent and not there.is_symlink():
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise DataError(f"{path}: cannot be written ({there} is not a folder that can be written to)")
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -50,6 +63,13 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path}: cannot be read ({error})") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not valid JSON (line {error.lineno}: {error.msg})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of levels
+        raise DataError(f"{path}: not JSON that can be used ({error})") from None
+
+
+def without_surrogates(text: str) -> str:
+    """Join surrogate pairs; a lone half, which can neither be tokenized nor stored, becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def save_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

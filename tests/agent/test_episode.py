@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from tmem.agent.episode import Agent, Ask, Episode
+from tmem.agent.prompts import PROMPTS
 from tmem.errors import DataError
 from tmem.fastweights import Delta
 from tmem.model import Completion, HFEngine, Model, Request, load
@@ -54,7 +56,7 @@ SECOND = array(("where does  anna live?", "In town."), ("Who has cats?", "anna")
 
 def agent(model: Model, replies: dict[int, list[str]] | None = None, **changes: Any) -> Agent:
     base = {"budget": model.count(UNITS[0]) + 1, "question_known": False, "seed": 3, "keep_deltas": True}
-    recipe = model.recipe("tmem", lr=0.5)
+    recipe = changes.pop("recipe", model.recipe("tmem", lr=0.5))
     engine = None if replies is None else Scripted(model, replies)
     return Agent.of(model, recipe, engine=engine, **(base | changes))
 
@@ -176,3 +178,26 @@ def loaded_score() -> Callable[..., Any]:
     from tmem.model.score import logprobs
 
     return logprobs
+
+
+def test_a_pair_too_long_to_train_on_is_listed_and_leaves_the_old_answer_alone(model: Model) -> None:
+    recipe = model.recipe("tmem", lr=0.5, max_tokens=60)
+    second = array(("Who has cats?", "nobody " * 60), ("Where is it?", "There."))
+    [life] = agent(model, {0: [FIRST, second]}, recipe=recipe).run([story()])
+    assert [pair.question for pair in life.writes[1].pairs] == ["Where is it?"] and life.writes[
+        1
+    ].account.rehearsed == 2
+    assert [drop.text for drop in life.writes[1].dropped] == ["Who has cats?"]
+    assert "more than the recipe's 60" in life.writes[1].dropped[0].reason
+    assert all("nobody" not in pair.answer for pair in life.ledger)
+
+
+def test_of_a_history_that_does_not_fit_extraction_sees_the_newest_pairs(model: Model) -> None:
+    first = array(*((f"What is the number of box {number}?", f"It is {number}.") for number in range(60)))
+    replies = {0: [first, "[]"]}
+    whole = agent(model, replies, prompts=PROMPTS["paper"]).run([story()])[0].actions[1].prompt_ids
+    narrow = copy(model)
+    narrow.settings = model.settings.model_copy(update={"window": len(whole) - 10})
+    [life] = agent(narrow, replies, prompts=PROMPTS["paper"]).run([story()])
+    seen = model.decode(life.actions[1].prompt_ids)
+    assert "box 59?" in seen and "box 0?" not in seen and UNITS[2] in seen

@@ -242,3 +242,14 @@ def test_admit_refuses_with_reasons():
     ]
     assert json.loads(refused[1].text) == {"instruction": "Who has cats?", "output": "BEN"}
     assert len(history) == 1
+
+
+def test_the_last_answer_to_a_question_in_one_reply_is_kept_and_the_others_are_listed() -> None:
+    told = [QAPair("Job?", "baker"), QAPair("Pet?", "cat"), QAPair("job?", "pilot"), QAPair("Job?", "Pilot")]
+    admitted, refused = admit(told, [])
+    assert admitted == [QAPair("job?", "pilot"), QAPair("Pet?", "cat")]
+    assert [drop.reason for drop in refused] == [
+        "answered again later in the same reply",
+        "duplicate of an earlier pair",
+    ]
+    assert admit([QAPair("Job?", "baker")], admitted)[0] == [QAPair("Job?", "baker")]  # back again: a correction

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import checkpoints
 import pytest
 
 from tmem import cli
+from tmem.model import load as load_model
 from tmem.tasks.locomo import load as load_conversations
 
 Run = Callable[..., tuple[int, str, str]]
@@ -210,3 +212,37 @@ def test_debug_shows_the_traceback(tmem: Run, tmp_path: Path) -> None:
 
     with pytest.raises(DataError):
         tmem("--debug", "run", tmp_path / "missing.json")
+
+
+def test_text_in_brackets_is_shown_as_it_is(tmem: Run, world: Path, tmp_path: Path) -> None:
+    text = world.read_text().replace('"question": "', '"question": "[/b] [photo] \\ud83d ')
+    path = tmp_path / "brackets.json"
+    path.write_text(text)
+    code, out, err = tmem("run", path, "--questions", 1, "--memory", "none")
+    assert (code, err) == (0, "") and "[/b]" in out and "[photo]" in out
+
+
+def test_a_folder_that_cannot_be_written_to_is_noticed_before_the_work(tmem: Run, world: Path) -> None:
+    for argv in (("run", world, "--questions", 1, "--memory", "none"), ("world",)):
+        code, out, err = tmem(*argv, "--out", world / "below-a-file" / "x")
+        assert (code, out) == (1, "") and err.count("\n") == 1 and "cannot be written" in err
+
+
+def test_json_beyond_what_python_reads_is_one_line(tmem: Run, tmp_path: Path) -> None:
+    for name, text in (("digits", "1" * 5000), ("depth", "[" * 200_000)):
+        path = tmp_path / name
+        path.write_text(text)
+        code, out, err = tmem("run", path)
+        assert (code, out) == (1, "") and err.count("\n") == 1 and str(path) in err
+
+
+def test_demo_and_gold_pairs_with_prompts_that_know_the_question(tmem: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "known"
+    shutil.copytree(load_model("persona-nano").directory, folder)
+    settings = json.loads((folder / "tmem.json").read_text()) | {"question_known": True}
+    (folder / "tmem.json").write_text(json.dumps(settings))
+    argv = ("eval", "persona", "--gold", "--facts", 4, "--episodes", 2, "--model", folder, "--json")
+    code, out, _ = tmem(*argv)
+    assert code == 0 and one_object(out)["extraction"]["recall"] == 1.0
+    code, out, _ = tmem("demo", "--model", folder)
+    assert code == 0 and "All text is gone" in out

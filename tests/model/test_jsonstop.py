@@ -22,6 +22,7 @@ def stop_at(text: str) -> int | None:
     [
         "[]",
         "[[1], [2, [3]]]",
+        '[ \n{"a": [1]}]',
         '[{"instruction": "a ] b", "output": "["}]',
         r'[{"instruction": "say \"]\"", "output": "\\"}]',
         r'["\\\"]", "\\"]',
@@ -29,7 +30,7 @@ def stop_at(text: str) -> int | None:
 )
 def test_stops_at_the_end_of_the_array(array: str) -> None:
     json.loads(array)
-    for before in ("", "```json\n", 'Here "it is', "}] \\"):
+    for before in ("", "```json\n", "Of [1] and [ 2 ]: ", 'Here "it is', "}] \\"):
         assert stop_at(before + array + " ] and more") == len(before + array)
 
 
@@ -40,7 +41,7 @@ def test_goes_on_while_the_array_is_open(text: str) -> None:
 
 @given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_any_array(value: object) -> None:
-    text = json.dumps([value])
+    text = json.dumps([{"pairs": value}])
     assert stop_at(text) == len(text)
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tmem.agent.context import Packed, pack
-from tmem.agent.extraction import QAPair, admit, fold, parse
+from tmem.agent.extraction import Dropped, QAPair, admit, fold, parse
 from tmem.agent.prompts import PROMPTS, PromptSet
 from tmem.agent.trajectory import Action, Trajectory, Write
 from tmem.errors import DataError
-from tmem.fastweights import Delta, Example, Recipe, write
+from tmem.fastweights import Delta, Example, Recipe, unusable, write
 from tmem.model import Completion, Engine, HFEngine, Model, Request
 from tmem.seeds import derive
 
@@ -165,12 +165,16 @@ class _Batch:
 
         extracted = [parse(done.text, truncated=done.finish == "length") for done in completions]
         new: list[list[QAPair]] = []
+        fresh: list[dict[str, Example]] = []
         rejected = []
         for life, extraction in zip(lives, extracted, strict=True):
             admitted, refused = admit(extraction.pairs, life.history)
-            new.append(admitted)
-            rejected.append([*extraction.dropped, *refused])
-        fresh = [{fold(p.question): self.model.example(p.question, p.answer) for p in pairs} for pairs in new]
+            examples = {pair: self.model.example(pair.question, pair.answer) for pair in admitted}
+            reasons = {pair: unusable(example, self.agent.recipe) for pair, example in examples.items()}
+            new.append([pair for pair in admitted if reasons[pair] is None])
+            fresh.append({fold(pair.question): examples[pair] for pair in new[-1]})
+            too_long = [Dropped(reason, pair.question) for pair, reason in reasons.items() if reason is not None]
+            rejected.append([*extraction.dropped, *refused, *too_long])
         # A question that is answered anew leaves the rehearsal of its old answer.
         old = [
             [example for question, example in life.current.items() if question not in latest]
@@ -214,8 +218,14 @@ class _Batch:
     def _extraction(self, life: _Life, context: str, trigger: int, row: int) -> Request:
         agent = self.agent
         question = life.episode.asks[0].text if agent.question_known else None
-        prompt = self.model.encode_chat(agent.prompts.extraction(context, question, life.history))
-        room = self.model.window - len(prompt)
+        wanted = min(self.model.settings.max_new_tokens_extract, self.model.window // 4)
+        history, room = life.history, -1
+        while True:  # of a history that does not fit, the newest pairs
+            prompt = self.model.encode_chat(agent.prompts.extraction(context, question, history))
+            room = self.model.window - len(prompt)
+            if room >= wanted or not history:
+                break
+            history = history[1 + len(history) // 10 :]
         if room < LEAST_OUTPUT:
             raise DataError(
                 f"{life.episode.id}: trigger context {trigger + 1} makes a prompt of {len(prompt)} tokens, "

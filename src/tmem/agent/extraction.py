@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from tmem.files import without_surrogates
+
 Status = Literal["ok", "empty", "partial", "no_array", "truncated", "bad_json", "bad_schema"]
 
 
@@ -80,7 +82,7 @@ def parse(text: str, truncated: bool = False) -> Extraction:
     broken between two complete objects is one drop. ``truncated`` says that the reply hit its token
     limit, which only matters for the status of a reply without pairs.
     """
-    text = _without_surrogates(text)
+    text = without_surrogates(text)
     opening = _START.search(text)
     if opening is None:
         return Extraction(status="truncated" if truncated else "no_array", pairs=[], dropped=[])
@@ -151,24 +153,19 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
     for key in ("instruction", "output"):
         if not isinstance(value.get(key), str):
             return Dropped(f"no string under {key!r}", text)
-    question, answer = (_without_surrogates(value[key]).strip() for key in ("instruction", "output"))
+    question, answer = (without_surrogates(value[key]).strip() for key in ("instruction", "output"))
     return QAPair(question, answer)
-
-
-def _without_surrogates(text: str) -> str:
-    """Join surrogate pairs; a lone half, which can neither be tokenized nor stored, becomes U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:
     """Choose the pairs that may be written, given the ``history`` of those already written.
 
-    Refused, with a reason: an empty question or answer, an answer that repeats its question, and an exact
-    duplicate of an earlier pair, in the history or here (case and white space aside). The same question with
-    another answer is kept: that is how a memory is corrected.
+    Refused, with a reason: an empty question or answer, an answer that repeats its question, an exact
+    duplicate of an earlier pair, in the history or here (case and white space aside), and all but the last answer
+    to a question here. A question of the history with another answer is kept: that is how a memory is corrected.
     """
     earlier = {(fold(pair.question), fold(pair.answer)) for pair in history}
-    admitted: list[QAPair] = []
+    admitted: dict[str, QAPair] = {}  # by folded question
     refused: list[Dropped] = []
     for pair in pairs:
         question, answer = fold(pair.question), fold(pair.answer)
@@ -178,14 +175,16 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
             reason = "empty answer"
         elif question == answer:
             reason = "the answer repeats the question"
-        elif (question, answer) in earlier:
+        elif (question, answer) in earlier or (question in admitted and fold(admitted[question].answer) == answer):
             reason = "duplicate of an earlier pair"
         else:
-            earlier.add((question, answer))
-            admitted.append(pair)
-            continue
+            before = admitted.get(question)
+            admitted[question] = pair
+            if before is None:
+                continue
+            pair, reason = before, "answered again later in the same reply"
         refused.append(Dropped(reason, json.dumps(pair.record(), ensure_ascii=False)))
-    return admitted, refused
+    return list(admitted.values()), refused
 
 
 def fold(text: str) -> str:

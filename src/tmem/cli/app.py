@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tmem.errors import TmemError, UsageError
@@ -99,7 +100,7 @@ def load_model(name: str, threads: int | None = None) -> Any:
     transformers.logging.disable_progress_bar()
     if threads is not None:
         torch.set_num_threads(threads)
-    with err.status(f"loading {name}"):
+    with err.status(f"loading {escape(name)}"):
         return load(name)
 
 
@@ -241,7 +242,7 @@ def world(
     if as_json:
         print_json({"file": str(target), "conversations": conversations, "questions": asked, "seed": seed})
     else:
-        out.print(f"{target}: {conversations} conversations, {asked} questions (seed {seed})")
+        out.print(f"{escape(str(target))}: {conversations} conversations, {asked} questions (seed {seed})")
 
 
 @app.command()

@@ -23,7 +23,7 @@ def tour(model: Model, seed: int, out: Console) -> None:
     conversation = parse_sample(make_sample(seed, 0, SESSIONS, FACTS, "seen"))
     stream = episode(conversation, conversation.questions, official=False, seed=seed)
     recipe = model.recipe("tmem")
-    agent = Agent.of(model, recipe, write_tail=True, seed=seed)
+    agent = Agent.of(model, recipe, write_tail=True, seed=seed, question_known=False)
     out.rule("[bold]TMEM: a model that learns while it reads")
     out.print(
         f"{escape(model.name)}: {model.hf.num_parameters() / 1e6:.1f} M parameters, frozen. Its memory: Delta, "

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tmem.agent.episode import Agent
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import UsageError
 from tmem.evaluation import Scored, mean, score
-from tmem.files import write_text
+from tmem.files import check_folder, write_text
 from tmem.tasks.locomo import Conversation, episode, load
 
 
@@ -53,7 +54,7 @@ class RunResult:
         """The same for people."""
         record = self.record()
         out.print(
-            f"{record['sample']}: {record['sessions']} sessions, {record['triggers']} triggers, "
+            f"{escape(record['sample'])}: {record['sessions']} sessions, {record['triggers']} triggers, "
             f"last working context of {record['tail_sessions']} sessions; memory {record['memory']}"
         )
         if record["left_out"]:
@@ -63,13 +64,14 @@ class RunResult:
             table.add_column(column, overflow="fold")
         for item in self.scored:
             row = (item.question.kind, item.question.text, item.prediction, item.question.gold)
-            table.add_row(*row, f"{item.em:.0f}", f"{item.f1:.2f}")
+            table.add_row(*map(escape, row), f"{item.em:.0f}", f"{item.f1:.2f}")
         out.print(table)
         out.print(f"EM {record['em']:.3f}  F1 {record['f1']:.3f}  over {len(self.scored)} questions")
         if self.agent.prompts.name == "compact" and not self.conversation.facts:
             out.print(
-                f"[yellow]{self.agent.model.name} has only ever read the synthetic persona world: on other text its "
-                "scores are expected to be near zero. Use --model with a real instruction-tuned model.[/yellow]"
+                f"[yellow]{escape(self.agent.model.name)} has only ever read the synthetic persona world: on other "
+                "text its scores are expected to be near zero. Use --model with a real instruction-tuned "
+                "model.[/yellow]"
             )
 
     def save(self, folder: Path) -> None:
@@ -97,6 +99,8 @@ def run_conversation(
     asked = conversation.questions[:questions]
     if not asked:
         raise UsageError(f"{conversation.id} has no questions to ask")
+    if folder is not None:
+        check_folder(folder)  # before the work, not after it
     official = agent.prompts.official_questions
     trajectories = agent.run([episode(conversation, asked, official, agent.seed)], progress)
     scored = score([conversation], trajectories, official, agent.seed)

@@ -43,7 +43,7 @@ def evaluate(
     worlds = conversations(agent.seed, episodes, facts, people)
     if gold:
         engine = GoldExtraction(HFEngine(agent.model), worlds)
-        agent = replace(agent, budget=1, at_once=episodes, engine=engine)
+        agent = replace(agent, budget=1, at_once=episodes, engine=engine, question_known=False)
     official = agent.prompts.official_questions
     streams = [episode(world, world.questions, official, agent.seed) for world in worlds]
     trajectories = agent.run(streams, progress)
@@ -92,7 +92,7 @@ def extraction_scores(worlds: Sequence[Conversation], trajectories: Sequence[Tra
             }
             told, found = told + len(gold), found + len(hits)
             pairs += len(write.pairs)
-            right += sum(normalize(pair.question) in hits for pair in write.pairs)
+            right += sum(bool(exact_match(p.answer, gold.get(normalize(p.question), "\0"))) for p in write.pairs)
             valid += write.status in ("ok", "empty")
             replies += 1
     return {

@@ -11,7 +11,7 @@ from tmem.fastweights.rate import PROBE, Probe, probe
 from tmem.fastweights.recipe import RECIPES, Recipe, get_recipe
 from tmem.fastweights.replay import TailReplay
 from tmem.fastweights.sites import Site, decoder, find_sites
-from tmem.fastweights.write import Dropped, WriteAccount, write
+from tmem.fastweights.write import Dropped, WriteAccount, unusable, write
 
 __all__ = [
     "PROBE",
@@ -30,6 +30,7 @@ __all__ = [
     "find_sites",
     "get_recipe",
     "probe",
+    "unusable",
     "weights_hash",
     "write",
 ]

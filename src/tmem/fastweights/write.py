@@ -170,13 +170,13 @@ def _plan(
     """Choose one session's examples; ``first_row`` is where they will stand in the pool."""
     usable, dropped = [], []
     for example in new:
-        reason = _unusable(example, recipe)
+        reason = unusable(example, recipe)
         if reason is None:
             usable.append(example)
         else:
             dropped.append(Dropped(label=example.label, reason=reason))
     # An unusable earlier pair was reported by the write in which it was new.
-    known = [example for example in old if _unusable(example, recipe) is None]
+    known = [example for example in old if unusable(example, recipe) is None]
     if 0 <= recipe.rehearse < len(known):
         picked = torch.randperm(len(known), generator=generator(seed, "rehearse"))[: recipe.rehearse]
         known = [known[i] for i in sorted(picked.tolist())]
@@ -188,7 +188,8 @@ def _plan(
     return session, chosen
 
 
-def _unusable(example: Example, recipe: Recipe) -> str | None:
+def unusable(example: Example, recipe: Recipe) -> str | None:
+    """Why ``recipe`` does not train on this pair; ``None`` if it does."""
     if len(example) > recipe.max_tokens:
         return f"{len(example)} tokens are more than the recipe's {recipe.max_tokens}"
     if not example.prompt_ids or not example.answer_ids:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 
 class JsonStop:
-    """Watches a text that arrives in pieces until its first ``[`` has found its ``]``.
+    """Watches a text that arrives in pieces until its first array has found its ``]``.
 
-    Whatever comes before the first ``[`` is ignored. From there on, brackets inside strings do not count,
-    and a quote after a backslash does not end a string. Braces need no counting: it is the array that has
-    to close.
+    An array begins with a ``[`` before ``[``, ``{``, ``"`` or ``]``: "[1]" is prose, and ignored. From there on,
+    brackets inside strings do not count, and a quote after a backslash does not end a string. Braces need no
+    counting: it is the array that has to close.
     """
 
     def __init__(self) -> None:
         self._depth = 0
+        self._opened = False  # a "[" outside of any array, and only white space since
         self._in_string = False
         self._escaped = False
 
@@ -26,11 +27,19 @@ class JsonStop:
                     self._escaped = True
                 elif char == '"':
                     self._in_string = False
+            elif not self._depth and not (self._opened and char in '[{"]'):
+                self._opened = char == "[" or (self._opened and char.isspace())
+            elif not self._depth:
+                self._depth = 1
+                if char == "]":
+                    return True
+                self._depth += char == "["
+                self._in_string = char == '"'
             elif char == "[":
                 self._depth += 1
-            elif self._depth and char == '"':
+            elif char == '"':
                 self._in_string = True
-            elif self._depth and char == "]":
+            elif char == "]":
                 self._depth -= 1
                 if self._depth == 0:
                     return True

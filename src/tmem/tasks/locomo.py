@@ -15,7 +15,7 @@ from typing import Any
 
 from tmem.agent.episode import Ask, Episode
 from tmem.errors import DataError
-from tmem.files import read_json
+from tmem.files import read_json, without_surrogates
 from tmem.seeds import derive
 
 LOCOMO10_SHA256 = "79fa87e90f04081343b8c8debecb80a9a6842b76a7aa537dc9fdf651ea698ff4"
@@ -108,7 +108,7 @@ def _get(record: Any, key: str, kind: type[Any], where: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, str) and not value.strip()):
         wanted = "non-empty text" if kind is str else "a list" if kind is list else "an object"
         raise DataError(f"{where}: {key!r} must be {wanted}; add it or remove the record")
-    return value
+    return without_surrogates(value) if isinstance(value, str) else value
 
 
 def parse_sample(sample: Any, where: str = "sample") -> Conversation:
@@ -178,7 +178,7 @@ def _question(qa: Any, conversation: str, index: int, where: str) -> Question:
 
 def _text(value: Any) -> str:
     """A text or number of the file as text, "" for null."""
-    return "" if value is None else str(value).strip()
+    return "" if value is None else without_surrogates(str(value)).strip()
 
 
 # ---- the official text of sessions, questions and replies (LoCoMo's own task_eval/hf_llm_utils.py) ----
