@@ -184,11 +184,10 @@ def test_a_pair_too_long_to_train_on_is_listed_and_leaves_the_old_answer_alone(m
     recipe = model.recipe("tmem", lr=0.5, max_tokens=60)
     second = array(("Who has cats?", "nobody " * 60), ("Where is it?", "There."))
     [life] = agent(model, {0: [FIRST, second]}, recipe=recipe).run([story()])
-    assert [pair.question for pair in life.writes[1].pairs] == ["Where is it?"] and life.writes[
-        1
-    ].account.rehearsed == 2
-    assert [drop.text for drop in life.writes[1].dropped] == ["Who has cats?"]
-    assert "more than the recipe's 60" in life.writes[1].dropped[0].reason
+    write = life.writes[1]
+    assert [pair.question for pair in write.pairs] == ["Where is it?"] and write.account.rehearsed == 2
+    assert [drop.text for drop in write.dropped] == ["Who has cats?"]
+    assert "more than the recipe's 60" in write.dropped[0].reason
     assert all("nobody" not in pair.answer for pair in life.ledger)
 
 

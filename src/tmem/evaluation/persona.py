@@ -85,14 +85,14 @@ def extraction_scores(worlds: Sequence[Conversation], trajectories: Sequence[Tra
             for fact in facts:
                 if fact["session"] in read:
                     gold[normalize(fact["question"])] = fact["answer"]
-            hits = {
+            hits = [
                 normalize(pair.question)
                 for pair in write.pairs
                 if exact_match(pair.answer, gold.get(normalize(pair.question), "\0")) and normalize(pair.answer)
-            }
-            told, found = told + len(gold), found + len(hits)
+            ]
+            told, found = told + len(gold), found + len(set(hits))
             pairs += len(write.pairs)
-            right += sum(bool(exact_match(p.answer, gold.get(normalize(p.question), "\0"))) for p in write.pairs)
+            right += len(hits)
             valid += write.status in ("ok", "empty")
             replies += 1
     return {

@@ -13,7 +13,7 @@ class JsonStop:
 
     def __init__(self) -> None:
         self._depth = 0
-        self._opened = False  # a "[" outside of any array, and only white space since
+        self._opened = False  # the outermost "[" came, and only white space since
         self._in_string = False
         self._escaped = False
 
@@ -27,20 +27,17 @@ class JsonStop:
                     self._escaped = True
                 elif char == '"':
                     self._in_string = False
-            elif not self._depth and not (self._opened and char in '[{"]'):
-                self._opened = char == "[" or (self._opened and char.isspace())
-            elif not self._depth:
-                self._depth = 1
-                if char == "]":
-                    return True
-                self._depth += char == "["
-                self._in_string = char == '"'
+            elif self._opened and not char.isspace() and char not in '[{"]':
+                self._opened, self._depth = False, 0  # it was prose
             elif char == "[":
+                self._opened = self._depth == 0
                 self._depth += 1
-            elif char == '"':
-                self._in_string = True
-            elif char == "]":
+            elif self._depth and char == '"':
+                self._opened, self._in_string = False, True
+            elif self._depth and char == "]":
                 self._depth -= 1
                 if self._depth == 0:
                     return True
+            elif self._depth and char == "{":
+                self._opened = False
         return False
