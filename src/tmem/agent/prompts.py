@@ -27,6 +27,10 @@ class PromptSet(Protocol):
         """Messages that ask for a trigger context's pairs; ``question`` is ``None`` when not known yet."""
         ...
 
+    def update(self, memory: str, section: str, question: str | None) -> list[Message]:
+        """Messages that ask for the memory that takes the place of ``memory`` once ``section`` is read."""
+        ...
+
     def answer(self, question: str, context: str) -> list[Message]:
         """Messages that ask ``question``; ``context`` is the last working context, "" if nothing is left."""
         ...
@@ -55,6 +59,19 @@ class PaperPrompts:
         )
         return [_message("system", "\n\n".join([role, *blocks])), _message("user", _WRITE_MEMORY)]
 
+    def update(self, memory: str, section: str, question: str | None) -> list[Message]:
+        given, use = "a section of a conversation and a previous memory", "anything worth remembering"
+        blocks = [_block("memory", memory), _block("section", section)]
+        if question is not None:
+            given = f"a problem, {given}; the section may help to solve the problem"
+            use = "what helps to solve the problem"
+            blocks.insert(0, _block("problem", question))
+        role = (
+            f"You are given {given}. Read the section and update the memory with {use}. Keep all "
+            "relevant details of the previous memory and add the new useful ones."
+        )
+        return [_message("user", "\n\n".join([role, *blocks, "Updated memory:"]))]
+
     def answer(self, question: str, context: str) -> list[Message]:
         ask = f"{_SHORT_ANSWER}\n\nQuestion: {question}"
         return [
@@ -76,10 +93,17 @@ class CompactPrompts:
         ask += "." if question is None else f" for: {question}"
         return [_message("system", context), _message("user", ask)]
 
+    def update(self, memory: str, section: str, question: str | None) -> list[Message]:
+        ask = "Update the memory"
+        ask += "." if question is None else f" for: {question}"
+        return [_message("system", f"{memory}\n\n{section}"), _message("user", ask)]
+
     def answer(self, question: str, context: str) -> list[Message]:
         ask = _message("user", question)
         return [_message("system", context), ask] if context else [ask]
 
+
+NO_MEMORY = "No previous memory"  # what a summary is before anything was read (MemAgent)
 
 PROMPTS: dict[str, PromptSet] = {"paper": PaperPrompts(), "compact": CompactPrompts()}
 

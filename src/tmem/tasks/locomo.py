@@ -203,6 +203,12 @@ def render_session(session: Session) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_turn(session: Session, turn: Turn) -> str:
+    """One turn on its own, as a search finds it: with the date of its session."""
+    shared = "" if turn.caption is None else f" and shared {turn.caption}."
+    return f'{session.date}: {turn.speaker} said, "{turn.text}"{shared}'
+
+
 def _options(question: Question, seed: int) -> tuple[str, str]:
     """The options (a) and (b); their order is a function of the seed, the sample's id and the index alone."""
     pair = (NO_INFORMATION, question.distractor or "")

@@ -17,9 +17,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from tmem.agent.prompts import PROMPTS
+from tmem.agent.prompts import NO_MEMORY, PROMPTS
 from tmem.seeds import derive
-from tmem.tasks.locomo import parse_sample, render_session
+from tmem.tasks.locomo import parse_sample, render_session, render_turn
 from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.lexicon import Attribute
@@ -81,8 +81,12 @@ class RowMaker:
             return self.bare(rng)
         if kind < 0.18:
             return self.pairs(rng, number, most=4 + int(20 * reach))
-        if kind < 0.48:
+        if kind < 0.42:
             return self.session(rng, number)
+        if kind < 0.54:
+            return self.summary(rng, number, reach)
+        if kind < 0.60:
+            return self.retrieved(rng, number)
         return self.conversation(rng, number, reach)
 
     def copy(self, rng: random.Random) -> Row:
@@ -191,6 +195,40 @@ class RowMaker:
         sample = make_sample(self.seed, number, 1, rng.randint(2, 6), "train")
         row = Row(self.prefix(render_session(parse_sample(sample).sessions[0]).strip()))
         row.branches = [self.extraction(sample["facts"])]
+        row.branches += [
+            self.branch(COMPACT.extraction("", qa["question"], [])[-1]["content"], gold_extraction(meant(sample, qa)))
+            for qa in rng.sample(sample["qa"], min(2, len(sample["qa"])))
+        ]
+        return row
+
+    def summary(self, rng: random.Random, number: int, reach: float) -> Row:
+        """A memory in text and the next session: the memory that takes its place, whole or for one question."""
+        before = rng.choice((0, 1, 1, 2, 3)) if rng.random() < reach else rng.randint(0, 1)
+        sample = make_sample(self.seed, number, before + 1, rng.randint(2, 5) * (before + 1), "train")
+        section = render_session(parse_sample(sample).sessions[before]).strip()
+        question, facts = None, sample["facts"]
+        if rng.random() < 0.4:
+            asked = rng.choice(sample["qa"])
+            question, facts = asked["question"], meant(sample, asked)
+        told = [fact for fact in facts if fact["session"] <= before]
+        system, ask = COMPACT.update(memory_text(told), section, question)
+        row = Row(self.prefix(system["content"]))
+        row.branches = [self.branch(ask["content"], memory_text(facts))]
+        return row
+
+    def retrieved(self, rng: random.Random, number: int) -> Row:
+        """Questions over a few turns that a search might find, in any order, each with its date."""
+        sample = make_sample(self.seed, number, rng.randint(1, 4), rng.randint(4, 12), "train")
+        turns = [
+            (turn.id, render_turn(session, turn)) for session in parse_sample(sample).sessions for turn in session.turns
+        ]
+        found = rng.sample(turns, min(len(turns), rng.randint(3, 10)))
+        ids = {name for name, _ in found}
+        row = Row(self.prefix("\n".join(text for _, text in found)))
+        known = [qa for qa in sample["qa"] if ids.issuperset(qa["evidence"])]
+        missing = [qa for qa in sample["qa"] if ids.isdisjoint(qa["evidence"])]
+        row.branches = [self.branch(qa["question"], qa.get("answer", NOTHING)) for qa in known]
+        row.branches += [self.branch(qa["question"], NOTHING) for qa in missing[: 1 + len(known) // 4]]
         return row
 
     def conversation(self, rng: random.Random, number: int, reach: float) -> Row:
@@ -226,6 +264,17 @@ def known_by_heart() -> list[tuple[str, Attribute, str]]:
         for person in FAMOUS
         for attribute in rng.sample(lx.ATTRIBUTES, FACTS_EACH)
     ]
+
+
+def meant(sample: dict[str, Any], qa: dict[str, Any]) -> list[dict[str, Any]]:
+    """The facts that answer a question: none for one that asks the wrong person."""
+    return [fact for fact in sample["facts"] if "answer" in qa and fact["dia_id"] in qa["evidence"]]
+
+
+def memory_text(facts: Iterable[dict[str, Any]]) -> str:
+    """The summary that holds ``facts``, one in a line: of two answers to one question, the later."""
+    latest = {fact["question"]: fact["answer"] for fact in facts}
+    return "\n".join(f"{question} {answer}" for question, answer in latest.items()) or NO_MEMORY
 
 
 def gold_extraction(facts: Iterable[dict[str, Any]]) -> str:
