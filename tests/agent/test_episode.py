@@ -12,10 +12,11 @@ import checkpoints
 import pytest
 import torch
 
-from tmem.agent.episode import Agent, Ask, Episode
+from tmem.agent import Agent, Ask, Episode, Sampling
 from tmem.agent.prompts import PROMPTS
 from tmem.errors import DataError
 from tmem.fastweights import Delta
+from tmem.memory import make_agent
 from tmem.model import Completion, HFEngine, Model, Request, load
 
 
@@ -58,7 +59,7 @@ def agent(model: Model, replies: dict[int, list[str]] | None = None, **changes: 
     base = {"budget": model.count(UNITS[0]) + 1, "question_known": False, "seed": 3, "keep_deltas": True}
     recipe = changes.pop("recipe", model.recipe("tmem", lr=0.5))
     engine = None if replies is None else Scripted(model, replies)
-    return Agent.of(model, recipe, engine=engine, **(base | changes))
+    return make_agent(model, recipe, engine=engine, **(base | changes))
 
 
 def story(name: str = "one", units: tuple[str, ...] = UNITS) -> Episode:
@@ -123,7 +124,8 @@ def test_a_batch_gives_what_each_episode_gives_alone(model: Model) -> None:
 
 
 def test_the_same_seed_twice_is_bit_equal(model: Model) -> None:
-    lives = [agent(model, {0: [FIRST, SECOND]}, temperature=1.0).run([story()])[0] for _ in range(2)]
+    hot = Sampling(1.0)
+    lives = [agent(model, {0: [FIRST, SECOND]}, building=hot, answering=hot).run([story()])[0] for _ in range(2)]
     assert lives[0].actions == lives[1].actions
     assert lives[0].deltas[-1].digest(0) == lives[1].deltas[-1].digest(0)
 

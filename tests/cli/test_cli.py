@@ -80,7 +80,7 @@ def test_run_on_a_checkpoint_made_on_the_spot(
     result = one_object(out)
     assert result["memory"] == memory and result["question_known"] == (memory == "tmem")
     assert len(result["questions"]) == 2 and result["sessions"] == 3
-    assert (result["triggers"] > 0) == (memory == "tmem")
+    assert (result["triggers"] > 0) == (memory in ("tmem", "tail"))
     answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
     assert answers == result["questions"]
     steps = [json.loads(line) for line in (folder / "trajectory.jsonl").read_text().splitlines()]
@@ -110,18 +110,19 @@ def test_run_for_people_says_what_a_persona_model_cannot_do(tmem: Run, tmp_path:
 
 
 def test_eval_persona_prints_every_figure(tmem: Run) -> None:
-    argv = ("eval", "persona", "--facts", 4, "--episodes", 2, "--seed", 3, "--json")
+    argv = ("eval", "persona", "--facts", 4, "--limit", 2, "--seeds", "3", "--memory", "tmem,none,memagent", "--json")
     code, out, err = tmem(*argv)
     assert (code, err) == (0, "")
     result = one_object(out)
-    assert {"model", "memory", "recipe", "facts", "episodes", "seed", "em", "f1", "seconds"} <= result.keys()
-    assert result["recipe"] == "tmem" and result["people"] == "unseen"
-    assert set(result["extraction"]) == {"recall", "precision", "valid_json"}
-    assert all(set(row) == {"em", "f1", "n"} for row in result["by_category"].values())
+    assert result["recipe"]["name"] == "tmem" and result["data"] == {"facts": 4, "people": "unseen"}
+    first, none, summary = result["memories"]
+    assert {"seeds", "episodes", "em", "f1", "by_category", "extraction", "triggers", "seconds"} <= first.keys()
+    assert set(first["extraction"]) == {"recall", "precision", "valid_json"}
+    assert all(set(row) == {"em", "f1", "n"} for row in first["by_category"].values())
+    assert none["memory"] == "none" and none["extraction"] is None and none["n"] == first["n"] == summary["n"]
     again = one_object(tmem(*argv)[1])
-    assert {**again, "seconds": 0} == {**result, "seconds": 0}
-    other = one_object(tmem(*argv, "--memory", "none")[1])
-    assert other["extraction"] is None and other["recipe"] is None
+    for one, other in zip(result["memories"], again["memories"], strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
 def test_eval_persona_for_people(tmem: Run) -> None:
@@ -241,8 +242,8 @@ def test_demo_and_gold_pairs_with_prompts_that_know_the_question(tmem: Run, tmp_
     shutil.copytree(load_model("persona-nano").directory, folder)
     settings = json.loads((folder / "tmem.json").read_text()) | {"question_known": True}
     (folder / "tmem.json").write_text(json.dumps(settings))
-    argv = ("eval", "persona", "--gold", "--facts", 4, "--episodes", 2, "--model", folder, "--json")
+    argv = ("eval", "persona", "--memory", "gold", "--facts", 4, "--limit", 2, "--model", folder, "--json")
     code, out, _ = tmem(*argv)
-    assert code == 0 and one_object(out)["extraction"]["recall"] == 1.0
+    assert code == 0 and one_object(out)["memories"][0]["extraction"]["recall"] == 1.0
     code, out, _ = tmem("demo", "--model", folder)
     assert code == 0 and "All text is gone" in out

@@ -22,6 +22,7 @@ class PromptSet(Protocol):
     question_known: bool  # by default the extraction sees the question that will be asked in the end
     uses_history: bool  # the extraction prompt lists the pairs already written
     official_questions: bool  # benchmark questions keep their official suffixes and (a)/(b) options
+    taught: tuple[str, ...] | None  # memories whose prompts the model was trained on; None: it follows instructions
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         """Messages that ask for a trigger context's pairs; ``question`` is ``None`` when not known yet."""
@@ -43,6 +44,7 @@ class PaperPrompts:
     question_known = True
     uses_history = True
     official_questions = True
+    taught: tuple[str, ...] | None = None
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         given = "the question-answer pairs written so far and one session of the conversation"
@@ -87,6 +89,7 @@ class CompactPrompts:
     question_known = False
     uses_history = False
     official_questions = False
+    taught: tuple[str, ...] | None = ("none", "tail", "full", "memagent", "rag", "tmem", "tmem+explicit")
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         ask = "Write question-answer pairs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from tmem.agent.extraction import Dropped, QAPair
 from tmem.fastweights import Delta, WriteAccount
@@ -13,20 +13,21 @@ from tmem.fastweights import Delta, WriteAccount
 class Action:
     """One sampled action a_t. ``delta`` is the index of the Delta in force, in ``Trajectory.deltas``."""
 
-    kind: Literal["extract", "answer"]
+    kind: str  # answer, step (of a search), extract (pairs for a write), or a text memory's own work
     prompt_ids: tuple[int, ...]
     output_ids: tuple[int, ...]
     logprobs: tuple[float, ...]  # log pi(token) under theta_0 + Delta_t, at temperature 1
     text: str
     finish: str
     delta: int
-    question: str | None = None  # id of the question that an answer belongs to
+    question: str | None = None  # id of the question that it belongs to
 
 
 @dataclass(frozen=True)
 class Write:
-    """One trigger: which units were read, what was extracted from them, and what the write did."""
+    """One write: which units were read, what was extracted from them, and what became of it."""
 
+    action: int  # the extraction, in Trajectory.actions
     units: tuple[int, ...]
     tokens: int  # of the trigger context
     status: str  # of the extraction, see Extraction
@@ -46,10 +47,12 @@ class Trajectory:
     writes: list[Write] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)  # question id -> reply
     deltas: list[Delta] = field(default_factory=list)
+    triggers: int = 0  # how often the working context was full (or read to the end) and taken in
     tail: tuple[int, ...] = ()  # units of the last working context
-    context_tokens: int = 0  # of raw text that the answers saw
-    left_out: int = 0  # oldest units that did not fit a full history
-    seconds: dict[str, float] = field(default_factory=dict)  # extract, write, answer (of the whole batch)
+    context_tokens: int = 0  # of memory and raw text that the (first) answer saw
+    left_out: int = 0  # oldest units of raw text that did not fit the window
+    memory_size: dict[str, int] = field(default_factory=dict)  # at the end, by unit
+    seconds: dict[str, float] = field(default_factory=dict)  # by kind of action, and write: its share of the batches
 
     @property
     def ledger(self) -> list[QAPair]:
@@ -59,13 +62,14 @@ class Trajectory:
     def records(self) -> list[dict[str, Any]]:
         """One JSON object per action and write, in the order in which they happened."""
         head = {"episode": self.episode, "memory": self.memory, "seed": self.seed}
+        writes = {write.action: (number, write) for number, write in enumerate(self.writes)}
         records: list[dict[str, Any]] = []
-        extractions = iter([action for action in self.actions if action.kind == "extract"])
-        for index, write in enumerate(self.writes):
-            records.append(head | {"type": "action", "trigger": index} | asdict(next(extractions)))
-            account = write.account.model_dump()
-            records.append(head | {"type": "write", "trigger": index} | asdict(write) | {"account": account})
-        records += [head | {"type": "action"} | asdict(a) for a in self.actions if a.kind == "answer"]
-        end = {"type": "end", "tail": self.tail, "context_tokens": self.context_tokens}
-        records.append(head | end | {"left_out": self.left_out, "seconds": self.seconds})
+        for index, action in enumerate(self.actions):
+            records.append(head | {"type": "action"} | asdict(action))
+            if index in writes:
+                number, write = writes[index]
+                account = write.account.model_dump()
+                records.append(head | {"type": "write", "trigger": number} | asdict(write) | {"account": account})
+        end = {"type": "end", "tail": self.tail, "context_tokens": self.context_tokens, "left_out": self.left_out}
+        records.append(head | end | {"memory_size": self.memory_size, "seconds": self.seconds})
         return records

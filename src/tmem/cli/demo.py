@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from tmem.agent.episode import Agent, Episode
+from tmem.agent import Episode
 from tmem.agent.trajectory import Trajectory
-from tmem.evaluation import Scored, mean, score
+from tmem.evaluation import mean
+from tmem.evaluation.records import question_record
+from tmem.memory import make_agent
 from tmem.model import Model
-from tmem.tasks.locomo import episode, parse_sample
-from tmem.tasks.persona import make_sample
+from tmem.tasks.persona import Persona
 
-FACTS, SESSIONS = 12, 3
+FACTS = 12
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def tour(model: Model, seed: int, out: Console) -> None:
     """Stream a new conversation and show every step of the model's memory."""
-    conversation = parse_sample(make_sample(seed, 0, SESSIONS, FACTS, "seen"))
-    stream = episode(conversation, conversation.questions, official=False, seed=seed)
+    bench = Persona(FACTS, episodes=1, people="seen")
+    [told] = bench.tasks(seed)
+    stream = told.episode
     recipe = model.recipe("tmem")
-    agent = Agent.of(model, recipe, write_tail=True, seed=seed, question_known=False)
+    agent = make_agent(model, recipe, write_tail=True, seed=seed, question_known=False)
     out.rule("[bold]TMEM: a model that learns while it reads")
     out.print(
         f"{escape(model.name)}: {model.hf.num_parameters() / 1e6:.1f} M parameters, frozen. Its memory: Delta, "
         f"{len(model.fast(recipe).sites)} small matrices on the last {recipe.layers} layers, zero at the start.\n"
-        f"{' and '.join(conversation.speakers)} talk in {SESSIONS} sessions. The model knows the words; "
+        f"Two people talk in {len(stream.units)} sessions. The model knows the words; "
         "what they say about themselves is new to it.\n"
     )
     [trajectory] = agent.run([stream], on_write=lambda life: _show_trigger(life, stream, out))
     out.print("All text is gone. What is left is Delta.\n")
 
-    scored: dict[str, list[Scored]] = {}
+    lives = {}
     for title, memory in (("no memory", "none"), ("last session", "tail"), ("full text", "full")):
-        other = Agent.of(model, recipe, memory=memory, seed=seed)
-        scored[title] = score([conversation], other.run([stream]), False, seed)
-    scored["TMEM"] = score([conversation], [trajectory], False, seed)
+        [lives[title]] = make_agent(model, recipe, memory, seed=seed).run([stream])
+    lives["TMEM"] = trajectory
+    scored = {
+        title: [question_record(bench, item, life, len(stream.units)) for item in told.items]
+        for title, life in lives.items()
+    }
     _show_answers(scored, out)
     _show_scores(scored, out)
     out.print(
@@ -72,29 +79,33 @@ def _show_trigger(trajectory: Trajectory, stream: Episode, out: Console) -> None
     )
 
 
-def _show_answers(scored: dict[str, list[Scored]], out: Console) -> None:
+def _show_answers(scored: dict[str, list[dict[str, Any]]], out: Console) -> None:
     """Every question with its answer before and after reading, and with all the text in the prompt."""
     for none, full, tmem in zip(scored["no memory"], scored["full text"], scored["TMEM"], strict=True):
-        question = tmem.question
-        gold = f"[dim]{question.kind}; gold: {escape(question.gold)}[/dim]"
-        out.print(f"[bold]{escape(question.text)}[/bold] {gold}", highlight=False)
+        gold = f"[dim]{tmem['category']}; gold: {escape(tmem['gold'][0])}[/dim]"
+        out.print(f"[bold]{escape(tmem['question'])}[/bold] {gold}", highlight=False)
         answers = ((label, _answer(item)) for label, item in (("before", none), ("after", tmem), ("full text", full)))
         out.print("  " + "   ".join(f"[dim]{label}[/dim] {text}" for label, text in answers), highlight=False)
 
 
-def _answer(item: Scored) -> str:
-    short = "no information" if item.prediction == "No information available" else item.prediction
-    return f"[{'green' if item.em else 'red'}]{escape(short)} {'✓' if item.em else '✗'}[/]"
+def _answer(item: dict[str, Any]) -> str:
+    short = "no information" if item["prediction"] == "No information available" else item["prediction"]
+    right = _right(item)
+    return f"[{'green' if right else 'red'}]{escape(short)} {'✓' if right else '✗'}[/]"
 
 
-def _show_scores(scored: dict[str, list[Scored]], out: Console) -> None:
+def _right(item: dict[str, Any]) -> float:
+    return float(item["scores"]["tmem_token"]["em"])
+
+
+def _show_scores(scored: dict[str, list[dict[str, Any]]], out: Console) -> None:
     """Exact match by memory and kind of question."""
     table = Table(title="\nexact match", title_justify="left")
     table.add_column("kind of question")
     for title in ("n", *scored):
         table.add_column(title, justify="right")
-    kinds = [item.question.kind for item in scored["TMEM"]]
+    kinds = [item["category"] for item in scored["TMEM"]]
     for kind in [*dict.fromkeys(kinds), "all"]:
-        own = [[item.em for item in items if kind in (item.question.kind, "all")] for items in scored.values()]
+        own = [[_right(item) for item in items if kind in (item["category"], "all")] for items in scored.values()]
         table.add_row(kind, str(len(own[0])), *(f"{mean(values):.2f}" for values in own), end_section=kind == kinds[-1])
     out.print(table)

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tmem.agent.episode import Agent
+from tmem.agent import Agent, Pulse
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import UsageError
-from tmem.evaluation import Scored, mean, score
+from tmem.evaluation import mean
+from tmem.evaluation.records import question_record
 from tmem.files import check_folder, write_text
-from tmem.tasks.locomo import Conversation, episode, load
+from tmem.tasks.locomo import Conversation, LoCoMo, task
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class RunResult:
 
     agent: Agent
     conversation: Conversation
-    scored: list[Scored]
+    answers: list[dict[str, Any]]
     trajectories: list[Trajectory]
 
     def record(self) -> dict[str, Any]:
@@ -35,19 +36,19 @@ class RunResult:
         return {
             "model": agent.model.name,
             "sample": self.conversation.id,
-            "memory": agent.memory,
-            "recipe": agent.recipe.name if agent.memory == "tmem" else None,
-            "lr": agent.recipe.lr if agent.memory == "tmem" else None,
+            "memory": agent.policy.name,
+            "recipe": agent.recipe.name if agent.policy.learns else None,
+            "lr": agent.recipe.lr if agent.policy.learns else None,
             "budget": agent.budget,
             "seed": agent.seed,
-            "question_known": agent.memory == "tmem" and agent.question_known,
+            "question_known": agent.split,
             "sessions": len(self.conversation.sessions),
-            "triggers": len(first.writes),
+            "triggers": first.triggers,
             "tail_sessions": len(first.tail),
             "left_out": first.left_out,
-            "em": mean(item.em for item in self.scored),
-            "f1": mean(item.f1 for item in self.scored),
-            "questions": [item.record() for item in self.scored],
+            "em": mean(answer["em"] for answer in self.answers),
+            "f1": mean(answer["f1"] for answer in self.answers),
+            "questions": self.answers,
         }
 
     def show(self, out: Console) -> None:
@@ -62,11 +63,11 @@ class RunResult:
         table = Table()
         for column in ("kind", "question", "answer", "gold", "EM", "F1"):
             table.add_column(column, overflow="fold")
-        for item in self.scored:
-            row = (item.question.kind, item.question.text, item.prediction, item.question.gold)
-            table.add_row(*map(escape, row), f"{item.em:.0f}", f"{item.f1:.2f}")
+        for answer in self.answers:
+            row = (answer[key] for key in ("kind", "question", "prediction", "gold"))
+            table.add_row(*map(escape, row), f"{answer['em']:.0f}", f"{answer['f1']:.2f}")
         out.print(table)
-        out.print(f"EM {record['em']:.3f}  F1 {record['f1']:.3f}  over {len(self.scored)} questions")
+        out.print(f"EM {record['em']:.3f}  F1 {record['f1']:.3f}  over {len(self.answers)} questions")
         if self.agent.prompts.name == "compact" and not self.conversation.facts:
             out.print(
                 f"[yellow]{escape(self.agent.model.name)} has only ever read the synthetic persona world: on other "
@@ -76,9 +77,8 @@ class RunResult:
 
     def save(self, folder: Path) -> None:
         """``answers.jsonl`` (one question a line) and ``trajectory.jsonl`` (every action and write)."""
-        answers = [item.record() for item in self.scored]
         steps = [record for trajectory in self.trajectories for record in trajectory.records()]
-        for name, records in (("answers.jsonl", answers), ("trajectory.jsonl", steps)):
+        for name, records in (("answers.jsonl", self.answers), ("trajectory.jsonl", steps)):
             lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
             write_text(folder / name, "".join(lines))
 
@@ -89,10 +89,13 @@ def run_conversation(
     sample: str | None,
     questions: int | None,
     folder: Path | None,
-    progress: Callable[[str, int, int], None] | None,
+    progress: Callable[[Pulse], None] | None,
 ) -> RunResult:
     """Read ``sample`` of the file at ``path`` and answer its first ``questions`` questions."""
-    by_id = {conversation.id: conversation for conversation in load(path)}
+    official = agent.prompts.official_questions
+    bench = LoCoMo(path, official)
+    bench.scorers = ("tmem_token",)
+    by_id = {conversation.id: conversation for conversation in bench.conversations}
     if sample is not None and sample not in by_id:
         raise UsageError(f"--sample {sample}: {path} has {', '.join(by_id)}")
     conversation = by_id[sample] if sample is not None else next(iter(by_id.values()))
@@ -101,10 +104,21 @@ def run_conversation(
         raise UsageError(f"{conversation.id} has no questions to ask")
     if folder is not None:
         check_folder(folder)  # before the work, not after it
-    official = agent.prompts.official_questions
-    trajectories = agent.run([episode(conversation, asked, official, agent.seed)], progress)
-    scored = score([conversation], trajectories, official, agent.seed)
-    result = RunResult(agent, conversation, scored, trajectories)
+    read = task(conversation, asked, official, agent.seed)
+    lives = agent.run([read.episode], progress)
+    items = {item.id: item for item in read.items}
+    answers = [
+        flat(question_record(bench, items[name], life, len(read.episode.units)))
+        for life in lives
+        for name in life.answers
+    ]
+    result = RunResult(agent, conversation, answers, lives)
     if folder is not None:
         result.save(folder)
     return result
+
+
+def flat(record: dict[str, Any]) -> dict[str, Any]:
+    """A question's record, as far as one run needs it."""
+    kept = {key: record[key] for key in ("id", "question", "reply", "prediction")}
+    return kept | {"kind": record["category"], "gold": record["gold"][0], **record["scores"]["tmem_token"]}

@@ -1,6 +1,5 @@
 """Measuring: whole episodes against gold answers."""
 
-from tmem.evaluation.persona import evaluate
-from tmem.evaluation.scores import Scored, by_kind, mean, score
+from tmem.evaluation.summary import evaluate, mean, summarize
 
-__all__ = ["Scored", "by_kind", "evaluate", "mean", "score"]
+__all__ = ["evaluate", "mean", "summarize"]

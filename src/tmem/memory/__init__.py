@@ -1,1 +1,46 @@
-"""Memory policies behind one protocol."""
+"""Memory policies behind one protocol (:class:`tmem.agent.life.Policy`), and agents that live by them.
+
+All get the same pieces of the same stream, the same model and decoding, and the same answer prompt; they differ in
+what they keep and in what an answer sees of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tmem.agent.life import Policy
+from tmem.agent.lockstep import Agent
+from tmem.agent.prompts import PROMPTS
+from tmem.errors import UsageError
+from tmem.fastweights import Recipe
+from tmem.memory.ablations import GoldPairs, RawText, SummaryText
+from tmem.memory.amem import AMem
+from tmem.memory.plain import Full, Nothing, Tail
+from tmem.memory.rag import Rag
+from tmem.memory.summary import Mem1, MemAgent
+from tmem.memory.weights import Weights, WeightsAndPairs
+from tmem.model import Model
+
+_ALL: tuple[type[Policy], ...] = (Nothing, Tail, Full, MemAgent, Mem1, AMem, Rag, Weights, WeightsAndPairs)
+_ABLATIONS: tuple[type[Policy], ...] = (GoldPairs, RawText, SummaryText)
+MEMORIES = {policy.name: policy for policy in _ALL}
+ABLATIONS = {policy.name: policy for policy in _ABLATIONS}
+
+
+def make_agent(model: Model, recipe: Recipe | None = None, memory: str = "tmem", **changes: Any) -> Agent:
+    """The agent that a model's own settings describe, with the named memory and ``changes`` to any field of it.
+
+    Raises :class:`UsageError` for an unknown memory.
+    """
+    policy = MEMORIES.get(memory) or ABLATIONS.get(memory)
+    if policy is None:
+        raise UsageError(f"unknown memory '{memory}': there are {', '.join([*MEMORIES, *ABLATIONS])}")
+    settings = model.settings
+    prompts = PROMPTS[settings.prompts]
+    known = prompts.question_known if settings.question_known is None else settings.question_known
+    agent = Agent(model, recipe or model.recipe("paper"), prompts, policy, settings.budget, known)
+    return replace(agent, **changes)
+
+
+__all__ = ["ABLATIONS", "MEMORIES", "make_agent"]

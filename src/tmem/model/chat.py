@@ -60,9 +60,12 @@ class Chat:
         assert isinstance(text, str)
         return text
 
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """The prompt tokens that make the model write the next assistant message, thinking switched off."""
-        return self.encode(self._prompt(messages))
+    def encode_chat(self, messages: Sequence[Message], begun: str = "") -> list[int]:
+        """The prompt tokens that make the model write the next assistant message, thinking switched off.
+
+        ``begun``: what of that message is already there, for the model to go on from.
+        """
+        return self.encode(self._prompt(messages) + begun)
 
     def example(self, question: str, answer: str) -> Example:
         """What a write trains on: the prompt of ``question``, then ``answer`` and the end of the turn."""

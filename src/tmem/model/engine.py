@@ -23,7 +23,7 @@ from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
 from tmem.model.sampling import sample
 
-Finish = Literal["stop", "json", "length"]
+Finish = Literal["stop", "json", "text", "length"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Request:
     """One text to generate.
 
     ``memory`` is a row of the Delta, None for the base model. ``temperature`` 0 is greedy; ``top_k`` 0 and
-    ``top_p`` 1 keep every token. ``stop`` ``json`` also ends the text when its first JSON array closes.
+    ``top_p`` 1 keep every token. ``stop`` ``json`` also ends the text when its first JSON array closes, and any of
+    ``stop_texts`` ends it, too, and stays in it.
     ``grammar`` forces a JSON array of question-answer pairs (needs the extra ``json``).
     """
 
@@ -43,6 +44,7 @@ class Request:
     top_k: int = 0
     seed: int = 0
     stop: Literal["eos", "json"] = "eos"
+    stop_texts: tuple[str, ...] = ()
     grammar: bool = False
 
 
@@ -85,6 +87,7 @@ class _Row:
     matcher: Any  # llguidance.LLMatcher | None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    end: str = ""  # the last characters, as far as a stop text needs them
     finish: Finish | None = None
 
 
@@ -169,8 +172,10 @@ class HFEngine:
 
     def _complete(self, row: _Row) -> Completion:
         assert row.finish is not None
-        told = row.ids[:-1] if row.finish == "stop" else row.ids
-        return Completion(tuple(row.ids), self.model.decode(told), tuple(row.logprobs), row.finish)
+        text = self.model.decode(row.ids[:-1] if row.finish == "stop" else row.ids)
+        if row.finish == "text":  # the last token may hold more than the stop text
+            text = text[: max(text.rfind(stop) + len(stop) for stop in row.request.stop_texts if stop in text)]
+        return Completion(tuple(row.ids), text, tuple(row.logprobs), row.finish)
 
     @torch.no_grad()
     def _decode(self, rows: list[_Row], delta: Delta | None, fast: FastWeights | None) -> Iterator[_Row]:
@@ -238,6 +243,11 @@ class HFEngine:
             return "stop"
         if row.json is not None and row.json.feed(self._piece(token)):
             return "json"
+        if row.request.stop_texts:
+            row.end += self._piece(token)
+            if any(stop in row.end for stop in row.request.stop_texts):
+                return "text"
+            row.end = row.end[-max(map(len, row.request.stop_texts)) :]
         return "length" if len(row.ids) == row.request.max_new_tokens else None
 
     def _piece(self, token: int) -> str:

@@ -79,9 +79,9 @@ class Model:
         """sha256 over every parameter as float32: the identity of theta_0. Reads all weights once."""
         return tensors_hash(self.hf.named_parameters())
 
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Prompt tokens for the next assistant message, thinking off; see :class:`Chat`."""
-        return self.chat.encode_chat(messages)
+    def encode_chat(self, messages: Sequence[Message], begun: str = "") -> list[int]:
+        """Prompt tokens for the next assistant message, which begins with ``begun``; see :class:`Chat`."""
+        return self.chat.encode_chat(messages, begun)
 
     def example(self, question: str, answer: str) -> Example:
         """A question-answer pair to write: the question's chat prompt, then answer and end of turn."""

@@ -33,6 +33,7 @@ class Settings(BaseModel):
     recipes: dict[str, dict[str, Any]] = {}
     question_known: bool | None = None
     max_new_tokens_extract: PositiveInt = 4096
+    max_new_tokens_memory: PositiveInt = 1024
     max_new_tokens_answer: PositiveInt = 50
     figures: dict[str, Any] = {}
 

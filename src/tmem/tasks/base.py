@@ -43,11 +43,11 @@ class Benchmark(Protocol):
     scorers: tuple[str, ...]  # names in tmem.tasks.scoring; the first one is the headline
 
     def identity(self) -> dict[str, Any]:
-        """What the data is: ``file``, ``sha256``, ``known`` (the checksum of the published file, or not) and options."""
+        """What the data is: ``file``, ``sha256``, ``known`` (name of the published file it is, or None) and options."""
         ...
 
-    def count(self) -> int:
-        """Number of episodes."""
+    def count(self, seed: int, limit: int | None = None) -> int:
+        """Number of questions of the first ``limit`` episodes, of all for None."""
         ...
 
     def tasks(self, seed: int) -> Iterator[Task]:

@@ -6,9 +6,9 @@ github.com/snap-research/locomo and give its path. Files of the same shape, such
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from tmem.agent.episode import Ask, Episode
 from tmem.errors import DataError
 from tmem.files import read_json, without_surrogates
 from tmem.seeds import derive
+from tmem.tasks.base import Item, Task
+from tmem.tasks.sources import identity
 
 LOCOMO10_SHA256 = "79fa87e90f04081343b8c8debecb80a9a6842b76a7aa537dc9fdf651ea698ff4"
 NO_INFORMATION = "No information available"  # gold of every adversarial question, and one of its two options
@@ -87,14 +89,6 @@ def load(path: str | Path) -> list[Conversation]:
             raise DataError(f"{where}: sample_id {conversation.id!r} is used twice; make the ids unique")
         conversations[conversation.id] = conversation
     return list(conversations.values())
-
-
-def checksum(path: str | Path) -> str:
-    """The sha256 of a file, in hex; LoCoMo-10 has ``LOCOMO10_SHA256``."""
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
 
 
 # ---- reading one sample; `where` names the place for an error's text ----
@@ -244,11 +238,72 @@ def resolve(question: Question, reply: str, official: bool, seed: int) -> str:
     return line.strip()
 
 
-def episode(conversation: Conversation, questions: Sequence[Question], official: bool, seed: int) -> Episode:
-    """A conversation as the agent reads it: one unit per session, in order, then the questions."""
-    return Episode(
-        id=conversation.id,
-        units=tuple(render_session(session).strip() for session in conversation.sessions),
-        asks=tuple(Ask(question.id, question_prompt(question, official, seed)) for question in questions),
-        preamble=preamble(conversation) if official else "",
+def task(conversation: Conversation, questions: Sequence[Question], official: bool, seed: int) -> Task:
+    """A conversation as the agent reads it: one unit per session, in order, one note per turn; then the questions."""
+    units = {session.index: place for place, session in enumerate(conversation.sessions)}
+    places = {turn.id: units[session.index] for session in conversation.sessions for turn in session.turns}
+    told = {"question", "answer", "session"}  # what a fact of a file must have to be of use here
+    facts = [fact for fact in conversation.facts if told <= fact.keys() and fact["session"] in units]
+    return Task(
+        Episode(
+            id=conversation.id,
+            units=tuple(render_session(session).strip() for session in conversation.sessions),
+            asks=tuple(Ask(q.id, question_prompt(q, official, seed), q.text) for q in questions),
+            preamble=preamble(conversation) if official else "",
+            notes=tuple(
+                (render_turn(session, turn), units[session.index])
+                for session in conversation.sessions
+                for turn in session.turns
+            ),
+            gold=tuple((fact["question"], fact["answer"], units[fact["session"]]) for fact in facts),
+        ),
+        tuple(
+            Item(
+                id=q.id,
+                question=q.text,
+                gold=(q.gold,),
+                category=q.kind,
+                # Some ids are malformed ("D8:6; D9:17", "D"): what names no turn is no evidence.
+                evidence=tuple(sorted({places[entry] for entry in q.evidence if entry in places})),
+            )
+            for q in questions
+        ),
+        tuple(facts),
     )
+
+
+class LoCoMo:
+    """The benchmark: every conversation of a file with all its questions. ``official``: prompts as published."""
+
+    name = "locomo"
+    scorers: tuple[str, ...] = ("tmem_token", "locomo_official", "amem_set")
+
+    def __init__(self, path: str | Path, official: bool, questions: int | None = None) -> None:
+        """``questions``: only the first of each category of a conversation. Errors as :func:`load`."""
+        self.path, self.official, self.questions = Path(path), official, questions
+        self.conversations = load(path)
+        self._by_id = {question.id: question for c in self.conversations for question in c.questions}
+
+    def identity(self) -> dict[str, Any]:
+        return {**identity(self.path, {LOCOMO10_SHA256: "LoCoMo-10"}), "questions": self.questions}
+
+    def count(self, seed: int, limit: int | None = None) -> int:
+        return sum(len(first_of_each(c.questions, self.questions)) for c in self.conversations[:limit])
+
+    def tasks(self, seed: int) -> Iterator[Task]:
+        for conversation in self.conversations:
+            yield task(conversation, first_of_each(conversation.questions, self.questions), self.official, seed)
+
+    def prediction(self, item: Item, reply: str, seed: int) -> str:
+        return resolve(self._by_id[item.id], reply, self.official, seed)
+
+
+def first_of_each(questions: Sequence[Question], count: int | None = None) -> list[Question]:
+    """The first ``count`` questions of each category, all of them for None."""
+    seen: Counter[int] = Counter()
+    chosen = []
+    for question in questions:
+        seen[question.category] += 1
+        if count is None or seen[question.category] <= count:
+            chosen.append(question)
+    return chosen

@@ -81,11 +81,11 @@ class RowMaker:
             return self.bare(rng)
         if kind < 0.18:
             return self.pairs(rng, number, most=4 + int(20 * reach))
-        if kind < 0.42:
+        if kind < 0.36:
             return self.session(rng, number)
-        if kind < 0.54:
+        if kind < 0.56:
             return self.summary(rng, number, reach)
-        if kind < 0.60:
+        if kind < 0.62:
             return self.retrieved(rng, number)
         return self.conversation(rng, number, reach)
 
@@ -202,18 +202,21 @@ class RowMaker:
         return row
 
     def summary(self, rng: random.Random, number: int, reach: float) -> Row:
-        """A memory in text and the next session: the memory that takes its place, whole or for one question."""
+        """A memory in text and the next session: the memory that takes its place, whole and for one question."""
         before = rng.choice((0, 1, 1, 2, 3)) if rng.random() < reach else rng.randint(0, 1)
         sample = make_sample(self.seed, number, before + 1, rng.randint(2, 5) * (before + 1), "train")
         section = render_session(parse_sample(sample).sessions[before]).strip()
-        question, facts = None, sample["facts"]
-        if rng.random() < 0.4:
-            asked = rng.choice(sample["qa"])
-            question, facts = asked["question"], meant(sample, asked)
-        told = [fact for fact in facts if fact["session"] <= before]
-        system, ask = COMPACT.update(memory_text(told), section, question)
-        row = Row(self.prefix(system["content"]))
-        row.branches = [self.branch(ask["content"], memory_text(facts))]
+        asked = rng.choice(sample["qa"])
+        wanted = meant(sample, asked)
+        whole = rng.random() < 0.7  # else the memory so far was kept for the question alone
+        told = [fact for fact in (sample["facts"] if whole else wanted) if fact["session"] <= before]
+
+        def update(question: str | None, facts: list[dict[str, Any]]) -> tuple[list[int], list[int]]:
+            return self.branch(COMPACT.update("", "", question)[-1]["content"], memory_text(facts))
+
+        row = Row(self.prefix(COMPACT.update(memory_text(told), section, None)[0]["content"]))
+        row.branches = [update(None, sample["facts"])] if whole else []
+        row.branches.append(update(asked["question"], wanted))
         return row
 
     def retrieved(self, rng: random.Random, number: int) -> Row:

@@ -1,0 +1,225 @@
+"""One episode while it is lived, written as a sequence of steps.
+
+What a life does reads top to bottom; wherever the model has to generate or Delta has to be trained, it yields the
+work and gets the result back. So many lives can be driven at once, each batch holding what they all wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from tmem.agent.context import Packed
+from tmem.agent.episode import JOINER, Ask, Episode
+from tmem.agent.prompts import Message
+from tmem.agent.trajectory import Action, Trajectory
+from tmem.errors import DataError
+from tmem.fastweights import Delta, Example, WriteAccount
+from tmem.model import Completion, Request
+from tmem.seeds import derive
+
+if TYPE_CHECKING:
+    from tmem.agent.lockstep import Agent
+
+T = TypeVar("T")
+TailUse = Literal["shown", "observed", "dropped"]
+LEAST_OUTPUT = 16  # tokens of room that a reply needs to make sense
+ANSWERS = ("answer", "step")  # kinds of actions that act; all others build the memory or search in it
+
+
+@dataclass(frozen=True)
+class Call:
+    """Texts to generate under the life's Delta; the result is a list of completions."""
+
+    kind: str
+    requests: list[Request]
+
+
+@dataclass(frozen=True)
+class WriteJob:
+    """Pairs to write into the life's Delta, and earlier ones to rehearse; the result is a WriteAccount."""
+
+    new: list[Example]
+    old: list[Example]
+    seed: int
+
+
+Steps = Generator[Call | WriteJob, Any, T]
+
+
+class Policy(Protocol):
+    """What a memory does. One object per life, made with the life as its argument.
+
+    ``learns``: it has a Delta. ``question_aware``: what it keeps depends on the question, where that is known.
+    ``packs``: it gets the stream in full working contexts; else all of it is the last one. ``tail``, the last working
+    context, is shown to answers as raw text, observed like the others, or dropped.
+    """
+
+    name: str
+    learns: bool
+    question_aware: bool
+    packs: bool
+    tail: TailUse
+
+    def __init__(self, life: Life) -> None: ...
+
+    def observe(self, units: Sequence[int]) -> Steps[None]:
+        """Take in a full working context, of which the raw text is dropped afterwards."""
+        ...
+
+    def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
+        """The text of the memory that each question is answered with, to stand before the raw text of ``tail``."""
+        ...
+
+    def keep(self, turns: list[int]) -> list[int]:
+        """Of a search's turns in the working context, those that stay in it."""
+        ...
+
+    def size(self) -> dict[str, int]:
+        """How much is held: numbers by unit."""
+        ...
+
+
+class Life:
+    """An episode being lived, with what its memory works with."""
+
+    def __init__(self, agent: Agent, episode: Episode, packed: Packed, key: str) -> None:
+        self.agent, self.episode, self.packed = agent, episode, packed
+        self.key = key  # names the life in seeds
+        self.model = agent.model
+        self.units = list(episode.units)
+        self.delta: Delta | None = None  # of this life alone
+        self.trajectory = Trajectory(episode.id, agent.policy.name, agent.seed)
+        self.policy = agent.policy(self)
+
+    # ---- what policies use ----
+
+    @property
+    def question(self) -> str | None:
+        """The question, where the memory may know it: a search always shows it."""
+        known = self.agent.question_known or self.episode.search is not None
+        return self.episode.asks[0].text if known else None
+
+    def text(self, units: Sequence[int]) -> str:
+        """The raw text of some units."""
+        return JOINER.join(self.units[unit] for unit in units)
+
+    def raw(self, units: Sequence[int]) -> str:
+        """The raw text of some units as an answer sees it, with what is said before it."""
+        text = self.text(units)
+        return self.episode.preamble + JOINER + text if text and self.episode.preamble else text
+
+    def notes(self, units: Sequence[int]) -> list[str]:
+        """The notes that these units consist of."""
+        chosen = set(units)
+        found = [text for text, unit in self.episode.notes if unit in chosen]
+        return found or [self.units[unit] for unit in units]
+
+    def prompt(self, messages: Sequence[Message], begun: str = "") -> list[int]:
+        """The tokens of a chat prompt; ``begun`` is what the reply begins with."""
+        return self.model.encode_chat(messages, begun)
+
+    def room(self, prompt: Sequence[int], wanted: int) -> int:
+        """Tokens that a reply to ``prompt`` may have, at most ``wanted``."""
+        return min(wanted, self.model.window - len(prompt))
+
+    def say(
+        self,
+        kind: str,
+        prompts: Sequence[Sequence[int]],
+        names: Sequence[object],
+        limit: int,
+        asks: Sequence[str | None] | None = None,
+        **how: Any,
+    ) -> Steps[list[Completion]]:
+        """Generate a reply to every prompt and record it. ``names`` make the seed of each reply its own.
+
+        Raises :class:`DataError` for a prompt that leaves no room for a reply.
+        """
+        agent = self.agent
+        sampling = agent.answering if kind in ANSWERS else agent.building
+        requests = []
+        for prompt, name in zip(prompts, names, strict=True):
+            room = self.room(prompt, limit)
+            if room < min(LEAST_OUTPUT, limit):
+                raise DataError(
+                    f"{self.episode.id}: its {kind} prompt has {len(prompt)} tokens, too long for the window of "
+                    f"{self.model.window} of {self.model.name}: use shorter sessions or a smaller --budget"
+                )
+            requests.append(
+                Request(
+                    tuple(prompt),
+                    memory=None if self.delta is None else 0,
+                    max_new_tokens=room,
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    top_k=sampling.top_k,
+                    seed=derive(agent.seed, self.key, name, kind),
+                    **how,
+                )
+            )
+        completions: list[Completion] = yield Call(kind, requests)
+        version = len(self.trajectory.writes)
+        for request, done, ask in zip(requests, completions, asks or [None] * len(requests), strict=True):
+            self.trajectory.actions.append(
+                Action(kind, request.prompt_ids, done.ids, done.logprobs, done.text, done.finish, version, ask)
+            )
+        return completions
+
+    def write(self, new: list[Example], old: list[Example]) -> Steps[WriteAccount]:
+        """Write pairs into this life's Delta; the caller records it as a Write of the trajectory."""
+        seed = derive(self.agent.seed, self.key, len(self.trajectory.writes), "write")
+        account: WriteAccount = yield WriteJob(new, old, seed)
+        return account
+
+    # ---- reading a stream ----
+
+    def read(self) -> Steps[None]:
+        """Take in the stream, one full working context after the other, then answer."""
+        policy, triggers, tail = self.policy, self.packed.triggers, self.packed.tail
+        if tail and policy.tail == "observed":
+            triggers = [*triggers, tail]
+        if policy.tail != "shown":
+            tail = []
+        for trigger in triggers:
+            self.trajectory.triggers += 1
+            yield from policy.observe(trigger)
+        asks = self.episode.asks
+        memories = yield from policy.recall(asks, tail)
+        tail = self._that_fits(tail, memories)
+        self.trajectory.tail = tuple(tail)
+        self.trajectory.context_tokens = self.model.count(memories[0]) + self.model.count(self.text(tail))
+        prompts = [self.answer_prompt(ask.text, memory, tail) for ask, memory in zip(asks, memories, strict=True)]
+        ids = [ask.id for ask in asks]
+        replies = yield from self.say("answer", prompts, ids, self.answer_limit, ids)
+        for ask, done in zip(asks, replies, strict=True):
+            self.trajectory.answers[ask.id] = done.text
+
+    @property
+    def answer_limit(self) -> int:
+        """The longest answer in tokens."""
+        return self.episode.answer_tokens or self.model.settings.max_new_tokens_answer
+
+    def answer_prompt(self, question: str, memory: str, tail: Sequence[int]) -> list[int]:
+        """The prompt of an answer: the memory's text, then the raw text of ``tail``, then the question."""
+        make = self.episode.answer_prompt or self.agent.prompts.answer
+        return self.prompt(make(question, JOINER.join(part for part in (memory, self.raw(tail)) if part)))
+
+    def _that_fits(self, tail: Sequence[int], memories: Sequence[str]) -> list[int]:
+        """The raw units that an answer can see; the oldest are left out until every question fits, and counted."""
+        tail = list(tail)
+        if not tail:
+            return tail
+        asks = self.episode.asks
+        longest = max(range(len(asks)), key=lambda i: len(asks[i].text) + len(memories[i]))
+        room = self.model.window - self.answer_limit
+        everything = len(tail)
+        # Counted apart the units have about the tokens that they have together: the exact count comes last.
+        counts = [self.model.count(self.units[unit]) for unit in tail]
+        while sum(counts[everything - len(tail) :]) > room and tail:
+            tail.pop(0)
+        while tail and len(self.answer_prompt(asks[longest].text, memories[longest], tail)) > room:
+            tail.pop(0)
+        self.trajectory.left_out = everything - len(tail)
+        return tail

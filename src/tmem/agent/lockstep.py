@@ -1,0 +1,238 @@
+"""Many episodes at once: all that wait for a text make one batch, all that wait for a write make one training run.
+
+Each life has its own Delta, its own seeds and its own memory, so its result is the one it would have alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tmem.agent.context import Packed, pack
+from tmem.agent.episode import JOINER, Episode
+from tmem.agent.life import Call, Life, Policy, WriteJob
+from tmem.agent.prompts import PromptSet
+from tmem.agent.search import play
+from tmem.agent.trajectory import Trajectory
+from tmem.fastweights import Delta, Recipe, write
+from tmem.model import Completion, Engine, HFEngine, Model
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen; temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@dataclass
+class Pulse:
+    """How far a run is: what is done since it began, and the episodes that are being lived."""
+
+    episodes: int = 0
+    triggers: int = 0
+    tokens: int = 0  # read in prompts and written
+    living: int = 0
+
+
+@dataclass(frozen=True)
+class Agent:
+    """How episodes are lived: the model, its memory, and every setting that changes a result.
+
+    ``question_known``: a memory that can use it sees the question while it reads, so that every question is an
+    episode of its own (paper). ``write_tail``: fast weights take in the last working context too, and answers see
+    nothing but Delta. ``building`` decides the tokens of extractions and all other work on the memory, ``answering``
+    those of answers. ``top_k``: what a memory that retrieves shows to an answer.
+    """
+
+    model: Model
+    recipe: Recipe
+    prompts: PromptSet
+    policy: type[Policy]
+    budget: int
+    question_known: bool
+    write_tail: bool = False
+    seed: int = 0
+    building: Sampling = Sampling()
+    answering: Sampling = Sampling()
+    grammar: bool = False
+    top_k: int = 10
+    retriever: Callable[[Sequence[str]], Any] | None = None  # makes an index of texts; None: BM25
+    keep_deltas: bool = False
+    at_once: int = 16  # episodes in one batch; does not change results
+    engine: Engine | None = None  # None: the model's own decode loop
+
+    def run(
+        self,
+        episodes: Sequence[Episode],
+        progress: Callable[[Pulse], None] | None = None,
+        on_write: Callable[[Trajectory], None] | None = None,
+    ) -> list[Trajectory]:
+        """Live through episodes; trajectories in their order, one per question where questions are known.
+
+        Raises :class:`DataError` for a unit that does not fit the model's window.
+        """
+        done = dict(self.stream(episodes, progress, on_write))
+        return [done[number] for number in range(len(done))]
+
+    def stream(
+        self,
+        episodes: Iterable[Episode],
+        progress: Callable[[Pulse], None] | None = None,
+        on_write: Callable[[Trajectory], None] | None = None,
+    ) -> Iterator[tuple[int, Trajectory]]:
+        """The same as they end, numbered in order; the next episode is taken in when one ends.
+
+        ``progress`` is told after every batch, ``on_write`` gets a trajectory right after each of its writes.
+        """
+        yield from _Lockstep(self, on_write).run(self._lives(episodes), progress)
+
+    @property
+    def split(self) -> bool:
+        """True if every question is lived through on its own."""
+        return self.question_known and self.policy.question_aware
+
+    def _lives(self, episodes: Iterable[Episode]) -> Iterator[Life]:
+        units: tuple[str, ...] | None = None
+        packed = Packed([], [])
+        for episode in episodes:
+            if episode.units is not units:  # questions about one stream come one after the other
+                units = episode.units
+                packed = Packed([], list(range(len(units))))
+                if self.policy.packs:
+                    packed = pack(units, self.budget, self.model.count, JOINER)
+            if not self.split:
+                yield Life(self, episode, packed, episode.id)
+                continue
+            for ask in episode.asks:
+                yield Life(self, replace(episode, asks=(ask,)), packed, f"{episode.id}/{ask.id}")
+
+
+@dataclass(eq=False)
+class _Living:
+    """A life, its steps, and what it waits for."""
+
+    number: int
+    life: Life
+    steps: Any
+    waits: Call | WriteJob | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def go_on(self, result: Any) -> bool:
+        """Hand over a result and run to the next step; False at the end of the life."""
+        try:
+            self.waits = self.steps.send(result)
+        except StopIteration:
+            return False
+        return True
+
+    def took(self, kind: str, seconds: float) -> None:
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
+
+
+class _Lockstep:
+    def __init__(self, agent: Agent, on_write: Callable[[Trajectory], None] | None) -> None:
+        self.agent, self.model, self.on_write = agent, agent.model, on_write
+        self.engine: Engine = agent.engine or HFEngine(agent.model)
+        self.fast = agent.model.fast(agent.recipe) if agent.policy.learns else None
+        self.pulse = Pulse()
+        self.ended = 0  # triggers of the lives that are over
+
+    def run(self, lives: Iterator[Life], progress: Callable[[Pulse], None] | None) -> Iterator[tuple[int, Trajectory]]:
+        living: list[_Living] = []
+        taken = 0
+        while True:
+            while len(living) < self.agent.at_once and (life := next(lives, None)) is not None:
+                new = self._begin(taken, life)
+                taken += 1
+                if new.go_on(None):
+                    living.append(new)
+                else:
+                    yield self._end(new)
+            if not living:
+                return
+            self.pulse.living = len(living)
+            # Writes first: whoever has written waits for a text then, in one batch with the others.
+            results = self._write([one for one in living if isinstance(one.waits, WriteJob)])
+            results |= self._generate([one for one in living if isinstance(one.waits, Call)]) if not results else {}
+            for one, result in results.items():
+                writes = len(one.life.trajectory.writes)
+                goes_on = one.go_on(result)
+                if self.on_write is not None and len(one.life.trajectory.writes) > writes:
+                    self.on_write(one.life.trajectory)
+                if not goes_on:
+                    living.remove(one)
+                    yield self._end(one)
+            if progress is not None:
+                self.pulse.triggers = self.ended + sum(one.life.trajectory.triggers for one in living)
+                progress(self.pulse)
+
+    def _begin(self, number: int, life: Life) -> _Living:
+        if self.fast is not None:
+            life.delta = self.fast.zeros(1)
+            self._keep(life)
+        return _Living(number, life, life.read() if life.episode.search is None else play(life))
+
+    def _end(self, one: _Living) -> tuple[int, Trajectory]:
+        trajectory = one.life.trajectory
+        trajectory.memory_size = one.life.policy.size()
+        trajectory.seconds = one.seconds
+        self.pulse.episodes += 1
+        self.ended += trajectory.triggers
+        return one.number, trajectory
+
+    def _generate(self, waiting: list[_Living]) -> dict[_Living, list[Completion]]:
+        """All texts that are waited for, as one batch over the Deltas of their lives."""
+        requests, owners = [], []
+        deltas: list[Delta] = []
+        for one in waiting:
+            assert isinstance(one.waits, Call)
+            row = None
+            if one.life.delta is not None:
+                row = len(deltas)
+                deltas.append(one.life.delta)
+            requests += [replace(request, memory=row) for request in one.waits.requests]
+            owners += [one] * len(one.waits.requests)
+        started = time.perf_counter()
+        delta = Delta.cat(deltas) if deltas else None
+        done = self.engine.generate(requests, delta, self.fast) if requests else []
+        share = (time.perf_counter() - started) / max(len(requests), 1)
+        results: dict[_Living, list[Completion]] = {one: [] for one in waiting}
+        for one, request, completion in zip(owners, requests, done, strict=True):
+            results[one].append(completion)
+            assert isinstance(one.waits, Call)
+            one.took(one.waits.kind, share)
+            self.pulse.tokens += len(request.prompt_ids) + len(completion.ids)
+        return results
+
+    def _write(self, waiting: list[_Living]) -> dict[_Living, Any]:
+        """All writes that are waited for, as one training run."""
+        if not waiting:
+            return {}
+        assert self.fast is not None
+        jobs = [one.waits for one in waiting if isinstance(one.waits, WriteJob)]
+        deltas = [one.life.delta for one in waiting if one.life.delta is not None]
+        started = time.perf_counter()
+        written, accounts = write(
+            self.fast,
+            Delta.cat(deltas),
+            [job.new for job in jobs],
+            self.agent.recipe,
+            [job.seed for job in jobs],
+            [job.old for job in jobs],
+            self.model.replay(self.agent.recipe),
+        )
+        share = (time.perf_counter() - started) / len(waiting)
+        for row, one in enumerate(waiting):
+            one.life.delta = written.select([row])
+            one.took("write", share)
+            self._keep(one.life)
+        return dict(zip(waiting, accounts, strict=True))
+
+    def _keep(self, life: Life) -> None:
+        if self.agent.keep_deltas and life.delta is not None:
+            life.trajectory.deltas.append(life.delta.to("cpu"))

@@ -1,0 +1,69 @@
+"""What the commands share: options, consoles, loading a model."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tmem.errors import UsageError
+
+out = Console()
+err = Console(stderr=True)
+
+
+class RecipeName(StrEnum):
+    paper = "paper"
+    tmem = "tmem"
+
+
+class People(StrEnum):
+    seen = "seen"
+    unseen = "unseen"
+
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="Embedded model, directory, or name on the hub.")]
+RateOption = Annotated[
+    str | None,
+    typer.Option("--lr", help="Rate of the write: a number, or auto to measure it; default: the model's own."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Decides everything random.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: all.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DEFAULT_MODEL = "persona-nano"
+
+
+def load_model(name: str, threads: int | None = None) -> Any:
+    """Load a model, saying so on standard error."""
+    import torch
+    import transformers
+
+    from tmem.model import load
+
+    transformers.logging.disable_progress_bar()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with err.status(f"loading {escape(name)}"):
+        return load(name)
+
+
+def choose_recipe(model: Any, name: str, lr: str | None, **changes: Any) -> Any:
+    """The named recipe with ``changes`` and the rate that ``--lr`` asks for."""
+    if lr == "auto":
+        recipe = model.recipe(name, **changes)
+        return recipe.model_copy(update={"lr": model.probe(recipe).rate})
+    if lr is not None:
+        try:
+            changes["lr"] = float(lr)
+        except ValueError:
+            raise UsageError(f"--lr {lr}: give a number or auto") from None
+    return model.recipe(name, **changes)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(value, ensure_ascii=False))

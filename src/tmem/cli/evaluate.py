@@ -1,0 +1,274 @@
+"""``tmem eval BENCH``: memories beside each other on the same episodes, recorded question by question."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tmem.cli.common import (
+    DEFAULT_MODEL,
+    JsonOption,
+    ModelOption,
+    People,
+    RateOption,
+    RecipeName,
+    ThreadsOption,
+    choose_recipe,
+    err,
+    load_model,
+    out,
+    print_json,
+)
+from tmem.errors import UsageError
+
+eval_app = typer.Typer(help="Measure whole episodes against gold answers.", no_args_is_help=True)
+
+BENCHES = {
+    "persona": "Fresh synthetic conversations: how much is remembered when nothing but the memory is left?",
+    "locomo": "LoCoMo: long conversations in dated sessions (--data locomo10.json).",
+    "longmemeval": "LongMemEval: one question about some fifty chats (--data longmemeval_s_cleaned.json).",
+    "search": "Several questions at once, answered by searching (--data questions --corpus passages.jsonl).",
+    "clbench": "CL-bench: tasks after long contexts, judged by rubrics (--data CL-bench.jsonl).",
+}
+
+
+class Question(StrEnum):
+    known = "known"
+    blind = "blind"
+
+
+class Decoding(StrEnum):
+    greedy = "greedy"
+    published = "published"
+
+
+def bench(
+    context: typer.Context,
+    data: Annotated[str | None, typer.Option(help="The benchmark's file; for search also a hub data set.")] = None,
+    model: ModelOption = DEFAULT_MODEL,
+    memory: Annotated[str, typer.Option(help="Memories to compare, e.g. none,full,rag,memagent,tmem.")] = "tmem",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Numbers, e.g. 1,2,3.")] = "1",
+    limit: Annotated[
+        int | None, typer.Option("--limit", "--episodes", min=1, help="Only the first N episodes (persona: 20).")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Record here; the same command goes on after an interruption.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each if more than one.")] = 1,
+    recipe: Annotated[RecipeName, typer.Option("--recipe", help="How a write trains.")] = RecipeName.tmem,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: rank=12, init=random.")] = None,
+    lr: RateOption = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Tokens of the working context, L_max.")] = None,
+    question: Annotated[
+        Question | None, typer.Option(help="Whether memories know the question while they read.")
+    ] = None,
+    tail: Annotated[
+        bool | None,
+        typer.Option(
+            "--show-tail/--write-tail", help="Show fast weights' answers the last working context, or write it."
+        ),
+    ] = None,
+    decoding: Annotated[Decoding, typer.Option(help="greedy, or sampled as in the public reproduction.")] = (
+        Decoding.greedy
+    ),
+    top_k: Annotated[int, typer.Option(min=1, help="Notes that a memory that retrieves shows.")] = 10,
+    embedder: Annotated[str | None, typer.Option(help="Encoder for dense retrieval; default: BM25.")] = None,
+    grammar: Annotated[bool, typer.Option(help="Force extractions to be valid JSON.")] = False,
+    facts: Annotated[
+        int, typer.Option(min=1, help="Facts told in a conversation, four a session.", rich_help_panel="persona")
+    ] = 8,
+    people: Annotated[
+        People,
+        typer.Option(help="unseen: other people, values and wordings than in training.", rich_help_panel="persona"),
+    ] = People.unseen,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Only the first N of each category.", rich_help_panel="locomo")
+    ] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Passages, JSONL.", rich_help_panel="search")] = None,
+    retriever_url: Annotated[str | None, typer.Option(help="MEM1's retriever.", rich_help_panel="search")] = None,
+    objectives: Annotated[int, typer.Option(min=1, help="Questions at once.", rich_help_panel="search")] = 4,
+    turns: Annotated[int, typer.Option(min=1, help="Searches, at most.", rich_help_panel="search")] = 10,
+    subset: Annotated[Path | None, typer.Option(help="File of task ids.", rich_help_panel="clbench")] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept-eval-license", help="Its licence was read.", rich_help_panel="clbench")
+    ] = False,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    from tmem.evaluation.runner import run
+    from tmem.evaluation.spec import Spec
+
+    name = context.info_name or ""
+    if name != "persona" and data is None:
+        raise UsageError(f"tmem eval {name} needs --data")
+    options: dict[str, dict[str, Any]] = {
+        "persona": {"facts": facts, "episodes": limit or 20, "people": people.value},
+        "locomo": {"path": data, "questions": questions},
+        "longmemeval": {"path": data},
+        "search": {
+            "questions": data,
+            "corpus": corpus,
+            "retriever_url": retriever_url,
+            "objectives": objectives,
+            "turns": turns,
+        },
+        "clbench": {"path": data, "subset": subset, "accept_license": accept},
+    }
+    loaded = load_model(model, threads)
+    changes = recipe_changes(change or [])
+    if lr is not None:
+        changes["lr"] = choose_recipe(loaded, recipe.value, lr, **changes).lr
+    spec = Spec(
+        bench=name,
+        options=options[name],
+        model=model,
+        recipe=recipe.value,
+        changes=changes,
+        budget=budget,
+        question_known=None if question is None else question is Question.known,
+        # In the persona world nothing but the memory may be left; the others are read as published.
+        write_tail=name == "persona" if tail is None else not tail,
+        decoding=decoding.value,
+        top_k=top_k,
+        embedder=embedder,
+        grammar=grammar,
+    )
+    memories, chosen = names(memory), numbers(seeds)
+    command = shlex.join(["tmem", *sys.argv[1:]])
+    with tempfile.TemporaryDirectory() as temporary, bar() as progress:
+        place = folder or Path(temporary)
+        try:
+            run(spec, loaded, memories, chosen, place, limit, workers, progress, command)
+        except KeyboardInterrupt:
+            kept = (
+                f"what was done is kept in {folder}: the same command goes on"
+                if folder
+                else "nothing was kept: use --out"
+            )
+            print(f"\ntmem: interrupted; {kept}", file=sys.stderr)
+            raise typer.Exit(130) from None
+        result = summary(place, spec, loaded, memories, chosen)
+    if as_json:
+        print_json(result)
+    else:
+        show(result, folder, out)
+
+
+for _name, _help in BENCHES.items():
+    eval_app.command(_name, help=_help)(bench)
+
+
+def names(text: str) -> list[str]:
+    """The parts of a list with commas, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in names(text)]
+    except ValueError:
+        raise UsageError(f"--seeds {text}: give whole numbers with commas between them") from None
+
+
+def recipe_changes(pairs: list[str]) -> dict[str, Any]:
+    """``["rank=12"]`` as fields of a recipe; the recipe itself checks names and values."""
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair}: write FIELD=VALUE, for example rank=12")
+        changes[key.strip()] = value.strip()
+    return changes
+
+
+@contextmanager
+def bar() -> Iterator[Any]:
+    """A progress bar on standard error, None where that is not a terminal."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.completed}/{task.total} questions"),
+        BarColumn(),
+        TextColumn("{task.fields[triggers]} triggers, {task.fields[tokens]:,} tokens"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=None, triggers=0, tokens=0)
+
+        def tell(done: int, total: int, triggers: int, tokens: int) -> None:
+            progress.update(task, completed=done, total=total, triggers=triggers, tokens=tokens)
+
+        yield tell
+
+
+def summary(folder: Path, spec: Any, model: Any, memories: list[str], seeds: list[int]) -> dict[str, Any]:
+    """What was measured, for the memories and seeds that were asked for."""
+    from tmem.evaluation import summarize
+    from tmem.evaluation.recordfiles import read_records
+    from tmem.files import read_json
+
+    described = read_json(folder / "run.json")
+    records = [r for r in read_records(folder) if r["memory"] in memories and r["seed"] in seeds]
+    scorers = spec.benchmark(model).scorers
+    found = {item["memory"]: item for item in summarize(records, scorers)}
+    return {
+        **{key: described[key] for key in ("bench", "data", "model", "recipe", "settings")},
+        "scorers": scorers,
+        "memories": [found[memory] for memory in memories if memory in found],
+    }
+
+
+def show(result: dict[str, Any], folder: Path | None, console: Console) -> None:
+    """The same for people: a column of scores per memory."""
+    data, found = result["data"], result["memories"]
+    if "sha256" in data:
+        known = data["known"] or "not a published file"
+        console.print(f"data: {escape(str(data['file']))}, sha256 {data['sha256'][:16]}… ({escape(known)})")
+    recipe = result["recipe"]
+    console.print(
+        f"{escape(result['model'])} on {result['bench']}; recipe {recipe['name']}, lr {recipe['lr']:g}; "
+        f"working context {result['settings']['budget']} tokens; seeds {', '.join(map(str, found[0]['seeds']))}",
+        highlight=False,
+    )
+    if not result["scorers"]:
+        console.print(
+            f"{found[0]['n']} answers a memory; they are judged: tmem score {escape(str(folder))} --judge-url ..."
+        )
+        return
+    table = Table(title=f"EM / F1 by {result['scorers'][0]}", title_justify="left")
+    table.add_column("question")
+    table.add_column("n", justify="right")
+    for item in found:
+        table.add_column(item["memory"], justify="right")
+    kinds = dict.fromkeys(kind for item in found for kind in item["by_category"])
+    for kind in kinds:
+        rows = [item["by_category"].get(kind) for item in found]
+        table.add_row(kind, str(max(row["n"] for row in rows if row)), *map(cell, rows))
+    table.add_section()
+    table.add_row("all", str(max(item["n"] for item in found)), *map(cell, found))
+    for scorer in result["scorers"][1:]:
+        table.add_row(f"by {scorer}", "", *(cell(item[scorer]) for item in found))
+    console.print(table)
+    for item in found:
+        if item["extraction"]:
+            parts = ", ".join(f"{name} {value:.3f}" for name, value in item["extraction"].items())
+            console.print(f"{item['memory']} extraction: {parts}", highlight=False)
+    if folder is not None:
+        console.print(f"intervals, costs and plots: tmem eval report {escape(str(folder))} --html report.html")
+
+
+def cell(row: dict[str, Any] | None) -> str:
+    return "" if row is None else f"{row['em']:.3f} / {row['f1']:.3f}"

@@ -1,0 +1,157 @@
+"""The records of a run on disk: appended at once, shared by several processes, whole after any crash.
+
+Every process appends to a file of its own. What is done is what is recorded: there is no other state. A life that is
+being lived is claimed by a lock on a file, which ends with its process, however that ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tmem.errors import DataError
+
+Key = tuple[str, int, str]  # memory, seed, question id
+Claim = tuple[object, ...]
+
+
+def read_records(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every record of a run, also while it is being written. Raises :class:`DataError` for a damaged line."""
+    for path in sorted(folder.glob("records-*.jsonl")):
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return  # being written, or cut off by a crash: repaired by the next run
+                yield _record(line, path, number)
+
+
+def _record(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise DataError(
+            f"{path}: line {number} is damaged; delete the line, and the same tmem eval command makes up for it"
+        ) from None
+    return record
+
+
+def repair(folder: Path) -> int:
+    """Cut off unfinished last lines; returns how many there were. Only while nobody writes."""
+    cut = 0
+    for path in folder.glob("records-*.jsonl"):
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)
+            cut += 1
+    return cut
+
+
+class Records:
+    """The records of one run, as one process reads and writes them."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        self.folder, self.path = folder, folder / f"records-{worker}.jsonl"
+        self.done: set[Key] = set()
+        self.episodes: set[Key] = set()  # the same of episodes' records, by their first question
+        self.triggers = self.tokens = 0
+        self._read: dict[Path, tuple[int, int]] = {}  # bytes and lines known so far
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take note of what all processes have recorded meanwhile."""
+        for path in sorted(self.folder.glob("records-*.jsonl")):
+            start, lines = self._read.get(path, (0, 0))
+            if path.stat().st_size == start:
+                continue
+            with open(path, "rb") as file:
+                file.seek(start)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    start, lines = start + len(line), lines + 1
+                    self._note(_record(line, path, lines))
+            self._read[path] = start, lines
+
+    def _note(self, record: dict[str, Any]) -> None:
+        if record["type"] == "question":
+            self.done.add((record["memory"], record["seed"], record["id"]))
+            self.tokens += record["answer"]["prompt_tokens"] + record["answer"]["new_tokens"]
+        else:
+            self.episodes.add((record["memory"], record["seed"], record["questions"][0]))
+            self.triggers += record["build"]["triggers"]
+            self.tokens += record["build"]["prompt_tokens"] + record["build"]["new_tokens"]
+
+    def has(self, memory: str, seed: int, questions: list[str]) -> bool:
+        """True if a life that answers these questions is recorded whole."""
+        keys = [(memory, seed, question) for question in questions]
+        return keys[0] in self.episodes and self.done.issuperset(keys)
+
+    def add(self, records: list[dict[str, Any]]) -> None:
+        """Append what is new of these records in one write, on disk when it returns.
+
+        Raises :class:`DataError` if that fails, for example on a full disk; nothing is half-written then.
+        """
+        new = [record for record in records if self._is_new(record)]
+        data = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in new).encode()
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with open(self.path, "ab", buffering=0) as file:
+                try:
+                    written = file.write(data)
+                    if written != len(data):
+                        raise OSError(28, "no space left on device")
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.ftruncate(file.fileno(), size)
+                    raise
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: cannot be written ({error.strerror}); all before it is kept: make room and give the "
+                "same command again"
+            ) from None
+        self._read[self.path] = size + len(data), self._read.get(self.path, (0, 0))[1] + len(new)
+        for record in new:
+            self._note(record)
+
+    def _is_new(self, record: dict[str, Any]) -> bool:
+        if record["type"] == "question":
+            return (record["memory"], record["seed"], record["id"]) not in self.done
+        return (record["memory"], record["seed"], record["questions"][0]) not in self.episodes
+
+
+class Claims:
+    """Which process lives which life: a lock per life, free again as soon as its process is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "claims"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.held: dict[Claim, FileLock] = {}
+
+    def take(self, claim: Claim) -> bool:
+        """Claim a life; False if another process has it."""
+        name = hashlib.sha256(repr(claim).encode()).hexdigest()[:24]
+        lock = FileLock(self.folder / f"{name}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        self.held[claim] = lock
+        return True
+
+    def drop(self, claim: Claim) -> None:
+        """Give a claim back."""
+        lock = self.held.pop(claim)
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody else can be told it is free
+        lock.release()
+
+    def close(self) -> None:
+        """Give all claims back."""
+        for claim in list(self.held):
+            self.drop(claim)

@@ -1,0 +1,129 @@
+"""From a life to records: one per question with everything a report needs, one per episode with what was learned.
+
+Records are plain JSON. What they say does not depend on batching, workers or interruptions, but for ``seconds``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tmem.agent.lockstep import Agent
+from tmem.agent.trajectory import Trajectory
+from tmem.tasks.base import Benchmark, Item, Task
+from tmem.tasks.scoring import SCORERS, exact_match, normalize
+
+
+def life_records(bench: Benchmark, task: Task, life: Trajectory, agent: Agent) -> list[dict[str, Any]]:
+    """The episode's record, then one per question that was answered in it."""
+    head = {"memory": life.memory, "seed": life.seed, "episode": life.episode}
+    items = {item.id: item for item in task.items}
+    answered = [items[name] for name in life.answers]
+    building = [action for action in life.actions if action.kind not in ("answer", "step")]
+    build = {
+        "triggers": life.triggers,
+        "writes": sum(write.account.applied for write in life.writes),
+        "llm_calls": len(building),
+        "prompt_tokens": sum(len(action.prompt_ids) for action in building),
+        "new_tokens": sum(len(action.output_ids) for action in building),
+        "seconds": {kind: value for kind, value in life.seconds.items() if kind not in ("answer", "step")},
+    }
+    episode = head | {
+        "type": "episode",
+        "questions": [item.id for item in answered],
+        "build": build,
+        "memory_size": life.memory_size,
+        "extraction": extraction_counts(task.facts, life) if task.facts and agent.policy.learns else None,
+        "writes": [
+            {
+                "units": write.units,
+                "tokens": write.tokens,
+                "status": write.status,
+                "pairs": [[pair.question, pair.answer] for pair in write.pairs],
+                "dropped": [[drop.reason, drop.text] for drop in write.dropped],
+                "loss": write.account.loss,
+                "new_loss": write.account.new_loss,
+                "delta_ratio": write.account.delta_ratio,
+                "applied": write.account.applied,
+                "reason": write.account.reason,
+            }
+            for write in life.writes
+        ],
+    }
+    return [episode] + [
+        head | {"type": "question"} | question_record(bench, item, life, len(task.episode.units)) | {"build": build}
+        for item in answered
+    ]
+
+
+def question_record(bench: Benchmark, item: Item, life: Trajectory, units: int) -> dict[str, Any]:
+    """One answered question: what was asked, said, expected and scored, and what answering cost."""
+    actions = [action for action in life.actions if action.question == item.id]
+    reply = life.answers[item.id]
+    prediction = bench.prediction(item, reply, life.seed)
+    answering = life.seconds.get("answer", 0.0) + life.seconds.get("step", 0.0)
+    return {
+        "id": item.id,
+        "category": item.category,
+        "question": item.question,
+        "gold": item.gold,
+        "reply": reply,
+        "prediction": prediction,
+        "scores": score_all(bench.scorers, prediction, item),
+        "age": units - 1 - max(item.evidence) if item.evidence else None,
+        "judging": dict(item.judging),
+        "memory_size": life.memory_size,
+        "left_out": life.left_out,
+        "answer": {
+            "llm_calls": len(actions),
+            "prompt_tokens": sum(len(action.prompt_ids) for action in actions),
+            "new_tokens": sum(len(action.output_ids) for action in actions),
+            "finish": actions[-1].finish if actions else None,
+            "seconds": answering / max(len(life.answers), 1),
+        },
+    }
+
+
+def score_all(scorers: Iterable[str], prediction: str, item: Item) -> dict[str, dict[str, float]]:
+    """``{scorer: {"f1", "em"}}``, 0 to 1 each."""
+    table = {}
+    for name in scorers:
+        found = SCORERS[name](prediction, item.gold, item.category)
+        table[name] = {"f1": found.f1, "em": found.em}
+    return table
+
+
+def extraction_counts(facts: Sequence[dict[str, Any]], life: Trajectory) -> dict[str, int]:
+    """How many facts were told and found, how many pairs written and right, how many replies and valid ones.
+
+    A pair is right if it asks the fact's own question (so it names the right person) and has its value. A fact
+    that is updated in the same trigger context need not be extracted.
+    """
+    counts = dict.fromkeys(("told", "found", "pairs", "right", "replies", "valid"), 0)
+    for write in life.writes:
+        gold = {normalize(fact["question"]): fact["answer"] for fact in facts if fact["session"] - 1 in write.units}
+        hits = [
+            normalize(pair.question)
+            for pair in write.pairs
+            if exact_match(pair.answer, gold.get(normalize(pair.question), "\0")) and normalize(pair.answer)
+        ]
+        counts["told"] += len(gold)
+        counts["found"] += len(set(hits))
+        counts["pairs"] += len(write.pairs)
+        counts["right"] += len(hits)
+        counts["replies"] += 1
+        counts["valid"] += write.status in ("ok", "empty")
+    return counts
+
+
+def extraction_scores(counts: Iterable[dict[str, int]]) -> dict[str, float]:
+    """Recall and precision of extracted pairs against the facts told, and the share of valid JSON."""
+    total = {key: 0 for key in ("told", "found", "pairs", "right", "replies", "valid")}
+    for own in counts:
+        for key in total:
+            total[key] += own[key]
+    return {
+        "recall": total["found"] / max(total["told"], 1),
+        "precision": total["right"] / max(total["pairs"], 1),
+        "valid_json": total["valid"] / max(total["replies"], 1),
+    }

@@ -1,0 +1,212 @@
+"""Running an evaluation: every memory and seed over every episode, resumable, on one process or several.
+
+A life is done when its records are on disk; a run that is interrupted at any moment goes on with the same command, and
+its records are those of a run without interruption.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import islice, product
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tmem.agent.episode import Episode
+from tmem.agent.lockstep import Agent, Pulse
+from tmem.errors import TmemError, UsageError
+from tmem.evaluation.recordfiles import Claim, Claims, Records, repair
+from tmem.evaluation.records import life_records
+from tmem.evaluation.spec import Spec, open_run
+from tmem.files import check_folder
+from tmem.model import Model
+from tmem.tasks.base import Benchmark, Task
+
+Progress = Callable[[int, int, int, int], None]  # questions done and in all, triggers, tokens
+
+
+def run(
+    spec: Spec,
+    model: Model,
+    memories: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    limit: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+    command: str = "",
+) -> int:
+    """Live through what is not recorded yet in ``folder``; returns how many questions had been done before.
+
+    ``limit``: only the first episodes of the benchmark. Raises :class:`DataError` if the folder holds another run or
+    cannot be written to, and :class:`UsageError` for what cannot work.
+    """
+    check_folder(folder)
+    bench = spec.benchmark(model)
+    for memory in memories:
+        spec.agent(model, memory, 0)  # what cannot work is noticed before the work
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UsageError(f"{folder}: another tmem eval is writing there; wait for it, or give another --out") from None
+    with lock:
+        open_run(folder, spec.describe(model, bench), command)
+        repair(folder)
+        records = Records(folder, 0)
+        total = len(memories) * sum(bench.count(seed, limit) for seed in seeds)
+        before = len(records.done)
+        if workers == 1:
+            _work(spec, model, bench, memories, seeds, limit, records, total, progress)
+        else:
+            _spawn(spec, memories, seeds, limit, workers, records, total, progress)
+    return before
+
+
+def _work(
+    spec: Spec,
+    model: Model,
+    bench: Benchmark,
+    memories: Sequence[str],
+    seeds: Sequence[int],
+    limit: int | None,
+    records: Records,
+    total: int = 0,
+    progress: Progress | None = None,
+) -> None:
+    """One process's share: whatever nobody else has claimed."""
+    stamp = {
+        "bench": spec.bench,
+        "recipe": spec.recipe,
+        "model": model.name,
+        "model_hash": model.weights_hash,
+        "data_sha256": bench.identity().get("sha256"),
+        "tmem": version("tmem"),
+    }
+    claims = Claims(records.folder)
+    try:
+        for seed, memory in product(seeds, memories):
+            agent = spec.agent(model, memory, seed)
+            lives: list[tuple[Task, Claim]] = []
+            episodes = _open_lives(agent, bench, memory, seed, limit, records, claims, lives)
+            tell = progress and _told(progress, records, total)
+            for number, life in agent.stream(episodes, tell):
+                task, claim = lives[number]
+                records.add([record | stamp for record in life_records(bench, task, life, agent)])
+                claims.drop(claim)
+    finally:
+        claims.close()
+
+
+def _told(progress: Progress, records: Records, total: int) -> Callable[[Pulse], None]:
+    """Progress from the pulse of one agent: what was recorded before it began, and what it has done since."""
+    triggers, tokens = records.triggers, records.tokens
+
+    def tell(pulse: Pulse) -> None:
+        progress(len(records.done), total, triggers + pulse.triggers, tokens + pulse.tokens)
+
+    return tell
+
+
+def _open_lives(
+    agent: Agent,
+    bench: Benchmark,
+    memory: str,
+    seed: int,
+    limit: int | None,
+    records: Records,
+    claims: Claims,
+    lives: list[tuple[Task, Claim]],
+) -> Iterator[Episode]:
+    """The lives that are neither recorded nor claimed, claimed as they are taken."""
+    for task in islice(bench.tasks(seed), limit):
+        asks = task.episode.asks
+        for own in [(ask,) for ask in asks] if agent.split else [asks]:
+            questions = [ask.id for ask in own]
+            if records.has(memory, seed, questions):
+                continue
+            claim = (memory, seed, *questions)
+            if not claims.take(claim):
+                continue
+            records.refresh()  # another process may have ended it since
+            if records.has(memory, seed, questions):
+                claims.drop(claim)
+                continue
+            lives.append((task, claim))
+            yield replace(task.episode, asks=own)
+
+
+def _spawn(
+    spec: Spec,
+    memories: Sequence[str],
+    seeds: Sequence[int],
+    limit: int | None,
+    workers: int,
+    records: Records,
+    total: int,
+    progress: Progress | None,
+) -> None:
+    """Several processes, one torch thread each; the first that fails ends them all."""
+    context = multiprocessing.get_context("spawn")
+    errors = context.SimpleQueue()
+    processes = [
+        context.Process(
+            target=_worker, args=(spec, memories, seeds, limit, records.folder, number, errors), daemon=True
+        )
+        for number in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        while any(process.is_alive() for process in processes):
+            time.sleep(0.3)
+            records.refresh()
+            if progress is not None:
+                progress(len(records.done), total, records.triggers, records.tokens)
+            if any(process.exitcode not in (None, 0) for process in processes):
+                break
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+    records.refresh()
+    if not errors.empty():
+        raise errors.get()
+    failed = [process.exitcode for process in processes if process.exitcode not in (0, None, -signal.SIGTERM)]
+    if failed:
+        raise TmemError(
+            f"a worker ended with code {failed[0]} (killed, or out of memory); what it recorded is kept: "
+            "give the same command again, perhaps with fewer --workers"
+        )
+
+
+def _worker(
+    spec: Spec,
+    memories: Sequence[str],
+    seeds: Sequence[int],
+    limit: int | None,
+    folder: Path,
+    number: int,
+    errors: multiprocessing.SimpleQueue[TmemError],
+) -> None:
+    """One of several processes. An interrupt is the parent's to report."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    import torch
+    import transformers
+
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    try:
+        model = spec.load()
+        _work(spec, model, spec.benchmark(model), memories, seeds, limit, Records(folder, number))
+    except TmemError as error:
+        errors.put(error)
+        raise SystemExit(1) from None

@@ -1,0 +1,115 @@
+"""Finding the texts that fit a query: BM25 over words, or cosine over the vectors of an encoder.
+
+Both give the same order for the same texts and query on any run: equal scores keep the order of the texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tmem.errors import ModelError, UsageError
+
+_WORD = re.compile(r"\w+")
+
+
+class Retriever(Protocol):
+    """An index of texts."""
+
+    def top(self, query: str, k: int) -> list[int]:
+        """The positions of the best ``k`` texts (all, if there are fewer), best first."""
+        ...
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case; neither stemmed nor filtered, so that it works for any language."""
+    return _WORD.findall(text.lower())
+
+
+class BM25:
+    """Okapi BM25 with Lucene's weights (k1 = 1.5, b = 0.75). Raises :class:`UsageError` without the extra ``eval``."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        try:
+            import bm25s
+        except ImportError:
+            raise UsageError("retrieval needs the extra eval: pip install 'tmem[eval]'") from None
+        self.size = len(texts)
+        tokens = [words(text) for text in texts]
+        self.vocabulary = {word for own in tokens for word in own}
+        self.index = bm25s.BM25(method="lucene")
+        if self.vocabulary:
+            self.index.index(tokens, show_progress=False)
+
+    def top(self, query: str, k: int) -> list[int]:
+        """See :class:`Retriever`; texts without a word of the query come last, in their order."""
+        known = [word for word in words(query) if word in self.vocabulary]
+        scores = self.index.get_scores(known) if known else np.zeros(self.size)
+        return best(scores, k)
+
+
+class Embedder:
+    """An encoder of the Hugging Face kind: mean over the tokens, length 1 (as e5 and MiniLM are used).
+
+    Models named ``e5`` get their prefixes ``query:`` and ``passage:``. A text's vector does not depend on what is
+    encoded with it, and is computed once. Raises :class:`ModelError` in one line for a model that cannot be loaded.
+    """
+
+    LONGEST = 256  # tokens
+    BATCH = 32
+
+    def __init__(self, name: str) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            self.model: Any = AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True)
+        except Exception as error:  # missing, broken or not an encoder: transformers fails in many ways
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{name}: cannot be loaded as an encoder ({first})") from None
+        self.model.eval().requires_grad_(False)
+        e5 = "e5" in Path(name).name.lower()
+        self.prefixes = {"query": "query: ", "passage": "passage: "} if e5 else {"query": "", "passage": ""}
+        self._known: dict[str, Tensor] = {}
+
+    def vectors(self, texts: Sequence[str], kind: str) -> Tensor:
+        """Unit vectors (N, H) of texts; ``kind`` is ``query`` or ``passage``."""
+        texts = [self.prefixes[kind] + text for text in texts]
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        for start in range(0, len(new), self.BATCH):
+            part = new[start : start + self.BATCH]
+            self._known |= zip(part, self._encode(part), strict=True)
+        return torch.stack([self._known[text] for text in texts])
+
+    @torch.no_grad()
+    def _encode(self, texts: list[str]) -> Tensor:
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.LONGEST, return_tensors="pt")
+        hidden = self.model(**batch).last_hidden_state.float()  # (N, T, H)
+        mask = batch["attention_mask"][:, :, None]
+        return F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp_min(1), dim=-1)
+
+
+class Dense:
+    """Cosine similarity of vectors."""
+
+    def __init__(self, texts: Sequence[str], embedder: Embedder) -> None:
+        self.embedder = embedder
+        self.passages = embedder.vectors(texts, "passage") if texts else None  # (N, H)
+
+    def top(self, query: str, k: int) -> list[int]:
+        """See :class:`Retriever`."""
+        if self.passages is None:
+            return []
+        return best((self.passages @ self.embedder.vectors([query], "query")[0]).numpy(), k)
+
+
+def best(scores: np.ndarray, k: int) -> list[int]:
+    """Positions of the ``k`` highest scores, ties in order."""
+    return [int(i) for i in np.argsort(-np.asarray(scores), kind="stable")[:k]]
