@@ -42,8 +42,7 @@ def score_file(path: str | Path, name: str) -> dict[str, Any]:
         "scorer": name,
         **_totals(scores, name),
         "by_category": {
-            kind: _totals([s for s, own in zip(scores, categories, strict=True) if own == kind], name)
-            for kind in kinds
+            kind: _totals([s for s, own in zip(scores, categories, strict=True) if own == kind], name) for kind in kinds
         },
         "scores": [
             {"f1": s.f1, "em": s.em} | ({"f1_sum": s.f1 * s.parts, "em_sum": s.em * s.parts} if name == "mem1" else {})
@@ -54,7 +53,11 @@ def score_file(path: str | Path, name: str) -> dict[str, Any]:
 
 def _totals(scores: list[Score], name: str) -> dict[str, Any]:
     n = len(scores)
-    totals: dict[str, Any] = {"n": n, "f1": 100 * sum(s.f1 for s in scores) / n, "em": 100 * sum(s.em for s in scores) / n}
+    totals: dict[str, Any] = {
+        "n": n,
+        "f1": 100 * sum(s.f1 for s in scores) / n,
+        "em": 100 * sum(s.em for s in scores) / n,
+    }
     if name == "mem1":
         totals["f1_sum"] = sum(s.f1 * s.parts for s in scores) / n
         totals["em_sum"] = sum(s.em * s.parts for s in scores) / n

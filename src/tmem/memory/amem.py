@@ -189,10 +189,10 @@ def evolve(note: Note, neighbours: Sequence[Note]) -> list[Message]:
         "A new memory has come in. Decide whether it should evolve together with its nearest neighbours.\n"
         f"New memory\ncontext: {note.context}\ncontent: {note.content}\nkeywords: {', '.join(note.keywords)}\n\n"
         f"The {len(neighbours)} nearest neighbours:\n{shown}\n\n"
-        'If it should not, "should_evolve" is false. If it should, "actions" holds one or both of "strengthen" (connect '
-        'the new memory: "suggested_connections" are memory indices from above, "tags_to_update" are its tags) and '
-        '"update_neighbor" ("new_context_neighborhood" and "new_tags_neighborhood" have one entry per neighbour, in '
-        "the order above, the old one where nothing changes).\n"
+        'If it should not, "should_evolve" is false. If it should, "actions" holds one or both of "strengthen" ('
+        'connect the new memory: "suggested_connections" are memory indices from above, "tags_to_update" are its tags) '
+        'and "update_neighbor" ("new_context_neighborhood" and "new_tags_neighborhood" have one entry per neighbour, '
+        "in the order above, the old one where nothing changes).\n"
         'Return JSON: {"should_evolve": true, "actions": ["strengthen"], "suggested_connections": [0], '
         '"tags_to_update": ["..."], "new_context_neighborhood": ["..."], "new_tags_neighborhood": [["..."]]}'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from tmem.agent.episode import Ask
 from tmem.agent.life import Life, Steps, TailUse
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class Model:
         self.tokenizer = tokenizer
         self.settings = settings
         self.chat = Chat(name, tokenizer)
+        # Many questions about one stream count the same texts.
+        self._count = lru_cache(maxsize=4096)(lambda text: len(self.chat.encode(text)))
         self._fast: dict[tuple[Any, ...], FastWeights] = {}
         self._replay: dict[int, TailReplay] = {}
 
@@ -89,7 +91,7 @@ class Model:
 
     def count(self, text: str) -> int:
         """The length of a text in tokens, without special tokens."""
-        return len(self.chat.encode(text))
+        return self._count(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, without special tokens."""

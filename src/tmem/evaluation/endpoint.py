@@ -1,0 +1,144 @@
+"""A chat model behind an OpenAI-compatible address, as a judge is asked: one prompt, one reply.
+
+A run of thousands of calls meets rate limits and restarts; they are waited out. What cannot get better with time, such
+as a wrong key, is an error at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tmem.errors import TmemError, UsageError
+from tmem.files import without_surrogates
+
+LONGEST_WAIT = 120.0  # seconds between two tries, whatever a server asks for
+ADVICE = {
+    401: "set TMEM_JUDGE_KEY to a valid key",
+    403: "set TMEM_JUDGE_KEY to a key that may use this model",
+    404: "check the model's name and the URL, which ends in /v1 as a rule",
+}
+
+
+class EndpointError(TmemError):
+    """An endpoint that cannot be reached, refuses a call or gives no reply."""
+
+
+class Endpoint:
+    """A model at ``url`` (as ``http://127.0.0.1:8000/v1``). May be used by several threads at once."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        key: str | None = None,
+        timeout: float = 120.0,
+        tries: int = 6,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """``key``: by default the environment variable TMEM_JUDGE_KEY, if set. ``timeout``: seconds without an answer.
+
+        ``sleep`` waits between tries. Raises :class:`UsageError` for a URL or key that cannot work, and without httpx.
+        """
+        try:
+            import httpx
+        except ImportError:
+            raise UsageError("a judge needs the extra eval: pip install 'tmem[eval]'") from None
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL:
+            address = httpx.URL("")
+        if address.scheme not in ("http", "https") or not address.host:
+            raise UsageError(f"{url!r} is not the URL of an endpoint; it looks like http://127.0.0.1:8000/v1")
+        if address.userinfo:  # it would be in every error and report
+            raise UsageError("the endpoint's URL holds a password; remove it and set TMEM_JUDGE_KEY")
+        self._key = (os.environ.get("TMEM_JUDGE_KEY", "") if key is None else key).strip()
+        if not re.fullmatch("[!-~]*", self._key):  # an error of the client would show it
+            raise UsageError("TMEM_JUDGE_KEY has characters that no key has; copy it again")
+        self.url = url.rstrip("/") + "/chat/completions"
+        self.model, self.timeout, self.tries = model, timeout, tries
+        self._sleep = sleep
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._client = httpx.Client(headers=headers, timeout=timeout)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def check(self, max_tokens: int | None = None, temperature: float | None = None) -> None:
+        """Ask once, so that a run with a wrong URL, key or model ends before it begins.
+
+        The limits are those of the calls to come. Raises :class:`EndpointError`.
+        """
+        if not self._ask("Answer with the word yes.", max_tokens, temperature, tries=1).strip():
+            raise EndpointError(
+                f"{self.url}: {self.model} gives an empty reply; if it thinks before it answers, turn that off or "
+                f"allow more than {max_tokens} new tokens"
+            )
+
+    def ask(self, prompt: str, max_tokens: int | None = None, temperature: float | None = None) -> str:
+        """The reply to one user message; None leaves a limit to the server.
+
+        Tried again with growing pauses (or the server's Retry-After) after a timeout, a lost connection, HTTP 429 or
+        5xx, and a body without a reply. Raises :class:`EndpointError` after the last try, or at once for other errors.
+        """
+        return self._ask(prompt, max_tokens, temperature, self.tries)
+
+    def _ask(self, prompt: str, max_tokens: int | None, temperature: float | None, tries: int) -> str:
+        import httpx
+
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": without_surrogates(prompt)}],
+        }
+        if max_tokens is not None:
+            body["max_tokens"] = max_tokens
+        if temperature is not None:
+            body["temperature"] = temperature
+        problem = ""
+        wait = 0.0
+        for number in range(tries):
+            if number:
+                self._sleep(min(wait, LONGEST_WAIT))
+            wait = 2.0**number
+            try:
+                response = self._client.post(self.url, json=body)
+            except httpx.TimeoutException:
+                problem = f"no answer within {self.timeout:g} s"
+                continue
+            except httpx.RequestError as error:
+                problem = f"cannot be reached ({self._line(str(error)) or type(error).__name__})"
+                continue
+            if response.status_code == 200:
+                text = _content(response)
+                if text is not None:
+                    return text
+                problem = f"no reply in what it sent: {self._line(response.text)}"
+                continue
+            problem = f"HTTP {response.status_code}: {self._line(response.text)}"
+            if response.status_code != 429 and response.status_code < 500:
+                raise EndpointError(f"{self.url}: {problem}; {ADVICE.get(response.status_code, 'correct the call')}")
+            wait = _retry_after(response.headers.get("Retry-After", "")) or wait
+        raise EndpointError(f"{self.url}: {problem} (try {tries} of {tries}); see that the server is up and has room")
+
+    def _line(self, text: str) -> str:
+        """Text of a server for an error: one short line without the key, which some servers repeat."""
+        text = " ".join(text.split())
+        return (text.replace(self._key, "***") if self._key else text)[:200]
+
+
+def _content(response: Any) -> str | None:
+    """The reply in the body of a chat completion; None if there is none."""
+    try:
+        text = response.json()["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return without_surrogates(text) if isinstance(text, str) else None
+
+
+def _retry_after(value: str) -> float | None:
+    """The seconds a server asks to wait; None if it names none (or a date)."""
+    return float(value) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value.strip()) else None

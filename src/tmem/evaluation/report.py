@@ -1,0 +1,244 @@
+"""The report of recorded evaluations: everything that was measured as one JSON value, and as an offline page.
+
+Nothing is run again: a report is a function of the files ``run.json``, ``records-*.jsonl`` and, where answers were
+judged, ``judgements-*.jsonl`` and ``calibration-*.json``, whatever the order of their lines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from tmem.errors import DataError, UsageError
+from tmem.evaluation import stats
+from tmem.evaluation.across import ALL, ANSWERABLE, across
+from tmem.evaluation.plots import overview_figures, run_figures
+from tmem.evaluation.tables import overview, run_section
+from tmem.files import read_json, write_text
+from tmem.memory import ABLATIONS, MEMORIES
+
+NOTHING = "nothing is recorded yet"
+_ORDER = [*MEMORIES, *ABLATIONS]  # of memories, in all tables
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recorded run. Every question has two more keys: ``values``, its scores by measure, and its ``cluster``."""
+
+    folder: str
+    about: dict[str, Any]  # run.json
+    episodes: list[dict[str, Any]]
+    questions: list[dict[str, Any]]
+    judges: list[dict[str, Any]]
+
+    def of(self, memory: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Episodes and questions of one memory."""
+        episodes = [episode for episode in self.episodes if episode["memory"] == memory]
+        return episodes, [question for question in self.questions if question["memory"] == memory]
+
+
+# ---- reading ----
+
+
+def find_runs(folders: Iterable[Path]) -> list[Path]:
+    """Every run at or below these folders, once. Raises :class:`DataError` for a folder without any."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        runs = sorted(path.parent for path in folder.rglob("run.json"))
+        if not runs:
+            raise DataError(f"{folder}: no run in it (no run.json); record one with tmem eval BENCH --out {folder}")
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run. Raises :class:`DataError` for a damaged file, naming the line."""
+    about = read_json(folder / "run.json")
+    if not isinstance(about, dict) or not {"bench", "data", "model", "recipe", "settings"} <= about.keys():
+        raise DataError(f"{folder / 'run.json'}: does not describe a run of tmem eval; give another folder")
+    episodes: dict[Any, dict[str, Any]] = {}
+    questions: dict[Any, dict[str, Any]] = {}
+    for where, record in _lines(folder, "records-*.jsonl"):
+        if record.get("type") == "episode" and {"memory", "seed", "questions", "build", "writes"} <= record.keys():
+            episodes.setdefault((record["memory"], record["seed"], *record["questions"]), record)
+        elif record.get("type") == "question" and {"memory", "seed", "id", "scores", "answer"} <= record.keys():
+            questions.setdefault((record["memory"], record["seed"], record["id"]), record)
+        else:
+            raise DataError(f"{where} is not a record of this version of tmem; run the evaluation again")
+    for question in questions.values():
+        question["values"] = stats.by_measure(question["scores"])
+        # Tasks of CL-bench that share a context are episodes of their own, but not independent.
+        question["cluster"] = question["judging"].get("context_id", question["episode"])
+    return Run(
+        str(folder),
+        about,
+        [episodes[key] for key in sorted(episodes, key=_place)],
+        [questions[key] for key in sorted(questions, key=_place)],
+        _add_judgements(folder, questions),
+    )
+
+
+def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What records are sorted by: the memory's place, then everything else, so that no order of files matters."""
+    return (_ORDER.index(key[0]) if key[0] in _ORDER else len(_ORDER), *key)
+
+
+def _lines(folder: Path, pattern: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place and object of every finished line: a last line without its end is being written."""
+    for path in sorted(folder.glob(pattern)):
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                where = f"{path}: line {number}"
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError):
+                    record = None
+                if not isinstance(record, dict):
+                    raise DataError(f"{where} is damaged; delete it, and the same command makes up for it")
+                yield where, record
+
+
+def _add_judgements(folder: Path, questions: dict[Any, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add what judges said to the questions' values; returns one account per judge, with its calibration if known.
+
+    A question without a verdict counts as wrong. A judgement that failed is replaced by one that did not.
+    """
+    verdicts: dict[str, dict[Any, dict[str, Any]]] = {}
+    for where, judgement in _lines(folder, "judgements-*.jsonl"):
+        if not {"id", "memory", "seed", "score", "failed", "judge_model"} <= judgement.keys():
+            raise DataError(f"{where} is not a judgement of this version of tmem; judge the answers again")
+        own = verdicts.setdefault(judgement["judge_model"], {})
+        key = judgement["memory"], judgement["seed"], judgement["id"]
+        if key in questions and (key not in own or not judgement["failed"]):
+            own[key] = judgement
+    calibrations = [read_json(path) for path in sorted(folder.glob("calibration-*.json"))]
+    judges = []
+    for model, own in sorted(verdicts.items()):
+        for key, judgement in own.items():
+            questions[key]["values"][f"judge {model} accuracy"] = 100.0 * judgement["score"]
+        rates: dict[str, Any] = next((found for found in calibrations if found.get("judge_model") == model), {})
+        judges.append(
+            {
+                "model": model,
+                "judged": len(own),
+                "failed": sum(judgement["failed"] for judgement in own.values()),
+                "unreadable": sum(judgement.get("unreadable", False) for judgement in own.values()),
+                "false_accept": rates.get("false_accept"),
+                "false_reject": rates.get("false_reject"),
+            }
+        )
+    return judges
+
+
+# ---- one run ----
+
+
+def make_report(folders: Sequence[Path]) -> dict[str, Any]:
+    """Everything that the runs in these folders say. Raises :class:`DataError` if they say nothing."""
+    loaded = [load_run(folder) for folder in find_runs(folders)]
+    if not any(run.questions for run in loaded):
+        raise DataError(f"{loaded[0].folder}: {NOTHING}; wait for the first episode, or give the command again")
+    runs = [describe(run) for run in loaded]
+    return {"runs": runs, "across": across([run for run in runs if run["headline"]])}
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """One run: what was run, what it scored and cost, and what to know before believing it.
+
+    Scores are 0 to 100 but for sums over sub-questions; a measure is "SCORER METRIC", and ``headline`` those of the
+    first scorer, or of the judge where nothing else scores.
+    """
+    measures = list(dict.fromkeys(measure for question in run.questions for measure in question["values"]))
+    headline = [m for m in measures if m.rpartition(" ")[0] == measures[0].rpartition(" ")[0]]
+    scorers = list(run.questions[0]["scores"]) if run.questions else []
+    answerable = [question for question in run.questions if question["category"] != "adversarial"]
+    subsets = {ALL: run.questions}
+    if 0 < len(answerable) < len(run.questions):
+        subsets[ANSWERABLE] = answerable
+    memories = list(dict.fromkeys(question["memory"] for question in run.questions))
+    return {
+        "folder": run.folder,
+        "about": run.about,
+        "seeds": sorted({question["seed"] for question in run.questions}),
+        "conversations": len({question["cluster"] for question in run.questions}),
+        "questions": len({(question["seed"], question["id"]) for question in run.questions}),
+        "measures": measures,
+        "headline": headline,
+        "judges": run.judges,
+        "coverage": stats.coverage(run.questions, fresh=run.about["bench"] == "persona"),
+        "warnings": [line for memory in memories for line in stats.warnings(memory, *run.of(memory))],
+        "constants": {name: stats.best_constants(own, scorers) for name, own in subsets.items()},
+        "memories": {memory: _memory(run, memory, subsets, measures, headline) for memory in memories},
+        "comparisons": _comparisons(run, memories, headline),
+    }
+
+
+def _memory(
+    run: Run, memory: str, subsets: dict[str, list[dict[str, Any]]], measures: list[str], headline: list[str]
+) -> dict[str, Any]:
+    episodes, questions = run.of(memory)
+    taught = run.about.get("taught")
+    return {
+        "taught": None if taught is None else memory in taught,
+        "scores": {
+            name: _estimates([question for question in own if question["memory"] == memory], measures)
+            for name, own in subsets.items()
+        },
+        "by_category": {
+            kind: _estimates([question for question in questions if question["category"] == kind], measures)
+            for kind in sorted({question["category"] for question in questions})
+        },
+        "cost": stats.costs(episodes, questions),
+        "extraction": stats.extraction(episodes),
+        "retention": stats.retention(questions, headline[0]) if headline else [],
+        "losses": stats.losses(episodes),
+    }
+
+
+def _estimates(questions: list[dict[str, Any]], measures: list[str]) -> dict[str, stats.Estimate]:
+    scores = {measure: stats.scored(questions, measure).values() for measure in measures}
+    return {measure: stats.estimate(own) for measure, own in scores.items() if own}
+
+
+def _comparisons(run: Run, memories: list[str], headline: list[str]) -> list[dict[str, Any]]:
+    """Every memory against those before it, on the questions that both answered."""
+    scores = {m: {memory: stats.scored(run.of(memory)[1], m) for memory in memories} for m in headline}
+    found = []
+    for second, first in combinations(memories, 2):
+        measured = {m: stats.compare(own[first], own[second]) for m, own in scores.items()}
+        if all(measured.values()):
+            found.append({"first": first, "second": second, "measures": measured})
+    return found
+
+
+# ---- the page ----
+
+
+def write_page(report: dict[str, Any], path: Path) -> None:
+    """Write the report as one HTML file that needs nothing else, no network and no script.
+
+    Raises :class:`UsageError` without the extra ``eval`` and :class:`DataError` if the file cannot be written.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError:
+        raise UsageError("the HTML report needs the extra eval: pip install 'tmem[eval]'") from None
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # questions and names may hold markup
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    drawn = [overview_figures(report["across"]), *map(run_figures, report["runs"])]
+    parts = [overview(report["across"]), *map(run_section, report["runs"])]
+    shown = [
+        (part, figures) for part, figures in zip(parts, drawn, strict=True) if part.tables or part.facts or figures
+    ]
+    write_text(path, environment.get_template("report.html.j2").render(parts=shown))

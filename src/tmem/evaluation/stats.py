@@ -1,0 +1,284 @@
+"""Figures with their uncertainty, from recorded questions and episodes.
+
+Questions about one conversation share its text and its memory, so their scores do not vary independently. Intervals
+therefore come from drawing whole conversations with replacement (percentile interval of a cluster bootstrap).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmem.evaluation.records import extraction_scores, score_all
+from tmem.evaluation.summary import mean
+from tmem.memory import ABLATIONS, MEMORIES
+from tmem.seeds import derive
+from tmem.tasks.base import Gold, Item
+from tmem.tasks.locomo import NO_INFORMATION
+
+RESAMPLES = 2000
+LEVEL = 0.95
+Record = Mapping[str, Any]
+
+
+class Score(NamedTuple):
+    """The score of one question; those of one ``cluster`` (a conversation) are not independent."""
+
+    seed: int
+    cluster: str
+    value: float
+
+
+class Estimate(TypedDict):
+    """A mean over ``n`` questions. ``sd``: of the seeds' means, None for one seed. ``low`` to ``high``: its interval,
+    None if there is only one conversation."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+class Comparison(Estimate):
+    """How much better the first of two memories is, question by question. ``clear``: the interval excludes 0."""
+
+    wins: int
+    ties: int
+    losses: int
+    clear: bool
+
+
+def estimate(scores: Collection[Score]) -> Estimate:
+    """The mean of at least one score with its uncertainty; every question counts the same."""
+    values = np.array([score.value for score in scores])
+    seeds = sorted({score.seed for score in scores})
+    by_seed = [mean(score.value for score in scores if score.seed == seed) for seed in seeds]
+    low, high = _interval(values, [score.cluster for score in scores])
+    return {
+        "n": len(scores),
+        "mean": float(values.mean()),
+        "sd": float(np.std(by_seed, ddof=1)) if len(seeds) > 1 else None,
+        "low": low,
+        "high": high,
+    }
+
+
+def _interval(values: NDArray[np.float64], clusters: Sequence[str]) -> tuple[float, float] | tuple[None, None]:
+    names, cluster = np.unique(clusters, return_inverse=True)
+    if len(names) < 2:
+        return None, None
+    drawn = _draws(len(names))
+    # (resamples, clusters) @ (clusters,): sums and numbers of questions of every resample
+    means = (drawn @ np.bincount(cluster, values)) / (drawn @ np.bincount(cluster))
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=8)
+def _draws(count: int) -> NDArray[np.float64]:
+    """How often each of ``count`` clusters is in each resample: (resamples, count), the same every time."""
+    random = np.random.default_rng(derive("report", "bootstrap", count))
+    return random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
+
+
+def compare(first: Mapping[Any, Score], second: Mapping[Any, Score]) -> Comparison | None:
+    """Two memories on the questions (keys) that both answered, None if there are none."""
+    shared = [key for key in first if key in second]
+    if not shared:
+        return None
+    differences = [first[key]._replace(value=first[key].value - second[key].value) for key in shared]
+    found = estimate(differences)
+    low, high = found["low"], found["high"]
+    return {
+        **found,
+        "wins": sum(difference.value > 0 for difference in differences),
+        "ties": sum(difference.value == 0 for difference in differences),
+        "losses": sum(difference.value < 0 for difference in differences),
+        "clear": low is not None and high is not None and (low > 0 or high < 0),
+    }
+
+
+# ---- what the records of a run say; "values" (scores by measure) and "cluster" come from tmem.evaluation.report ----
+
+
+def scored(questions: Iterable[Record], measure: str) -> dict[tuple[int, str], Score]:
+    """The scores of those questions that have the measure, by seed and id."""
+    return {
+        (q["seed"], q["id"]): Score(q["seed"], q["cluster"], q["values"][measure])
+        for q in questions
+        if measure in q["values"]
+    }
+
+
+def best_constants(questions: Iterable[Record], scorers: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the best of four answers scores, by measure, if it is given to every question: a floor for any memory.
+
+    The four are "No information available", "Yes", "No" and the most frequent gold; of several questions at once
+    each gets the same answer.
+    """
+    if not scorers:
+        return {}
+    items = {question["id"]: (_gold(question["gold"]), question["category"]) for question in questions}
+    golds = Counter(answer for gold, _ in items.values() for answer in _first_answers(gold))
+    best: dict[str, dict[str, Any]] = {}
+    for answer in dict.fromkeys([NO_INFORMATION, "Yes", "No", *(gold for gold, _ in golds.most_common(1))]):
+        totals: dict[str, list[float]] = defaultdict(list)
+        for gold, category in items.values():
+            for measure, value in _constant_scores(tuple(scorers), answer, gold, category).items():
+                totals[measure].append(value)
+        for measure, values in totals.items():
+            if measure not in best or mean(values) > best[measure]["mean"]:
+                best[measure] = {"answer": answer, "mean": mean(values)}
+    return best
+
+
+def _gold(gold: Any) -> Gold:
+    """A gold as benchmarks have it: JSON makes lists of tuples."""
+    return tuple(tuple(answers) if isinstance(answers, list) else answers for answers in gold)
+
+
+def _first_answers(gold: Gold) -> list[str]:
+    """The first accepted answer of every question that is asked at once."""
+    if isinstance(gold[0], str):
+        return [gold[0]]
+    return [answers[0] for answers in gold]
+
+
+@cache
+def _constant_scores(scorers: tuple[str, ...], answer: str, gold: Gold, category: str) -> dict[str, float]:
+    reply = "; ".join([answer] * len(_first_answers(gold)))
+    return by_measure(score_all(scorers, reply, Item("", "", gold, category)))
+
+
+def by_measure(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Recorded scores as ``{"SCORER f1": ..., "SCORER em": ...}``, 0 to 100; sums over sub-questions stay sums."""
+    return {
+        f"{scorer} {metric}": value if metric.endswith("_sum") else 100 * value
+        for scorer, own in scores.items()
+        for metric, value in own.items()
+    }
+
+
+def costs(episodes: Sequence[Record], questions: Sequence[Record]) -> dict[str, Any]:
+    """Means per life (one reading of a conversation) of building the memory, and per question of answering from it.
+
+    ``tokens_per_question``: all tokens of both, prompts and outputs, over the number of questions.
+    """
+    builds = [episode["build"] for episode in episodes]
+    answers = [question["answer"] for question in questions]
+    phases = sorted({phase for build in builds for phase in build["seconds"]})
+    units = sorted({unit for episode in episodes for unit in episode["memory_size"]})
+    tokens = sum(part["prompt_tokens"] + part["new_tokens"] for part in [*builds, *answers])
+    return {
+        "lives": len(episodes),
+        "conversations": len({episode["episode"] for episode in episodes}),
+        "build": {
+            **{key: mean(b[key] for b in builds) for key in ("triggers", "llm_calls", "prompt_tokens", "new_tokens")},
+            "seconds": {phase: mean(build["seconds"].get(phase, 0.0) for build in builds) for phase in phases},
+        },
+        "memory_size": {unit: mean(episode["memory_size"].get(unit, 0) for episode in episodes) for unit in units},
+        "answer": {
+            key: mean(answer[key] for answer in answers)
+            for key in ("llm_calls", "prompt_tokens", "new_tokens", "seconds")
+        },
+        "tokens_per_question": tokens / max(len(questions), 1),
+    }
+
+
+def extraction(episodes: Sequence[Record]) -> dict[str, Any] | None:
+    """What became of the extractions of a memory that writes, None for others.
+
+    Recall, precision and the share of valid JSON only where the benchmark has gold facts.
+    """
+    writes = [write for episode in episodes for write in episode["writes"]]
+    if not writes:
+        return None
+    counts = [episode["extraction"] for episode in episodes if episode["extraction"] is not None]
+    return {
+        "writes": len(writes),
+        "applied": sum(write["applied"] for write in writes),
+        "pairs_per_write": mean(len(write["pairs"]) for write in writes),
+        "status": dict(Counter(write["status"] for write in writes).most_common()),
+        "dropped": dict(Counter(reason for write in writes for reason, _ in write["dropped"]).most_common()),
+        "not_applied": dict(Counter(str(write["reason"]) for write in writes if not write["applied"]).most_common()),
+        **(extraction_scores(counts) if counts else {}),
+    }
+
+
+def retention(questions: Iterable[Record], measure: str) -> list[dict[str, Any]]:
+    """The measure by the age of what is asked for: units read since, in ranges that double (0, 1, 2-3, 4-7, ...).
+
+    Adversarial questions are left out: nothing in the stream is their answer.
+    """
+    ranges: dict[int, list[Record]] = defaultdict(list)
+    for question in questions:
+        age = question["age"]
+        if age is not None and question["category"] != "adversarial" and measure in question["values"]:
+            ranges[1 << (age.bit_length() - 1) if age else 0].append(question)
+    return [
+        {"age": str(start) if start < 2 else f"{start}-{2 * start - 1}", **estimate(scored(own, measure).values())}
+        for start, own in sorted(ranges.items())
+    ]
+
+
+def losses(episodes: Iterable[Record]) -> list[dict[str, Any]]:
+    """Mean loss on new pairs in the first and in the last epoch of the first, second, ... write of a life."""
+    by_number: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for episode in episodes:
+        for number, write in enumerate(episode["writes"], start=1):
+            ends = (write["new_loss"] or [math.nan])[0], (write["new_loss"] or [math.nan])[-1]
+            if write["applied"] and all(map(math.isfinite, ends)):
+                by_number[number].append(ends)
+    return [
+        {"write": number, "n": len(own), "first": mean(a for a, _ in own), "last": mean(b for _, b in own)}
+        for number, own in sorted(by_number.items())
+    ]
+
+
+# ---- what a reader has to know before believing the figures ----
+
+
+def coverage(questions: Iterable[Record], fresh: bool) -> list[str]:
+    """One line for every memory and seed that lacks questions. ``fresh``: every seed has questions of its own."""
+    have: dict[tuple[str, int], set[str]] = defaultdict(set)
+    asked: dict[int | None, set[str]] = defaultdict(set)
+    for question in questions:
+        have[question["memory"], question["seed"]].add(question["id"])
+        asked[question["seed"] if fresh else None].add(question["id"])
+    lines = []
+    for memory in dict.fromkeys(memory for memory, _ in have):
+        for seed in sorted({seed for _, seed in have}):
+            missing = len(asked[seed if fresh else None] - have.get((memory, seed), set()))
+            if missing:
+                total = len(asked[seed if fresh else None])
+                lines.append(f"{memory}, seed {seed}: {missing} of {total} questions are missing")
+    return lines
+
+
+def warnings(memory: str, episodes: Sequence[Record], questions: Sequence[Record]) -> list[str]:
+    """One line for everything that makes a memory's figures mean something else than they seem to."""
+    lines = []
+    policy = MEMORIES.get(memory) or ABLATIONS.get(memory)
+    if policy is not None and policy.packs and not any(episode["build"]["triggers"] for episode in episodes):
+        lines.append("no trigger in any episode: the working context never got full, so this memory was never used")
+    sizes = [episode["memory_size"] for episode in episodes if episode["memory_size"].get("notes")]
+    bypassed = sum(size["shown"] == size["notes"] for size in sizes if "shown" in size)
+    if bypassed:
+        lines.append(f"{bypassed} of {len(sizes)} episodes show every note they have: retrieval chose nothing there")
+    cut = [question["left_out"] for question in questions if question["left_out"]]
+    if cut:
+        lines.append(
+            f"{len(cut)} of {len(questions)} answers did not see the whole history: it does not fit the model's "
+            f"window (on average {mean(cut):.1f} of its oldest units left out)"
+        )
+    long = sum(question["answer"]["finish"] == "length" for question in questions)
+    if long:
+        lines.append(f"{long} of {len(questions)} replies were cut off at the longest answer")
+    return [f"{memory}: {line}" for line in lines]
