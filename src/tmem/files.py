@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from safetensors.torch import save
 from torch import Tensor
@@ -31,6 +32,48 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Append one line in one write, on disk when this returns; half a line that a crash left is cut off first.
+
+    Raises :class:`DataError` if that fails; the file is as it was then.
+    """
+    append_bytes(path, line.encode() + b"\n")
+
+
+def append_bytes(path: str | Path, data: bytes) -> None:
+    """Append whole lines, as :func:`append_line` does."""
+    path = Path(path)
+    try:
+        with open(path, "a+b", buffering=0) as file:
+            size = _whole_lines(file)
+            file.truncate(size)
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror}); all before it is kept: make room and give the same command "
+            "again"
+        ) from None
+
+
+def _whole_lines(file: IO[bytes]) -> int:
+    """The size of a file up to the end of its last whole line."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 65536)
+        file.seek(start)
+        at = file.read(end - start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
 
 
 def check_folder(path: str | Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,9 +29,10 @@ class Retriever(Protocol):
         ...
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=50_000)  # a growing index is made anew with every text
+def words(text: str) -> tuple[str, ...]:
     """The words of a text in lower case; neither stemmed nor filtered, so that it works for any language."""
-    return _WORD.findall(text.lower())
+    return tuple(_WORD.findall(text.lower()))
 
 
 class BM25:
@@ -42,7 +44,7 @@ class BM25:
         except ImportError:
             raise UsageError("retrieval needs the extra eval: pip install 'tmem[eval]'") from None
         self.size = len(texts)
-        tokens = [words(text) for text in texts]
+        tokens = [list(words(text)) for text in texts]
         self.vocabulary = {word for own in tokens for word in own}
         self.index = bm25s.BM25(method="lucene")
         if self.vocabulary:

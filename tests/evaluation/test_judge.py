@@ -76,10 +76,10 @@ def graded(*status: str, score: Any = 1, rationale: str = "so it is") -> str:
 
 
 def test_what_is_sent() -> None:
-    with ChatServer(in_turn("fine \u00e9")) as server:
+    with ChatServer(in_turn("fine \u00e9", "cut \ud83d")) as server:
         endpoint = at(server.url + "/", key=" sk-1\n")
         assert endpoint.ask("Say {this} \ud83d", max_tokens=7, temperature=0.0) == "fine \u00e9"
-        endpoint.ask("again")
+        assert endpoint.ask("again") == "cut \ufffd"
     (path, headers, body), (_, _, plain) = server.requests
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer sk-1"
@@ -326,6 +326,7 @@ def test_the_list_decides(reply: str, satisfied: float, official: int | None) ->
     [
         ("", None),
         ("yes", None),
+        (f"<think>{BOTH}</think>", None),
         (graded("yes"), 1),
         (graded("yes", "yes", "yes"), 1),
         (graded(), 1),
@@ -437,14 +438,17 @@ def test_an_interrupt_leaves_the_rest_unasked() -> None:
     with ChatServer(in_turn(Raw(completion("yes"), delay=0.02))) as server:
         with pytest.raises(KeyboardInterrupt):
             judge_records(records, LongMemEvalJudge(), at(server.url), interrupt)
-        time.sleep(0.1)  # for calls on their way
-        assert len(server.prompts) < 100
+        asked = len(server.prompts)
+        time.sleep(0.2)
+        assert len(server.prompts) <= asked + 8  # only what was on its way
 
 
 def test_template_hashes_name_the_prompts() -> None:
     judge = LongMemEvalJudge()
     assert template_sha256(judge) == template_sha256(LongMemEvalJudge(max_tokens=99))
     assert template_sha256(judge) != template_sha256(ClBenchJudge())
+    judge.templates = dict(reversed(judge.templates.items()))
+    assert template_sha256(judge) == template_sha256(LongMemEvalJudge())
     judge.templates = judge.templates | {"general": "?"}
     assert template_sha256(judge) != template_sha256(LongMemEvalJudge())
 

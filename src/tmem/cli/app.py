@@ -119,6 +119,48 @@ def run(
 
 
 @app.command()
+def score(
+    run: Annotated[Path | None, typer.Argument(help="A folder that tmem eval recorded, to be judged.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="JSON lines of prediction, gold and category, made anywhere.")
+    ] = None,
+    scorer: Annotated[str, typer.Option(help="How predictions are scored.")] = "tmem_token",
+    judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint, as http://host/v1.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="The judge's name there.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Calls to the judge at a time.")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """Score predictions from a file, or have a run's answers judged; nothing is generated again."""
+    from tmem.cli.score import show_judgements, show_scores
+
+    if (run is None) == (predictions is None):
+        raise UsageError("tmem score needs either a recorded run or --predictions FILE")
+    if predictions is not None:
+        from tmem.evaluation.predictions import score_file
+
+        result, show = score_file(predictions, scorer), show_scores
+    else:
+        from tmem.evaluation.endpoint import Endpoint
+        from tmem.evaluation.judging import judge_run
+
+        if judge_url is None or judge_model is None:
+            raise UsageError("to judge a run give --judge-url and --judge-model")
+        assert run is not None
+        with err.status("judging") as status:
+            result = judge_run(
+                run,
+                Endpoint(judge_url, judge_model),
+                lambda done, total: status.update(f"{done} of {total} judged"),
+                workers,
+            )
+        show = show_judgements
+    if as_json:
+        print_json(result)
+    else:
+        show(result, out)
+
+
+@app.command()
 def world(
     target: Annotated[Path, typer.Option("--out", help="The file to write.")],
     seed: SeedOption = 1,

@@ -170,6 +170,18 @@ for _name, _help in BENCHES.items():
     eval_app.command(_name, help=_help)(bench)
 
 
+@eval_app.command("report")
+def report_command(
+    folders: Annotated[list[Path], typer.Argument(help="Runs, or folders that hold runs.")],
+    html: Annotated[Path | None, typer.Option(help="Write a page that needs no network.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tables of recorded runs: intervals, costs, comparisons; and a page with plots."""
+    from tmem.cli.report import report
+
+    report(folders, html, as_json, out)
+
+
 def names(text: str) -> list[str]:
     """The parts of a list with commas, each once."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

@@ -41,7 +41,8 @@ def show(section: Section, out: Console) -> None:
     for remark in section.remarks:
         out.print(f"[yellow]{escape(remark)}[/yellow]", highlight=False)
     for table in section.tables:
-        grid = Table(title=f"\n{escape(table.title)}", title_justify="left")
+        out.print(f"\n[bold]{escape(table.title)}", highlight=False)
+        grid = Table()
         for place, column in enumerate(table.columns):
             grid.add_column(escape(column), justify="right" if place else "left")
         for row in table.rows:

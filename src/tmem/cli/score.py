@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
-from tmem.evaluation.predictions import score_file
-
-
-def score_predictions(path: Path, scorer: str) -> dict[str, Any]:
-    """See :func:`score_file`."""
-    return score_file(path, scorer)
 
 
 def show_scores(result: dict[str, Any], console: Console) -> None:
@@ -28,3 +20,19 @@ def show_scores(result: dict[str, Any], console: Console) -> None:
         numbers = (f"{row['f1']:.2f}", f"{row['em']:.2f}", *(f"{row[name]:.4f}" for name in sums))
         table.add_row(escape(kind), str(row["n"]), *numbers, end_section=len(rows) > 1 and kind == rows[-2][0])
     console.print(table)
+
+
+def show_judgements(result: dict[str, Any], console: Console) -> None:
+    """Accuracy by memory, and how far the judge is to be trusted."""
+    title = f"{result['bench']}, judged by {result['judge_model']} (prompts {result['template_sha256'][:12]})"
+    table = Table(title=escape(title), title_justify="left")
+    for column in ("memory", "n", "accuracy", "failed calls", "unreadable"):
+        table.add_column(column, justify="left" if column == "memory" else "right")
+    for memory, row in result["memories"].items():
+        table.add_row(memory, str(row["n"]), f"{row['accuracy']:.2f}", str(row["failed"]), str(row["unreadable"]))
+    console.print(table)
+    rates = result["calibration"]
+    console.print(
+        f"on known answers it accepts {rates['false_accept']:.0%} of the wrong ones ({rates['n_wrong']}) and rejects "
+        f"{rates['false_reject']:.0%} of the right ones ({rates['n_right']})"
+    )

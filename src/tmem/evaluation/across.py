@@ -18,8 +18,8 @@ def across(runs: Sequence[Described]) -> dict[str, list[dict[str, Any]]]:
     """
     return {
         "models": [_side_by_side(group) for group in _grouped(runs, _is_data)],
-        "budget": _lines(runs, "settings.budget", lambda trait: trait != "settings.budget"),
-        "length": _lines(runs, "data.facts", lambda trait: trait not in ("data.facts", "data.episodes")),
+        "budget": _lines(runs, "settings.budget"),
+        "length": _lines(runs, "data.facts"),
     }
 
 
@@ -51,7 +51,7 @@ def _grouped(runs: Sequence[Described], same: Callable[[str], bool]) -> list[lis
 
 
 def _side_by_side(group: list[Described]) -> dict[str, Any]:
-    group = sorted(group, key=lambda run: run["about"].get("parameters") or 0)
+    group = sorted(group, key=lambda run: (run["about"].get("parameters") or 0, run["about"]["settings"]["budget"]))
     measure = group[0]["headline"][0]
     return {
         "title": data_title(group[0]["about"]),
@@ -70,10 +70,10 @@ def _side_by_side(group: list[Described]) -> dict[str, Any]:
     }
 
 
-def _lines(runs: Sequence[Described], x: str, same: Callable[[str], bool]) -> list[dict[str, Any]]:
+def _lines(runs: Sequence[Described], x: str) -> list[dict[str, Any]]:
     """By memory the headline along the trait ``x``, for each group of runs that has several values of it."""
     lines = []
-    for group in _grouped([run for run in runs if x in _traits(run)], same):
+    for group in _grouped([run for run in runs if x in _traits(run)], lambda trait: trait != x):
         group.sort(key=lambda run: _traits(run)[x])
         if _traits(group[0])[x] == _traits(group[-1])[x]:
             continue
@@ -100,9 +100,8 @@ def data_title(about: dict[str, Any], facts: bool = True) -> str:
     """The data in a few words; ``facts``: say how many a persona stream has."""
     data = about["data"]
     if "facts" in data:
-        return (
-            f"persona, {data['facts']} facts, {data['people']} people" if facts else f"persona, {data['people']} people"
-        )
+        told = f"{data['facts']} facts, " if facts else ""
+        return f"persona, {told}{data['people']} people"
     return f"{about['bench']}, {data.get('known') or data.get('file')}"
 
 

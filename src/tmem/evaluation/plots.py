@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmem.errors import UsageError
-from tmem.evaluation.tables import amount, metric
-from tmem.seeds import derive
+from tmem.evaluation.stats import ORDER
+from tmem.evaluation.tables import metric
 
 INK = "#010203"  # stands for the page's text colour
 # Between light and dark, so that they stand out from either background; marks tell them apart without colour.
-COLOURS = ("#3b82c4", "#e07b39", "#2e9e6b", "#c05299", "#8a6fd1", "#a88b1f", "#d14d4d", "#3fa3ad")
-MARKS = "osD^vPX*"
+COLOURS = (
+    *("#7d8794", "#3b82c4", "#e07b39", "#2e9e6b", "#c05299", "#a88b1f"),
+    *("#8a6fd1", "#d14d4d", "#3fa3ad", "#a0694b", "#6f8f2f", "#e0709a"),
+)
+MARKS = "osD^vPX"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tmem",
@@ -39,10 +43,15 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with the words below it."""
+    """A drawing with the words below it; ``width`` in pixels."""
 
     caption: str
     svg: str
+    width: int
+
+    def element(self, own: str) -> str:
+        """The drawing to put into a page; its ids begin with ``own``, since a page has no id twice."""
+        return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{own}-", self.svg)
 
 
 def overview_figures(across: Mapping[str, Sequence[dict[str, Any]]]) -> list[Figure]:
@@ -52,15 +61,16 @@ def overview_figures(across: Mapping[str, Sequence[dict[str, Any]]]) -> list[Fig
     """
     figures = []
     for group in across["models"]:
-        figures += [_bars(group), _costs(group)]
+        if len(group["runs"]) > 1:
+            figures += [_bars(group), _costs(group)]
     figures += [_along(lines, "tokens of the working context (L_max)") for lines in across["budget"]]
     figures += [_along(lines, "facts told in a stream") for lines in across["length"]]
     return figures
 
 
-def run_figures(run: Mapping[str, Any]) -> list[Figure]:
-    """Retention by age and loss of each write, for the memories that have them."""
-    figures = []
+def run_figures(run: Mapping[str, Any], alone: Mapping[str, Any] | None) -> list[Figure]:
+    """Retention by age and loss of each write; before them scores and costs, if the run is a group of its own."""
+    figures = [] if alone is None else [_bars(alone), _costs(alone)]
     retained = {memory: own["retention"] for memory, own in run["memories"].items() if own["retention"]}
     if retained:
         figures.append(_retention(retained, run["headline"][0]))
@@ -81,33 +91,28 @@ def _figure(caption: str, draw: Callable[[Any], None], width: float = 5.4) -> Fi
     with rc_context(STYLE), warnings.catch_warnings():
         # Letters that matplotlib's font lacks are no fault: the text stays text, and the browser has fonts.
         warnings.filterwarnings("ignore", message="Glyph")
-        canvas = Canvas(figsize=(width, 3.6), layout="constrained")
+        canvas = Canvas(layout="constrained")
         axes = canvas.add_subplot()
         draw(axes)
         handles, labels = axes.get_legend_handles_labels()
-        if len(labels) > 1:
-            columns = max(1, int(width * 12 / max(map(len, labels), default=1)) // 2)
-            canvas.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+        columns = max(1, int(width * 12 / (6 + max(map(len, labels)))))  # some twelve letters an inch, six for a mark
+        canvas.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+        canvas.set_size_inches(width, 3.2 + 0.22 * math.ceil(len(labels) / columns))
         canvas.savefig(data, format="svg", transparent=True, metadata={"Date": None})
-    return Figure(caption, _for_page(data.getvalue(), caption, round(width * 96)))
+    return Figure(caption, _for_page(data.getvalue(), caption), round(width * 96))
 
 
-def _for_page(svg: str, caption: str, width: int) -> str:
-    """An SVG file as an element among others: ids of its own, no style that reaches beyond it, the page's ink."""
-    svg = svg[svg.index("<svg") :].strip().replace(INK, "currentColor")
-    svg = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
-    own = f"f{derive(caption, svg) % 10**8}-"
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{own}", svg)
-    size = re.search(r'viewBox="[^"]*"', svg)
-    assert size is not None
-    start = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {size.group()} role="img" '
-        f'aria-label="{html.escape(caption)}" style="max-width: {width}px; min-width: {width * 2 // 3}px">'
-    )
-    return start + svg[svg.index(">") + 1 :]
+def _for_page(svg: str, caption: str) -> str:
+    """An SVG file as an element of a page: without a size and a style of its own, in the page's ink."""
+    start, body = svg[svg.index("<svg") :].strip().replace(INK, "currentColor").split(">", maxsplit=1)
+    start = re.sub(r'\s(width|height)="[^"]*"', "", start)
+    body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
+    return f'{start} role="img" aria-label="{html.escape(caption)}">{body}'
 
 
-def _look(place: int) -> dict[str, Any]:
+def _look(memory: str) -> dict[str, Any]:
+    """Colour and mark of a memory, the same in all figures."""
+    place = ORDER.index(memory) if memory in ORDER else len(ORDER)
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKS[place % len(MARKS)]}
 
 
@@ -131,17 +136,17 @@ def _bars(group: Mapping[str, Any]) -> Figure:
                 [point["mean"] for _, point in own],
                 width * 0.92,
                 yerr=_spread([point for _, point in own]),
-                color=_look(place)["color"],
+                color=COLOURS[1 + place % (len(COLOURS) - 1)],
                 error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
                 label=run["label"],
             )
         if group["constant"] is not None:
-            axes.axhline(group["constant"]["mean"], color=INK, linewidth=1, linestyle=":", label="a constant answer")
+            axes.axhline(group["constant"]["mean"], color=INK, linewidth=1, linestyle=":", label="one answer to all")
         axes.set_xticks(range(len(memories)), memories, rotation=30, ha="right", rotation_mode="anchor")
         axes.grid(axis="x", visible=False)
         axes.set_ylabel(name)
 
-    caption = f"{name} by memory and model, with 95 % intervals. {group['title']}."
+    caption = f"{group['title']}: {name} by memory and model, with 95 % intervals."
     return _figure(caption, draw, max(5.4, 0.22 * len(runs) * len(memories) + 1))
 
 
@@ -152,7 +157,7 @@ def _costs(group: Mapping[str, Any]) -> Figure:
     memories = list(dict.fromkeys(memory for run in group["runs"] for memory in run["memories"]))
 
     def draw(axes: Any) -> None:
-        for place, memory in enumerate(memories):
+        for memory in memories:
             own = [(run["memories"][memory], run) for run in group["runs"] if memory in run["memories"]]
             axes.scatter(
                 [point["tokens_per_question"] for point, _ in own],
@@ -161,17 +166,18 @@ def _costs(group: Mapping[str, Any]) -> Figure:
                 alpha=0.85,
                 linewidths=0,
                 label=memory,
-                **_look(place),
+                **_look(memory),
             )
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: amount(value))
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.set_xlabel("tokens per question, with building the memory")
         axes.set_ylabel(name)
 
     larger = " A larger mark is a larger model." if len(sizes) > 1 else ""
-    return _figure(f"{name} against cost.{larger} {group['title']}.", draw)
+    return _figure(f"{group['title']}: {name} against cost.{larger}", draw)
 
 
 def _along(lines: Mapping[str, Any], words: str) -> Figure:
@@ -180,8 +186,8 @@ def _along(lines: Mapping[str, Any], words: str) -> Figure:
     ticks = sorted({point["x"] for points in lines["memories"].values() for point in points})
 
     def draw(axes: Any) -> None:
-        for place, (memory, points) in enumerate(lines["memories"].items()):
-            _line(axes, [point["x"] for point in points], points, memory, place)
+        for memory, points in lines["memories"].items():
+            _line(axes, [point["x"] for point in points], points, memory)
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.set_xticks([], minor=True)
@@ -189,15 +195,15 @@ def _along(lines: Mapping[str, Any], words: str) -> Figure:
         axes.set_xlabel(words)
         axes.set_ylabel(name)
 
-    return _figure(f"{name} by {words}, with 95 % intervals. {lines['title']}.", draw)
+    return _figure(f"{lines['title']}: {name} by {words}, with 95 % intervals.", draw)
 
 
-def _line(axes: Any, x: Sequence[Any], points: Sequence[Mapping[str, Any]], label: str, place: int) -> None:
+def _line(axes: Any, x: Sequence[Any], points: Sequence[Mapping[str, Any]], memory: str) -> None:
     means, (below, above) = [point["mean"] for point in points], _spread(points)
-    axes.plot(x, means, label=label, **_look(place))
+    axes.plot(x, means, label=memory, **_look(memory))
     low = [mean - reach for mean, reach in zip(means, below, strict=True)]
     high = [mean + reach for mean, reach in zip(means, above, strict=True)]
-    axes.fill_between(x, low, high, color=_look(place)["color"], alpha=0.12, linewidth=0)
+    axes.fill_between(x, low, high, color=_look(memory)["color"], alpha=0.12, linewidth=0)
 
 
 def _retention(memories: Mapping[str, Sequence[Mapping[str, Any]]], measure: str) -> Figure:
@@ -205,8 +211,8 @@ def _retention(memories: Mapping[str, Sequence[Mapping[str, Any]]], measure: str
     ages = sorted({row["age"] for rows in memories.values() for row in rows}, key=lambda age: int(age.split("-")[0]))
 
     def draw(axes: Any) -> None:
-        for place, (memory, rows) in enumerate(memories.items()):
-            _line(axes, [ages.index(row["age"]) for row in rows], rows, memory, place)
+        for memory, rows in memories.items():
+            _line(axes, [ages.index(row["age"]) for row in rows], rows, memory)
         axes.set_xticks(range(len(ages)), ages)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("sessions (or other units) read since the answer was told")
@@ -217,8 +223,8 @@ def _retention(memories: Mapping[str, Sequence[Mapping[str, Any]]], measure: str
 
 def _losses(memories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     def draw(axes: Any) -> None:
-        for place, (memory, rows) in enumerate(memories.items()):
-            numbers, look = [row["write"] for row in rows], _look(place)
+        for memory, rows in memories.items():
+            numbers, look = [row["write"] for row in rows], _look(memory)
             axes.plot(numbers, [row["first"] for row in rows], linestyle=":", **look)
             axes.plot(numbers, [row["last"] for row in rows], label=memory, **look)
         axes.xaxis.get_major_locator().set_params(integer=True)

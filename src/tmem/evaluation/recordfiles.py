@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tmem.errors import DataError
+from tmem.files import append_bytes
 
 Key = tuple[str, int, str]  # memory, seed, question id
 Claim = tuple[object, ...]
@@ -101,21 +102,7 @@ class Records:
         new = [record for record in records if self._is_new(record)]
         data = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in new).encode()
         size = self.path.stat().st_size if self.path.exists() else 0
-        try:
-            with open(self.path, "ab", buffering=0) as file:
-                try:
-                    written = file.write(data)
-                    if written != len(data):
-                        raise OSError(28, "no space left on device")
-                    os.fsync(file.fileno())
-                except OSError:
-                    os.ftruncate(file.fileno(), size)
-                    raise
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: cannot be written ({error.strerror}); all before it is kept: make room and give the "
-                "same command again"
-            ) from None
+        append_bytes(self.path, data)
         self._read[self.path] = size + len(data), self._read.get(self.path, (0, 0))[1] + len(new)
         for record in new:
             self._note(record)

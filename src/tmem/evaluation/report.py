@@ -19,10 +19,6 @@ from tmem.evaluation.across import ALL, ANSWERABLE, across
 from tmem.evaluation.plots import overview_figures, run_figures
 from tmem.evaluation.tables import overview, run_section
 from tmem.files import read_json, write_text
-from tmem.memory import ABLATIONS, MEMORIES
-
-NOTHING = "nothing is recorded yet"
-_ORDER = [*MEMORIES, *ABLATIONS]  # of memories, in all tables
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def load_run(folder: Path) -> Run:
 
 def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
     """What records are sorted by: the memory's place, then everything else, so that no order of files matters."""
-    return (_ORDER.index(key[0]) if key[0] in _ORDER else len(_ORDER), *key)
+    return (stats.ORDER.index(key[0]) if key[0] in stats.ORDER else len(stats.ORDER), *key)
 
 
 def _lines(folder: Path, pattern: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -118,12 +114,20 @@ def _add_judgements(folder: Path, questions: dict[Any, dict[str, Any]]) -> list[
         key = judgement["memory"], judgement["seed"], judgement["id"]
         if key in questions and (key not in own or not judgement["failed"]):
             own[key] = judgement
-    calibrations = [read_json(path) for path in sorted(folder.glob("calibration-*.json"))]
+    calibrations = {}
+    for path in sorted(folder.glob("calibration-*.json")):
+        rates = read_json(path)
+        if not isinstance(rates, dict) or not {"judge_model", "false_accept", "false_reject"} <= rates.keys():
+            raise DataError(f"{path}: not a calibration of this version of tmem; calibrate the judge again")
+        calibrations[rates["judge_model"]] = rates
     judges = []
     for model, own in sorted(verdicts.items()):
+        partly = any(judgement.get("satisfied", judgement["score"]) != judgement["score"] for judgement in own.values())
         for key, judgement in own.items():
             questions[key]["values"][f"judge {model} accuracy"] = 100.0 * judgement["score"]
-        rates: dict[str, Any] = next((found for found in calibrations if found.get("judge_model") == model), {})
+            if partly:
+                questions[key]["values"][f"judge {model} rubrics"] = 100.0 * judgement["satisfied"]
+        rates = calibrations.get(model, {})
         judges.append(
             {
                 "model": model,
@@ -144,7 +148,7 @@ def make_report(folders: Sequence[Path]) -> dict[str, Any]:
     """Everything that the runs in these folders say. Raises :class:`DataError` if they say nothing."""
     loaded = [load_run(folder) for folder in find_runs(folders)]
     if not any(run.questions for run in loaded):
-        raise DataError(f"{loaded[0].folder}: {NOTHING}; wait for the first episode, or give the command again")
+        raise DataError(f"{loaded[0].folder}: nothing is recorded yet; wait for its first episode, or start it again")
     runs = [describe(run) for run in loaded]
     return {"runs": runs, "across": across([run for run in runs if run["headline"]])}
 
@@ -173,7 +177,7 @@ def describe(run: Run) -> dict[str, Any]:
         "headline": headline,
         "judges": run.judges,
         "coverage": stats.coverage(run.questions, fresh=run.about["bench"] == "persona"),
-        "warnings": [line for memory in memories for line in stats.warnings(memory, *run.of(memory))],
+        "warnings": stats.warnings({memory: run.of(memory) for memory in memories}),
         "constants": {name: stats.best_constants(own, scorers) for name, own in subsets.items()},
         "memories": {memory: _memory(run, memory, subsets, measures, headline) for memory in memories},
         "comparisons": _comparisons(run, memories, headline),
@@ -213,7 +217,7 @@ def _comparisons(run: Run, memories: list[str], headline: list[str]) -> list[dic
     found = []
     for second, first in combinations(memories, 2):
         measured = {m: stats.compare(own[first], own[second]) for m, own in scores.items()}
-        if all(measured.values()):
+        if measured and all(measured.values()):
             found.append({"first": first, "second": second, "measures": measured})
     return found
 
@@ -236,9 +240,8 @@ def write_page(report: dict[str, Any], path: Path) -> None:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    drawn = [overview_figures(report["across"]), *map(run_figures, report["runs"])]
-    parts = [overview(report["across"]), *map(run_section, report["runs"])]
-    shown = [
-        (part, figures) for part, figures in zip(parts, drawn, strict=True) if part.tables or part.facts or figures
-    ]
+    alone = {group["runs"][0]["folder"]: group for group in report["across"]["models"] if len(group["runs"]) == 1}
+    parts = [(overview(report["across"]), overview_figures(report["across"]))]
+    parts += [(run_section(run), run_figures(run, alone.get(run["folder"]))) for run in report["runs"]]
+    shown = [(section, figures) for section, figures in parts if section.facts or section.tables]
     write_text(path, environment.get_template("report.html.j2").render(parts=shown))

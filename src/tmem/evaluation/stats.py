@@ -24,6 +24,7 @@ from tmem.tasks.locomo import NO_INFORMATION
 
 RESAMPLES = 2000
 LEVEL = 0.95
+ORDER = [*MEMORIES, *ABLATIONS]  # of memories, in tables and figures
 Record = Mapping[str, Any]
 
 
@@ -262,23 +263,27 @@ def coverage(questions: Iterable[Record], fresh: bool) -> list[str]:
     return lines
 
 
-def warnings(memory: str, episodes: Sequence[Record], questions: Sequence[Record]) -> list[str]:
-    """One line for everything that makes a memory's figures mean something else than they seem to."""
-    lines = []
-    policy = MEMORIES.get(memory) or ABLATIONS.get(memory)
-    if policy is not None and policy.packs and not any(episode["build"]["triggers"] for episode in episodes):
-        lines.append("no trigger in any episode: the working context never got full, so this memory was never used")
-    sizes = [episode["memory_size"] for episode in episodes if episode["memory_size"].get("notes")]
-    bypassed = sum(size["shown"] == size["notes"] for size in sizes if "shown" in size)
-    if bypassed:
-        lines.append(f"{bypassed} of {len(sizes)} episodes show every note they have: retrieval chose nothing there")
-    cut = [question["left_out"] for question in questions if question["left_out"]]
-    if cut:
-        lines.append(
-            f"{len(cut)} of {len(questions)} answers did not see the whole history: it does not fit the model's "
-            f"window (on average {mean(cut):.1f} of its oldest units left out)"
-        )
-    long = sum(question["answer"]["finish"] == "length" for question in questions)
-    if long:
-        lines.append(f"{long} of {len(questions)} replies were cut off at the longest answer")
-    return [f"{memory}: {line}" for line in lines]
+def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) -> list[str]:
+    """One line for everything that makes figures mean something else than they seem to.
+
+    ``memories``: episodes and questions of each.
+    """
+    unused, bypassed, left_out, cut_off = [], [], [], []
+    for memory, (episodes, questions) in memories.items():
+        policy = MEMORIES.get(memory) or ABLATIONS.get(memory)
+        if policy is not None and policy.packs and not any(episode["build"]["triggers"] for episode in episodes):
+            unused.append(memory)
+        sizes = [episode["memory_size"] for episode in episodes if episode["memory_size"].get("notes")]
+        if count := sum(size.get("shown") == size["notes"] for size in sizes):
+            bypassed.append(f"{memory} {count:,} of {len(sizes):,}")
+        if count := sum(question["left_out"] > 0 for question in questions):
+            left_out.append(f"{memory} {count:,} of {len(questions):,}")
+        if count := sum(question["answer"]["finish"] == "length" for question in questions):
+            cut_off.append(f"{memory} {count:,} of {len(questions):,}")
+    found = {
+        "No trigger in any episode, the working context never got full, so that these memories were never used": unused,
+        "Episodes in which retrieval chose nothing, as all notes there are were shown": bypassed,
+        "Answers that did not see the whole history, which does not fit the model's window": left_out,
+        "Replies cut off at the longest answer": cut_off,
+    }
+    return [f"{what}: {', '.join(where)}." for what, where in found.items() if where]

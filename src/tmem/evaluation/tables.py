@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tmem.evaluation.across import ALL, data_title, flat
 from tmem.evaluation.stats import RESAMPLES
 
-_METRICS = {"f1": "F1", "em": "EM", "f1_sum": "sum of F1", "em_sum": "sum of EM"}
-FEW = 20  # conversations, below which a bootstrap over them gives intervals that are too narrow
+_METRICS = {"f1": "F1", "em": "EM", "f1_sum": "sum of F1", "em_sum": "sum of EM", "rubrics": "rubrics met"}
+FEW = 20  # conversations; a bootstrap over fewer gives intervals that are too narrow
 
 
 @dataclass(frozen=True)
@@ -63,281 +64,247 @@ def _cell(measure: str, estimate: Mapping[str, Any] | None) -> str:
 # ---- several runs ----
 
 
-def overview(across: dict[str, list[dict[str, Any]]]) -> Section:
+def overview(across: Mapping[str, list[dict[str, Any]]]) -> Section:
     """Runs beside each other, where there are several."""
-    section = Section("Overview")
+    section = Section("Runs compared")
     for group in across["models"]:
         if len(group["runs"]) > 1:
             section.tables += _side_by_side(group)
-    for name, words in (("budget", "tokens of the working context (L_max)"), ("length", "facts told in a stream")):
-        for lines in across[name]:
-            measure = lines["measure"]
-            values = sorted({point["x"] for points in lines["memories"].values() for point in points})
-            rows = []
-            for memory, points in lines["memories"].items():
-                cells = {point["x"]: _cell(measure, point) for point in points}
-                rows.append([memory, *(cells.get(value, "") for value in values)])
-            title = f"{metric(measure)} by {words}: {lines['title']}"
-            section.tables.append(Table(title, ["memory", *map(str, values)], rows))
+    section.tables += [_along(lines, "tokens of the working context (L_max)") for lines in across["budget"]]
+    section.tables += [_along(lines, "facts told in a stream") for lines in across["length"]]
     return section
 
 
-def _side_by_side(group: dict[str, Any]) -> list[Table]:
+def _side_by_side(group: Mapping[str, Any]) -> list[Table]:
     measure, runs = group["measure"], group["runs"]
-    memories = dict.fromkeys(memory for run in runs for memory in run["memories"])
     columns = ["memory", *(run["label"] for run in runs)]
-    scores = [[memory, *(_cell(measure, run["memories"].get(memory)) for run in runs)] for memory in memories]
-    tokens = [
-        [
-            memory,
-            *(
-                amount(own["memories"][memory]["tokens_per_question"]) if memory in own["memories"] else ""
-                for own in runs
-            ),
-        ]
-        for memory in memories
-    ]
-    asked = {run["questions"] for run in runs}
-    note = "" if len(asked) == 1 else "The runs answered different numbers of questions: compare with care."
+    points = {memory: [run["memories"].get(memory) for run in runs] for run in runs for memory in run["memories"]}
+    scores = [[memory, *(_cell(measure, point) for point in own)] for memory, own in points.items()]
+    tokens = [[memory, *(amount(p["tokens_per_question"]) if p else "" for p in own)] for memory, own in points.items()]
+    same = len({run["questions"] for run in runs}) == 1
+    note = "" if same else "The runs have different numbers of questions recorded: compare with care."
+    cost = "All that was read and generated, for building memories and for answering, over the number of questions."
     return [
-        Table(f"{metric(measure)} by memory and run: {group['title']}", columns, scores, note),
-        Table(
-            f"Tokens per question: {group['title']}",
-            columns,
-            tokens,
-            "Everything that was read and generated for building memories and for answering, over the questions.",
-        ),
+        Table(f"{metric(measure)} with its 95 % interval: {group['title']}", columns, scores, note),
+        Table(f"Tokens per question: {group['title']}", columns, tokens, cost),
     ]
+
+
+def _along(lines: Mapping[str, Any], words: str) -> Table:
+    measure = lines["measure"]
+    values = sorted({point["x"] for points in lines["memories"].values() for point in points})
+    rows = []
+    for memory, points in lines["memories"].items():
+        cells = {point["x"]: _cell(measure, point) for point in points}
+        rows.append([memory, *(cells.get(value, "") for value in values)])
+    title = f"{metric(measure)} with its 95 % interval, by {words}: {lines['title']}"
+    return Table(title, ["memory", *(f"{value:,}" for value in values)], rows)
 
 
 # ---- one run ----
 
 
-def run_section(run: dict[str, Any]) -> Section:
+def run_section(run: Mapping[str, Any]) -> Section:
     """Everything about one run."""
     about = run["about"]
-    section = Section(f"{about['model']} on {data_title(about)}", _facts(run), about.get("command") or "")
-    section.remarks = [*run["coverage"], *run["warnings"]]
+    title = f"{Path(run['folder']).name}: {about['model']} on {data_title(about)}"
+    section = Section(title, _facts(run), about.get("command") or "", [*run["coverage"], *run["warnings"]])
     if not run["questions"]:
         section.remarks.append("Nothing is recorded yet: the run has only begun, or was interrupted.")
         return section
-    if run["measures"]:
-        section.tables += [_headline(run, subset) for subset in run["constants"]]
-        section.tables += [*_other_measures(run), _categories(run), *_comparisons(run)]
+    if run["headline"]:
+        section.tables += [_scores(run, subset) for subset in run["constants"]]
+        section.tables += [*_other_scores(run), _categories(run), *_comparisons(run)]
     else:
         section.remarks.append("The answers have no scores: this benchmark needs a judge, see tmem score --help.")
-    section.tables += [_build(run), _answer(run), *_extraction(run), *_retention(run), *_losses(run)]
+    section.tables += [_building(run), _answering(run), *_extraction(run), *_retention(run), *_losses(run)]
     return section
 
 
-def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     about = run["about"]
     data = flat(about["data"])
     known = data.pop("known", None)
-    published = [f"the published file {known}" if known else "no published file that tmem knows"]
+    published = f", the published file {known}" if known else ", no published file that tmem knows"
     seeds = ", ".join(map(str, run["seeds"]))
-    size = about.get("parameters")
     return [
         ("benchmark", about["bench"]),
-        ("data", ", ".join([*_pairs(data), *(published if "sha256" in data else [])])),
-        ("model", about["model"] + (f", {size:,} parameters" if size else "")),
-        ("weights", str(about.get("model_hash"))),
+        ("data", _listed(data) + (published if "sha256" in data else "")),
+        ("model", f"{about['model']}, {about.get('parameters') or 0:,} parameters, weights {about.get('model_hash')}"),
         ("prompts", str(about.get("prompts"))),
-        ("recipe", ", ".join(_pairs(flat(about["recipe"])))),
-        ("settings", ", ".join(_pairs(flat(about["settings"])))),
-        ("recorded", f"{run['conversations']:,} conversations, {run['questions']:,} questions, seeds {seeds}"),
+        ("recipe", _listed(about["recipe"])),
+        ("settings", _listed(flat(about["settings"]))),
+        ("recorded", f"{run['questions']:,} questions about {run['conversations']:,} conversations; seeds {seeds}"),
+        *(("judge", _judge(judge)) for judge in run["judges"]),
         ("version", f"tmem {about.get('version')}"),
         ("folder", run["folder"]),
     ]
 
 
-def _pairs(values: dict[str, Any]) -> Iterable[str]:
-    for key, value in values.items():
-        if value is not None:
-            yield f"{key} {value:,}" if type(value) is int else f"{key} {value}"
+def _listed(values: Mapping[str, Any]) -> str:
+    known = {key: f"{value:,}" if type(value) is int else value for key, value in values.items() if value is not None}
+    return ", ".join(f"{key} {value}" for key, value in known.items())
 
 
-def _names(run: dict[str, Any]) -> dict[str, str]:
-    """Memories as tables call them: with a mark where the model was never taught their prompts."""
-    return {memory: memory + ("" if own["taught"] in (None, True) else " †") for memory, own in run["memories"].items()}
+def _judge(judge: Mapping[str, Any]) -> str:
+    text = f"{judge['model']}, {judge['judged']:,} answers judged"
+    if judge["failed"] or judge["unreadable"]:
+        text += f", of which {judge['failed']} got no verdict and {judge['unreadable']} one that cannot be read: both "
+        text += "count as wrong"
+    if judge["false_accept"] is None:
+        return f"{text}; not calibrated"
+    accepts, rejects = 100 * judge["false_accept"], 100 * judge["false_reject"]
+    return f"{text}; of our wrong answers it accepts {accepts:.1f} %, of our right ones it rejects {rejects:.1f} %"
 
 
-def _headline(run: dict[str, Any], subset: str) -> Table:
+def _rows(run: Mapping[str, Any], cells: Callable[[dict[str, Any]], list[str]]) -> list[list[str]]:
+    """A row per memory; one whose prompts the model was never taught has a mark."""
+    return [
+        [f"{memory} †" if own["taught"] is False else memory, *cells(own)] for memory, own in run["memories"].items()
+    ]
+
+
+def _scores(run: Mapping[str, Any], subset: str) -> Table:
     measures, constants = run["headline"], run["constants"][subset]
-    rows = []
-    for memory, name in _names(run).items():
-        found = run["memories"][memory]["scores"][subset]
-        row = [name, f"{max((own['n'] for own in found.values()), default=0):,}"]
+
+    def cells(own: dict[str, Any]) -> list[str]:
+        found = own["scores"][subset]
+        row = [f"{max((estimate['n'] for estimate in found.values()), default=0):,}"]
         for measure in measures:
-            own = found.get(measure)
-            sd = "" if own is None or own["sd"] is None else f" ± {_number(measure, own['sd'])}"
-            row += ["", ""] if own is None else [_number(measure, own["mean"]) + sd, _interval(measure, own)]
-        rows.append(row)
-    scorer = measures[0].rpartition(" ")[0]
-    note = (
-        f"Scores from 0 to 100 by {scorer}, means over the questions of all seeds; ± is the s.d. of the seeds' means."
-    )
-    note += _about_intervals(run["conversations"])
-    if set(measures) <= constants.keys():
-        rows.append(["a constant answer", "", *(c for m in measures for c in (_number(m, constants[m]["mean"]), ""))])
-        answers = " and ".join(dict.fromkeys(f"“{constants[m]['answer']}”" for m in measures))
-        note += f" A constant answer: what the same words for every question score at best, here {answers}."
-    if any(own["taught"] is False for own in run["memories"].values()):
-        note += " † This model was never taught the prompts of this memory: a low score says little about the memory."
-    columns = ["memory", "questions", *(c for m in measures for c in (metric(m), "95 % interval"))]
-    return Table(f"Scores, {subset}", columns, rows, note)
+            estimate = found.get(measure)
+            spread = f" ± {_number(measure, estimate['sd'])}" if estimate and estimate["sd"] is not None else ""
+            row += [_number(measure, estimate["mean"]) + spread, _interval(measure, estimate)] if estimate else ["", ""]
+        return row
+
+    rows, note = _rows(run, cells), ""
+    if subset == ALL:
+        note = f"0 to 100 by {measures[0].rpartition(' ')[0]}, means over the questions of all seeds; ±: s.d. of the "
+        note += f"seeds' means. {_about_intervals(run['conversations'])} "
+        if any(own["taught"] is False for own in run["memories"].values()):
+            note += (
+                "† The model was never taught the prompts of this memory: a low score says little about the memory. "
+            )
+    if constants:
+        rows.append(["one answer to all", "", *(c for m in measures for c in (_number(m, constants[m]["mean"]), ""))])
+        answers = " or ".join(dict.fromkeys(f"“{constants[m]['answer']}”" for m in measures))
+        note += f"One answer to all: what the same words for every question get, here {answers}."
+    columns = ["memory", "questions", *(column for m in measures for column in (metric(m), "95 % interval"))]
+    return Table(f"Scores, {subset}", columns, rows, note.strip())
 
 
 def _about_intervals(conversations: int) -> str:
     if conversations < 2:
-        return " There is one conversation only, so no interval can be given."
-    note = f" Interval: {RESAMPLES:,} draws of {conversations:,} from the {conversations:,} conversations."
-    return note + (" With so few it is rather too narrow." if conversations < FEW else "")
+        return "From one conversation no interval can be computed."
+    few = " With so few conversations it is rather too narrow." if conversations < FEW else ""
+    return f"Interval: the {conversations:,} conversations drawn anew with replacement, {RESAMPLES:,} times.{few}"
 
 
-def _other_measures(run: dict[str, Any]) -> list[Table]:
+def _other_scores(run: Mapping[str, Any]) -> list[Table]:
     others = [measure for measure in run["measures"] if measure not in run["headline"]]
-    notes = []
-    for judge in run["judges"]:
-        note = f"Judge {judge['model']}: {judge['judged']:,} answers judged"
-        note += f", {judge['failed']} without a reply and {judge['unreadable']} with one that says neither (counted as wrong)"
-        if judge["false_accept"] is None:
-            note += "; it has not been calibrated."
-        else:
-            note += f"; of answers known to be wrong it accepts {100 * judge['false_accept']:.1f} %"
-            note += f", of right ones it rejects {100 * judge['false_reject']:.1f} %."
-        notes.append(note)
-    if not others:
-        return []
-    rows = [
-        [name, *(_cell(measure, run["memories"][memory]["scores"][ALL].get(measure)) for measure in others)]
-        for memory, name in _names(run).items()
-    ]
-    columns = ["memory", *(f"{metric(m)} ({m.rpartition(' ')[0]})" for m in others)]
-    return [Table("The same answers by other scorers", columns, rows, " ".join(notes))]
+
+    def cell(found: dict[str, Any], measure: str) -> str:
+        n = found[measure]["n"] if measure in found else 0
+        part = f" of {n:,}" if 0 < n < max(estimate["n"] for estimate in found.values()) else ""
+        return _cell(measure, found.get(measure)) + part
+
+    rows = _rows(run, lambda own: [cell(own["scores"][ALL], measure) for measure in others])
+    columns = ["memory", *(f"{metric(measure)} ({measure.rpartition(' ')[0]})" for measure in others)]
+    return [Table("The same answers by other scorers, with 95 % intervals", columns, rows)] if others else []
 
 
-def _categories(run: dict[str, Any]) -> Table:
+def _categories(run: Mapping[str, Any]) -> Table:
     measures = run["headline"]
-    kinds: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for own in run["memories"].values():
         for kind, found in own["by_category"].items():
-            kinds[kind] = max(kinds.get(kind, 0), *(estimate["n"] for estimate in found.values()), 0)
-    rows = []
-    for memory, name in _names(run).items():
-        tables = [run["memories"][memory]["by_category"].get(kind, {}) for kind in kinds]
-        rows.append([name, *(" / ".join(_number(m, t[m]["mean"]) for m in measures if m in t) for t in tables)])
-    columns = ["memory", *(f"{kind} ({n:,})" for kind, n in kinds.items())]
-    return Table(f"{' / '.join(map(metric, measures))} by category (questions)", columns, rows)
+            counts[kind] = max(counts.get(kind, 0), *(estimate["n"] for estimate in found.values()), 0)
+
+    def cells(own: dict[str, Any]) -> list[str]:
+        found = [own["by_category"].get(kind, {}) for kind in counts]
+        return [" / ".join(_number(m, kind[m]["mean"]) for m in measures if m in kind) for kind in found]
+
+    columns = ["memory", *(f"{kind} ({n:,})" for kind, n in counts.items())]
+    return Table(f"{' / '.join(map(metric, measures))} by category (questions)", columns, _rows(run, cells))
 
 
-def _comparisons(run: dict[str, Any]) -> list[Table]:
-    measures = run["headline"]
-    rows = []
+def _comparisons(run: Mapping[str, Any]) -> list[Table]:
+    measures, rows = run["headline"], []
     for pair in run["comparisons"]:
-        found = [pair["measures"][measure] for measure in measures]
-        differences = [
-            f"{'+' if own['mean'] > 0 else ''}{_cell(measure, own)}{' *' if own['clear'] else ''}"
-            for measure, own in zip(measures, found, strict=True)
-        ]
-        counts = f"{found[0]['wins']} / {found[0]['ties']} / {found[0]['losses']}"
-        rows.append([f"{pair['first']} against {pair['second']}", str(found[0]["n"]), *differences, counts])
-    if not rows:
-        return []
-    columns = ["memories", "questions", *(metric(measure) for measure in measures), "better / equal / worse"]
+        found = [(measure, pair["measures"][measure]) for measure in measures]
+        cells = [f"{own['mean']:+.1f}{'*' if own['clear'] else ''} {_interval(m, own)}" for m, own in found]
+        own = found[0][1]
+        counts = f"{own['wins']:,} / {own['ties']:,} / {own['losses']:,}"
+        rows.append([f"{pair['first']} - {pair['second']}", f"{own['n']:,}", *cells, counts])
+    columns = ["memories", "questions", *map(metric, measures), "wins / ties / losses"]
     note = (
-        "By how much the first is better, on the questions that both answered; counted by "
-        f"{metric(measures[0])}. * The interval excludes 0; among twenty pairs without a difference one such mark is "
-        "to be expected."
+        "The first memory's score minus the second's on the questions that both answered; wins by the first column. "
+        "* The interval excludes 0. Where nothing differs, one in twenty comparisons gets such a mark."
     )
-    return [Table("Memories compared question by question", columns, rows, note)]
+    return [Table("Memories compared question by question, with 95 % intervals", columns, rows, note)] if rows else []
 
 
-def _build(run: dict[str, Any]) -> Table:
-    rows = []
-    for memory, name in _names(run).items():
-        cost = run["memories"][memory]["cost"]
-        build = cost["build"]
-        numbers = (amount(build[key]) for key in ("triggers", "llm_calls", "prompt_tokens", "new_tokens"))
+def _building(run: Mapping[str, Any]) -> Table:
+    def cells(own: dict[str, Any]) -> list[str]:
+        cost, build = own["cost"], own["cost"]["build"]
+        numbers = [amount(build[key]) for key in ("triggers", "llm_calls", "prompt_tokens", "new_tokens")]
         seconds = ", ".join(f"{phase} {amount(value)}" for phase, value in build["seconds"].items())
         size = ", ".join(f"{amount(value)} {unit}" for unit, value in cost["memory_size"].items())
-        rows.append([name, f"{cost['lives']:,}", *numbers, seconds or "-", size or "-"])
-    columns = ["memory", "readings", "triggers", "LLM calls", "prompt tokens", "new tokens", "seconds", "memory"]
+        return [f"{cost['lives']:,}", *numbers, seconds or "-", size or "-"]
+
+    columns = ["memory", "readings", "triggers", "LLM calls", "prompt tokens", "new tokens", "seconds", "its size"]
     note = (
-        "Means per reading of a conversation. A memory that knows the question while it reads has one reading per "
-        "question. Triggers: how often the working context was full and was taken in."
+        "Means per reading of a stream; a memory that knows the question while it reads needs a reading per question. "
+        "Triggers: how often the working context was full and was taken in."
     )
-    return Table("Cost of building the memory", columns, rows, note)
+    return Table("Cost of building the memory", columns, _rows(run, cells), note)
 
 
-def _answer(run: dict[str, Any]) -> Table:
-    rows = []
-    for memory, name in _names(run).items():
-        cost = run["memories"][memory]["cost"]
-        numbers = [cost["answer"][key] for key in ("llm_calls", "prompt_tokens", "new_tokens", "seconds")]
-        rows.append([name, *map(amount, [*numbers, cost["tokens_per_question"]])])
+def _answering(run: Mapping[str, Any]) -> Table:
+    def cells(own: dict[str, Any]) -> list[str]:
+        answer = own["cost"]["answer"]
+        keys = ("llm_calls", "prompt_tokens", "new_tokens", "seconds")
+        return [*(amount(answer[key]) for key in keys), amount(own["cost"]["tokens_per_question"])]
+
     columns = ["memory", "LLM calls", "prompt tokens", "new tokens", "seconds", "tokens with building"]
     note = "Means per question. The last column adds the tokens of building the memory, shared among its questions."
-    return Table("Cost of answering", columns, rows, note)
+    return Table("Cost of answering", columns, _rows(run, cells), note)
 
 
-def _extraction(run: dict[str, Any]) -> list[Table]:
+def _extraction(run: Mapping[str, Any]) -> list[Table]:
     rows = []
-    for memory, name in _names(run).items():
-        own = run["memories"][memory]["extraction"]
-        if own is not None:
-            known = [f"{100 * own[key]:.1f}" if key in own else "-" for key in ("recall", "precision", "valid_json")]
-            words = (", ".join(f"{count} {what}" for what, count in own[key].items()) for key in ("status", "dropped"))
-            rows.append([name, str(own["writes"]), str(own["applied"]), amount(own["pairs_per_write"]), *known, *words])
-    columns = [
-        "memory",
-        "writes",
-        "applied",
-        "pairs a write",
-        "recall",
-        "precision",
-        "valid JSON",
-        "replies",
-        "dropped",
-    ]
-    note = "Recall and precision: extracted pairs against the facts told, in %, where the benchmark knows them."
+    for memory, own in run["memories"].items():
+        if found := own["extraction"]:
+            rates = (
+                f"{100 * found[key]:.1f}" if key in found else "-" for key in ("recall", "precision", "valid_json")
+            )
+            counts = (", ".join(f"{n} {what}" for what, n in found[key].items()) for key in ("status", "dropped"))
+            numbers = (f"{found['writes']:,}", f"{found['applied']:,}", amount(found["pairs_per_write"]))
+            rows.append([memory, *numbers, *rates, *counts])
+    columns = ["memory", "writes", "applied", "pairs each", "recall", "precision", "valid JSON", "replies", "dropped"]
+    note = "Recall and precision: extracted pairs against the facts told, in %, where the benchmark knows these."
     return [Table("What was extracted and written", columns, rows, note)] if rows else []
 
 
-def _retention(run: dict[str, Any]) -> list[Table]:
-    found = {memory: {row["age"]: row for row in own["retention"]} for memory, own in run["memories"].items()}
-    ages = sorted({age for rows in found.values() for age in rows}, key=lambda age: int(age.partition("-")[0]))
-    if not ages:
-        return []
-    measure = run["headline"][0]
-    rows = [
-        [
-            name,
-            *(
-                f"{_number(measure, found[memory][age]['mean'])} ({found[memory][age]['n']})"
-                if age in found[memory]
-                else ""
-                for age in ages
-            ),
-        ]
-        for memory, name in _names(run).items()
-    ]
-    note = (
-        "Age: sessions (or other units) that were read after the one that holds the answer. No adversarial questions."
-    )
-    return [Table(f"{metric(measure)} (questions) by age of what is asked for", ["memory", *ages], rows, note)]
+def _retention(run: Mapping[str, Any]) -> list[Table]:
+    found = {row["age"] for own in run["memories"].values() for row in own["retention"]}
+    ages = sorted(found, key=lambda age: int(age.partition("-")[0]))
+
+    def cells(own: dict[str, Any]) -> list[str]:
+        rows = {row["age"]: f"{row['mean']:.1f} ({row['n']:,})" for row in own["retention"]}
+        return [rows.get(age, "") for age in ages]
+
+    note = "Age: sessions (or other units) read after the one that has the answer. Without adversarial questions."
+    title = f"{metric(run['headline'][0]) if run['headline'] else ''} (questions) by age of what is asked for"
+    return [Table(title, ["memory", *ages], _rows(run, cells), note)] if ages else []
 
 
-def _losses(run: dict[str, Any]) -> list[Table]:
+def _losses(run: Mapping[str, Any]) -> list[Table]:
     found = {memory: {row["write"]: row for row in own["losses"]} for memory, own in run["memories"].items()}
     found = {memory: rows for memory, rows in found.items() if rows}
-    if not found:
-        return []
-    rows = []
-    for number in sorted({number for own in found.values() for number in own}):
-        cells = [
-            f"{own[number]['first']:.2f} → {own[number]['last']:.2f}" if number in own else "" for own in found.values()
-        ]
-        rows.append([str(number), *cells])
-    note = "Mean loss per token of the pairs that are new in a write, in its first and in its last epoch."
-    return [Table("Loss of each write", ["write", *found], rows, note)]
+    numbers = sorted({number for rows in found.values() for number in rows})
+    rows = [
+        [str(n), *(f"{own[n]['first']:.2f} → {own[n]['last']:.2f}" if n in own else "" for own in found.values())]
+        for n in numbers
+    ]
+    note = "Mean loss per token of the pairs that are new in a write: in its first and in its last epoch."
+    return [Table("Loss of each write of a stream", ["write", *found], rows, note)] if rows else []
