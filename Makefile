@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench figure clean
+.PHONY: demo test check bench ablations clean
 
 demo: $(VENV)/ready
 	$(BIN)/tmem demo
@@ -17,9 +17,9 @@ check: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/bench.py
 
-# Exact match against the number of facts, for every memory: a minute or two per model, seed and point.
-figure: $(VENV)/ready
-	$(BIN)/python benchmarks/curve.py
+# The ablations of the method: about an hour on one core.
+ablations: $(VENV)/ready
+	$(BIN)/python benchmarks/ablations.py
 
 # The CPU build of torch is enough and a tenth of the size; where no index offers it, the plain one is taken.
 $(VENV)/ready: requirements.lock pyproject.toml

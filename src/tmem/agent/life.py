@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TailUse = Literal["shown", "observed", "dropped"]
 LEAST_OUTPUT = 16  # tokens of room that a reply needs to make sense
-ANSWERS = ("answer", "step")  # kinds of actions that act; all others build the memory or search in it
+ANSWERS = ("answer", "step")  # kinds of actions that act; the others work on the memory
+QUERIES = (*ANSWERS, "keywords")  # kinds that a question costs; the others build the memory
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Life:
 
     def notes(self, units: Sequence[int]) -> list[str]:
         """The notes that these units consist of."""
-        chosen = set(units)
+        chosen = set() if self.agent.whole_units else set(units)
         found = [text for text, unit in self.episode.notes if unit in chosen]
         return found or [self.units[unit] for unit in units]
 

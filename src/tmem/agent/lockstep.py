@@ -46,7 +46,8 @@ class Agent:
     ``question_known``: a memory that can use it sees the question while it reads, so that every question is an
     episode of its own (paper). ``write_tail``: fast weights take in the last working context too, and answers see
     nothing but Delta. ``building`` decides the tokens of extractions and all other work on the memory, ``answering``
-    those of answers. ``top_k``: what a memory that retrieves shows to an answer.
+    those of answers. ``top_k``: what a memory that retrieves shows to an answer; ``whole_units``: its notes are the units
+    themselves (sessions) instead of what a benchmark cuts them into (turns).
     """
 
     model: Model
@@ -61,6 +62,7 @@ class Agent:
     answering: Sampling = Sampling()
     grammar: bool = False
     top_k: int = 10
+    whole_units: bool = False
     retriever: Callable[[Sequence[str]], Any] | None = None  # makes an index of texts; None: BM25
     keep_deltas: bool = False
     at_once: int = 16  # episodes in one batch; does not change results

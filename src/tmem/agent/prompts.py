@@ -89,7 +89,19 @@ class CompactPrompts:
     question_known = False
     uses_history = False
     official_questions = False
-    taught: tuple[str, ...] | None = ("none", "tail", "full", "memagent", "rag", "tmem", "tmem+explicit")
+    # All but A-MEM's and MEM1's.
+    taught: tuple[str, ...] | None = (
+        "none",
+        "tail",
+        "full",
+        "memagent",
+        "rag",
+        "tmem",
+        "tmem+explicit",
+        "gold",
+        "tmem:text",
+        "tmem:summary",
+    )
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         ask = "Write question-answer pairs"

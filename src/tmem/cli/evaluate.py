@@ -84,6 +84,9 @@ def bench(
         Decoding.greedy
     ),
     top_k: Annotated[int, typer.Option(min=1, help="Notes that a memory that retrieves shows.")] = 10,
+    whole_units: Annotated[
+        bool, typer.Option("--notes-whole/--notes-fine", help="Notes are sessions, or turns (rounds, passages).")
+    ] = False,
     embedder: Annotated[str | None, typer.Option(help="Encoder for dense retrieval; default: BM25.")] = None,
     grammar: Annotated[bool, typer.Option(help="Force extractions to be valid JSON.")] = False,
     facts: Annotated[
@@ -142,6 +145,7 @@ def bench(
         write_tail=name == "persona" if tail is None else not tail,
         decoding=decoding.value,
         top_k=top_k,
+        whole_units=whole_units,
         embedder=embedder,
         grammar=grammar,
     )

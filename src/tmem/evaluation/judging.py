@@ -13,7 +13,7 @@ from tmem.errors import DataError, UsageError
 from tmem.evaluation.calibration import calibrate
 from tmem.evaluation.endpoint import Endpoint
 from tmem.evaluation.judge import ClBenchJudge, Judge, Judgement, LongMemEvalJudge, judge_records, template_sha256
-from tmem.evaluation.recordfiles import read_records
+from tmem.evaluation.recordfiles import read_lines, read_records
 from tmem.files import append_line, read_json, write_json
 
 JUDGES: dict[str, Callable[[], Judge]] = {"longmemeval": LongMemEvalJudge, "clbench": ClBenchJudge}
@@ -24,8 +24,8 @@ def judge_run(
 ) -> dict[str, Any]:
     """Judge every recorded answer that this judge has not judged yet, and calibrate the judge on known answers.
 
-    Judgements are kept in ``judgements-NAME.jsonl`` beside the records, failed calls among them: they count as wrong and
-    are tried again next time. Raises :class:`DataError` for a folder without a run of a judged benchmark.
+    Judgements are kept in ``judgements-NAME.jsonl`` beside the records, failed calls among them: they count as wrong
+    and are tried again next time. Raises :class:`DataError` for a folder without a run of a judged benchmark.
     """
     if not (folder / "run.json").is_file():
         raise DataError(f"{folder}: no run of tmem eval in it (no run.json)")
@@ -37,7 +37,11 @@ def judge_run(
     template = template_sha256(judge)
     name = re.sub(r"[^\w.-]+", "-", endpoint.model)
     path = folder / f"judgements-{name}.jsonl"
-    judged = read_judgements(path, template)
+    judged = {
+        _key(judgement): judgement
+        for _, judgement in read_lines(folder, path.name)
+        if judgement.get("template_sha256") == template  # under other prompts it is another judge
+    }
     questions = [record for record in read_records(folder) if record["type"] == "question"]
     todo = [record for record in questions if _key(record) not in judged or judged[_key(record)]["failed"]]
 
@@ -48,7 +52,7 @@ def judge_run(
             progress(len(judged), len(questions))
 
     judge_records(todo, judge, endpoint, keep, workers)
-    calibration = {**calibrate(judge, endpoint), "judge_model": endpoint.model, "template_sha256": template}
+    calibration = calibrate(judge, endpoint)
     write_json(folder / f"calibration-{name}.json", calibration)
     return {
         "bench": bench,
@@ -57,22 +61,6 @@ def judge_run(
         "memories": _by_memory(questions, judged),
         "calibration": calibration,
     }
-
-
-def read_judgements(path: Path, template: str) -> dict[Any, dict[str, Any]]:
-    """Judgements under the same templates, the last of each question; an unfinished last line is ignored."""
-    found: dict[Any, dict[str, Any]] = {}
-    if path.exists():
-        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                judgement = json.loads(line)
-            except ValueError:
-                raise DataError(f"{path}: line {number} is damaged; delete the line and judge again") from None
-            if judgement.get("template_sha256") == template:
-                found[_key(judgement)] = judgement
-    return found
 
 
 def _key(record: dict[str, Any]) -> tuple[str, int, str]:

@@ -24,22 +24,28 @@ Claim = tuple[object, ...]
 
 def read_records(folder: Path) -> Iterator[dict[str, Any]]:
     """Every record of a run, also while it is being written. Raises :class:`DataError` for a damaged line."""
-    for path in sorted(folder.glob("records-*.jsonl")):
+    return (record for _, record in read_lines(folder, "records-*.jsonl"))
+
+
+def read_lines(folder: Path, pattern: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place and object of every finished line; a last line without its end is being written, or was cut off."""
+    for path in sorted(folder.glob(pattern)):
         with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
-                    return  # being written, or cut off by a crash: repaired by the next run
-                yield _record(line, path, number)
+                    break
+                where = f"{path}: line {number}"
+                yield where, _object(line, where)
 
 
-def _record(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads(line)
-    except ValueError:
-        raise DataError(
-            f"{path}: line {number} is damaged; delete the line, and the same tmem eval command makes up for it"
-        ) from None
-    return record
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise DataError(f"{where} is damaged; delete the line, and the same command makes up for it")
+    return value
 
 
 def repair(folder: Path) -> int:
@@ -77,7 +83,7 @@ class Records:
                     if not line.endswith(b"\n"):
                         break
                     start, lines = start + len(line), lines + 1
-                    self._note(_record(line, path, lines))
+                    self._note(_object(line, f"{path}: line {lines}"))
             self._read[path] = start, lines
 
     def _note(self, record: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tmem.agent.life import QUERIES
 from tmem.agent.lockstep import Agent
 from tmem.agent.trajectory import Trajectory
 from tmem.tasks.base import Benchmark, Item, Task
@@ -19,14 +20,14 @@ def life_records(bench: Benchmark, task: Task, life: Trajectory, agent: Agent) -
     head = {"memory": life.memory, "seed": life.seed, "episode": life.episode}
     items = {item.id: item for item in task.items}
     answered = [items[name] for name in life.answers]
-    building = [action for action in life.actions if action.kind not in ("answer", "step")]
+    building = [action for action in life.actions if action.kind not in QUERIES]
     build = {
         "triggers": life.triggers,
         "writes": sum(write.account.applied for write in life.writes),
         "llm_calls": len(building),
         "prompt_tokens": sum(len(action.prompt_ids) for action in building),
         "new_tokens": sum(len(action.output_ids) for action in building),
-        "seconds": {kind: value for kind, value in life.seconds.items() if kind not in ("answer", "step")},
+        "seconds": {kind: value for kind, value in life.seconds.items() if kind not in QUERIES},
     }
     episode = head | {
         "type": "episode",
@@ -61,7 +62,7 @@ def question_record(bench: Benchmark, item: Item, life: Trajectory, units: int) 
     actions = [action for action in life.actions if action.question == item.id]
     reply = life.answers[item.id]
     prediction = bench.prediction(item, reply, life.seed)
-    answering = life.seconds.get("answer", 0.0) + life.seconds.get("step", 0.0)
+    answering = sum(life.seconds.get(kind, 0.0) for kind in QUERIES)
     return {
         "id": item.id,
         "category": item.category,
@@ -85,11 +86,13 @@ def question_record(bench: Benchmark, item: Item, life: Trajectory, units: int) 
 
 
 def score_all(scorers: Iterable[str], prediction: str, item: Item) -> dict[str, dict[str, float]]:
-    """``{scorer: {"f1", "em"}}``, 0 to 1 each."""
+    """``{scorer: {"f1", "em"}}``, 0 to 1 each; MEM1's with the sums over sub-questions that it reports."""
     table = {}
     for name in scorers:
         found = SCORERS[name](prediction, item.gold, item.category)
         table[name] = {"f1": found.f1, "em": found.em}
+        if name == "mem1":
+            table[name] |= {"f1_sum": found.f1 * found.parts, "em_sum": found.em * found.parts}
     return table
 
 

@@ -6,8 +6,7 @@ judged, ``judgements-*.jsonl`` and ``calibration-*.json``, whatever the order of
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +16,7 @@ from tmem.errors import DataError, UsageError
 from tmem.evaluation import stats
 from tmem.evaluation.across import ALL, ANSWERABLE, across
 from tmem.evaluation.plots import overview_figures, run_figures
+from tmem.evaluation.recordfiles import read_lines
 from tmem.evaluation.tables import overview, run_section
 from tmem.files import read_json, write_text
 
@@ -59,7 +59,7 @@ def load_run(folder: Path) -> Run:
         raise DataError(f"{folder / 'run.json'}: does not describe a run of tmem eval; give another folder")
     episodes: dict[Any, dict[str, Any]] = {}
     questions: dict[Any, dict[str, Any]] = {}
-    for where, record in _lines(folder, "records-*.jsonl"):
+    for where, record in read_lines(folder, "records-*.jsonl"):
         if record.get("type") == "episode" and {"memory", "seed", "questions", "build", "writes"} <= record.keys():
             episodes.setdefault((record["memory"], record["seed"], *record["questions"]), record)
         elif record.get("type") == "question" and {"memory", "seed", "id", "scores", "answer"} <= record.keys():
@@ -84,30 +84,13 @@ def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
     return (stats.ORDER.index(key[0]) if key[0] in stats.ORDER else len(stats.ORDER), *key)
 
 
-def _lines(folder: Path, pattern: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and object of every finished line: a last line without its end is being written."""
-    for path in sorted(folder.glob(pattern)):
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                where = f"{path}: line {number}"
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
-                    record = None
-                if not isinstance(record, dict):
-                    raise DataError(f"{where} is damaged; delete it, and the same command makes up for it")
-                yield where, record
-
-
 def _add_judgements(folder: Path, questions: dict[Any, dict[str, Any]]) -> list[dict[str, Any]]:
     """Add what judges said to the questions' values; returns one account per judge, with its calibration if known.
 
     A question without a verdict counts as wrong. A judgement that failed is replaced by one that did not.
     """
     verdicts: dict[str, dict[Any, dict[str, Any]]] = {}
-    for where, judgement in _lines(folder, "judgements-*.jsonl"):
+    for where, judgement in read_lines(folder, "judgements-*.jsonl"):
         if not {"id", "memory", "seed", "score", "failed", "judge_model"} <= judgement.keys():
             raise DataError(f"{where} is not a judgement of this version of tmem; judge the answers again")
         own = verdicts.setdefault(judgement["judge_model"], {})

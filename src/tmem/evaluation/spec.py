@@ -51,6 +51,7 @@ class Spec:
     write_tail: bool = False
     decoding: Literal["greedy", "published"] = "greedy"
     top_k: int = 10
+    whole_units: bool = False
     embedder: str | None = None  # None: BM25
     grammar: bool = False
 
@@ -74,6 +75,7 @@ class Spec:
             answering=answering,
             write_tail=self.write_tail,
             top_k=self.top_k,
+            whole_units=self.whole_units,
             retriever=self._retriever(),
             grammar=self.grammar,
         )
@@ -108,6 +110,7 @@ class Spec:
                 "write_tail": agent.write_tail,
                 "decoding": {"building": asdict(agent.building), "answering": asdict(agent.answering)},
                 "top_k": agent.top_k,
+                "notes": "units" if agent.whole_units else "parts of units",
                 "retriever": self.embedder or "bm25",
                 "grammar": agent.grammar,
                 "max_new_tokens": {

@@ -106,9 +106,10 @@ class AMem(Plain):
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         if not self.notes:
             return [""] * len(asks)
-        prompts = [keywords(ask.query or ask.text) for ask in asks]
+        ids = [ask.id for ask in asks]
+        replies = yield from self._ask("keywords", [keywords(ask.query or ask.text) for ask in asks], ids, ids)
         texts = []
-        for ask, reply in zip(asks, (yield from self._ask("keywords", prompts, [a.id for a in asks])), strict=True):
+        for ask, reply in zip(asks, replies, strict=True):
             wanted = reply.get("keywords")
             wanted = ", ".join(_texts(wanted)) or (wanted if isinstance(wanted, str) else "")
             chosen: dict[int, None] = {}
@@ -120,7 +121,9 @@ class AMem(Plain):
     def _top(self, query: str, k: int) -> list[int]:
         return (self.life.agent.retriever or BM25)(self.index).top(query, k) if self.index else []
 
-    def _ask(self, kind: str, chats: Sequence[list[Message]], names: Sequence[object]) -> Steps[list[dict[str, Any]]]:
+    def _ask(
+        self, kind: str, chats: Sequence[list[Message]], names: Sequence[object], asks: Sequence[str] | None = None
+    ) -> Steps[list[dict[str, Any]]]:
         """The JSON object of each reply, {} for one without; what does not fit the window is not asked."""
         life = self.life
         prompts = [life.prompt(chat) for chat in chats]
@@ -128,7 +131,8 @@ class AMem(Plain):
         limit = min(LONGEST_REPLY, life.model.settings.max_new_tokens_memory)
         replies: list[dict[str, Any]] = [{} for _ in chats]
         if asked:
-            done = yield from life.say(kind, [prompts[i] for i in asked], [names[i] for i in asked], limit)
+            own = [asks[i] for i in asked] if asks else None
+            done = yield from life.say(kind, [prompts[i] for i in asked], [names[i] for i in asked], limit, own)
             for i, completion in zip(asked, done, strict=True):
                 replies[i] = read_object(completion.text)
         self.malformed += sum(not reply for reply in replies)
