@@ -2,9 +2,9 @@
 
     python benchmarks/ablations.py --model persona-nano --out out/ablations
 
-Every arm changes one thing of the base (recipe `tmem`, given or extracted pairs) and is one recorded `tmem eval persona`
-in a folder of its own, so an interrupted run goes on and `tmem eval report out/ablations` says more. Prints a Markdown
-table of single-hop exact match and of all answerable questions, mean and lowest to highest of the seeds.
+Every arm changes one thing of the base (recipe `tmem`, given or extracted pairs) and is one recorded `tmem eval
+persona` in a folder of its own, so an interrupted run goes on and `tmem eval report out/ablations` says more. Prints a
+Markdown table of single-hop exact match and of all answerable questions, mean and lowest to highest of the seeds.
 """
 
 from __future__ import annotations

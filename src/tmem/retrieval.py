@@ -6,6 +6,8 @@ Both give the same order for the same texts and query on any run: equal scores k
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +20,9 @@ from torch import Tensor
 
 from tmem.errors import ModelError, UsageError
 
-_WORD = re.compile(r"\w+")
+# Thai, Lao, Burmese, Khmer, Japanese and Chinese put no space between words: there each character counts as one.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 class Retriever(Protocol):
@@ -29,10 +33,11 @@ class Retriever(Protocol):
         ...
 
 
-@lru_cache(maxsize=50_000)  # a growing index is made anew with every text
+@lru_cache(maxsize=20_000)  # a growing index is made anew with every text
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text in lower case; neither stemmed nor filtered, so that it works for any language."""
-    return tuple(_WORD.findall(text.lower()))
+    """The words of a text without case; neither stemmed nor filtered, so that it works for any language."""
+    # Interned: the texts that are kept share their words, which would take ten times the memory of the texts.
+    return tuple(sys.intern(word) for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 class BM25:
@@ -61,11 +66,12 @@ class Embedder:
     """An encoder of the Hugging Face kind: mean over the tokens, length 1 (as e5 and MiniLM are used).
 
     Models named ``e5`` get their prefixes ``query:`` and ``passage:``. A text's vector does not depend on what is
-    encoded with it, and is computed once. Raises :class:`ModelError` in one line for a model that cannot be loaded.
+    encoded with it, and the latest are kept. Raises :class:`ModelError` in one line for a model that cannot be loaded.
     """
 
     LONGEST = 256  # tokens
     BATCH = 32
+    KEPT = 50_000  # vectors
 
     def __init__(self, name: str) -> None:
         from transformers import AutoModel, AutoTokenizer
@@ -88,7 +94,10 @@ class Embedder:
         for start in range(0, len(new), self.BATCH):
             part = new[start : start + self.BATCH]
             self._known |= zip(part, self._encode(part), strict=True)
-        return torch.stack([self._known[text] for text in texts])
+        found = torch.stack([self._known[text] for text in texts])
+        for text in list(self._known)[: -self.KEPT]:
+            del self._known[text]
+        return found
 
     @torch.no_grad()
     def _encode(self, texts: list[str]) -> Tensor:

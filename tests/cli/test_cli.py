@@ -247,3 +247,128 @@ def test_demo_and_gold_pairs_with_prompts_that_know_the_question(tmem: Run, tmp_
     assert code == 0 and one_object(out)["memories"][0]["extraction"]["recall"] == 1.0
     code, out, _ = tmem("demo", "--model", folder)
     assert code == 0 and "All text is gone" in out
+
+
+# ---- measuring ----
+
+
+def test_eval_locomo_records_and_reports(tmem: Run, world: Path, checkpoint: Path, tmp_path: Path) -> None:
+    folder, page = tmp_path / "run", tmp_path / "page.html"
+    argv = ("eval", "locomo", "--data", world, "--model", checkpoint, "--memory", "none,rag,tmem", "--questions", 1)
+    code, out, err = tmem(*argv, "--limit", 1, "--out", folder, "--json")
+    assert (code, err) == (0, "")
+    result = one_object(out)
+    assert result["scorers"] == ["tmem_token", "amem_set"] and result["data"]["known"] is None
+    assert [item["memory"] for item in result["memories"]] == ["none", "rag", "tmem"]
+    questions = [json.loads(line) for line in (folder / "records-0.jsonl").read_text().splitlines()]
+    questions = [line for line in questions if line["type"] == "question"]
+    # The world's kinds: one question of each official category, in three memories.
+    assert 3 * 4 <= len(questions) <= 3 * 5 and len({line["data_sha256"] for line in questions}) == 1
+    code, out, err = tmem("eval", "report", folder, "--html", page)
+    assert (code, err) == (0, "") and "tmem" in out and "<html" in page.read_text()
+    report = one_object(tmem("eval", "report", folder, "--json")[1])
+    assert len(report["runs"]) == 1
+
+
+def test_eval_longmemeval_and_search_and_clbench(tmem: Run, checkpoint: Path, tmp_path: Path) -> None:
+    chats = [[{"role": "user", "content": "I repaired three bikes."}, {"role": "assistant", "content": "Great."}]]
+    instance = {
+        "question_id": "q1", "question_type": "multi-session", "question": "How many?", "answer": 3,
+        "question_date": "2023/05/30", "haystack_session_ids": ["s"], "haystack_dates": ["2023/05/20"],
+        "haystack_sessions": chats, "answer_session_ids": ["s"],
+    }  # fmt: skip
+    row = {
+        "messages": [{"role": "user", "content": "RULES"}, {"role": "user", "content": "How many?"}],
+        "rubrics": ["Four."],
+        "metadata": {"task_id": "t"},
+    }
+    files = {
+        "longmemeval": json.dumps([instance]),
+        "search": json.dumps({"question": "who", "golden_answers": ["Ann"]}),
+        "corpus": json.dumps({"id": "0", "contents": "Ann\nAnn wrote it."}),
+        "clbench": json.dumps(row),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    more = {
+        "longmemeval": ("--memory", "tmem,memagent", "--budget", 20),
+        "search": ("--memory", "mem1,none", "--corpus", tmp_path / "corpus", "--objectives", 1, "--turns", 2),
+        "clbench": ("--memory", "tmem", "--accept-eval-license", "--out", tmp_path / "run"),
+    }
+    for name, options in more.items():
+        argv = ("eval", name, "--data", tmp_path / name, "--model", checkpoint, *options, "--json")
+        code, out, err = tmem(*argv)
+        assert (code, err) == (0, ""), err
+        assert all(item["n"] == 1 for item in one_object(out)["memories"])
+    argv = ("eval", "clbench", "--data", tmp_path / "clbench", "--model", checkpoint)
+    assert "give --out" in tmem(*argv)[2]
+    code, out, err = tmem(*argv, "--out", tmp_path / "other")
+    assert code == 2 and "--accept-eval-license" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--memory", "rga"), "unknown memory 'rga'"),
+        (("--memory", "mem1"), "memory for searching"),
+        (("--seeds", "one"), "--seeds one: give whole numbers"),
+        (("--set", "rank"), "--set rank: write FIELD=VALUE"),
+        (("--set", "rank=many"), "rank"),
+        (("--set", "colour=red"), "colour"),
+        (("--memory", " , "), "--memory"),
+        (("--seeds", ","), "--seeds"),
+    ],
+)
+def test_eval_options_that_cannot_work(tmem: Run, options: tuple[str, ...], problem: str) -> None:
+    code, out, err = tmem("eval", "persona", "--facts", 4, "--limit", 1, *options)
+    assert (code, out) == (2, "") and problem in err and err.count("\n") == 1
+
+
+def test_eval_needs_its_data(tmem: Run, tmp_path: Path) -> None:
+    code, _, err = tmem("eval", "locomo")
+    assert code == 2 and "needs --data" in err
+    code, _, err = tmem("eval", "longmemeval", "--data", tmp_path / "none")
+    assert code == 1 and "no such file" in err and err.count("\n") == 1
+    code, _, err = tmem("eval", "report", tmp_path)
+    assert code != 0 and err.count("\n") == 1
+
+
+def test_score_predictions(tmem: Run, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prediction": "The beach", "gold": "beach", "category": 4}\n')
+    code, out, err = tmem("score", "--predictions", path, "--scorer", "locomo_official", "--json")
+    assert (code, err) == (0, "")
+    assert one_object(out) == {
+        "scorer": "locomo_official",
+        "n": 1,
+        "f1": 100.0,
+        "em": 100.0,
+        "by_category": {"4": {"n": 1, "f1": 100.0, "em": 100.0}},
+        "scores": [{"f1": 1.0, "em": 1.0}],
+    }
+    code, out, _ = tmem("score", "--predictions", path)
+    assert code == 0 and "66.67" in out
+    for argv, problem in (
+        (("score",), "either a recorded run or --predictions"),
+        (("score", tmp_path), "--judge-url and --judge-model"),
+        (("score", "--predictions", path, "--scorer", "bleu"), "unknown scorer"),
+    ):
+        code, _, err = tmem(*argv)
+        assert code == 2 and problem in err and err.count("\n") == 1
+
+
+def test_score_has_a_run_judged(tmem: Run, tmp_path: Path) -> None:
+    from evaluation.chat_server import ChatServer
+
+    (tmp_path / "run.json").write_text('{"bench": "longmemeval"}')
+    question = {
+        "type": "question", "memory": "tmem", "seed": 1, "id": "q", "question": "Q?", "gold": ["A"], "prediction": "A",
+        "judging": {"question_type": "multi-session"},
+    }  # fmt: skip
+    (tmp_path / "records-0.jsonl").write_text(json.dumps(question) + "\n")
+    with ChatServer(lambda prompt: "yes") as server:
+        argv = ("score", tmp_path, "--judge-url", server.url, "--judge-model", "m")
+        result = one_object(tmem(*argv, "--json")[1])
+        assert result["memories"]["tmem"]["accuracy"] == 100 and result["calibration"]["false_accept"] == 1.0
+        code, out, _ = tmem(*argv)
+    assert code == 0 and "accepts 100% of the wrong ones" in " ".join(out.split())

@@ -123,6 +123,22 @@ def test_stop_on_json(text: str, kept: str, loaded: Callable[[str], Model]) -> N
     assert (completion.finish, len(completion.ids)) == ("length", 20)
 
 
+def test_stop_texts_stay_in_the_reply_and_nothing_follows_them(loaded: Callable[[str], Model]) -> None:
+    model = loaded("qwen3")
+    told = "I think <search>green tea</search> and then <answer>no</answer>"
+    for stops, kept in (
+        (("</search>", "</answer>"), "I think <search>green tea</search>"),
+        (("</answer>",), told),
+        (("tea",), "I think <search>green tea"),
+    ):
+        request = Request((5, 6, 7), max_new_tokens=100, stop_texts=stops)
+        (completion,) = HFEngine(scripted(model, told)).generate([request])
+        assert (completion.text, completion.finish) == (kept, "text")
+        assert len(completion.logprobs) == len(completion.ids)
+    (completion,) = HFEngine(scripted(model, told)).generate([Request((5,), max_new_tokens=6, stop_texts=("</x>",))])
+    assert completion.finish == "length"
+
+
 def test_stop_at_the_end_of_the_turn(loaded: Callable[[str], Model]) -> None:
     model = loaded("qwen3")
     (completion,) = HFEngine(scripted(model, "green tea<|im_end|>\nmore")).generate([Request((5, 6, 7))])

@@ -357,3 +357,12 @@ def test_real_scores_of_constant_answers(real, reply: str, expected_f1: float, e
     golds = [question.gold for conversation in real for question in conversation.questions]
     assert 100 * sum(f1(reply, gold) for gold in golds) / len(golds) == pytest.approx(expected_f1, abs=0.005)
     assert 100 * sum(exact_match(reply, gold) for gold in golds) / len(golds) == pytest.approx(expected_em, abs=0.005)
+
+
+def test_a_file_with_kinds_of_its_own_is_not_scored_by_locomos_rules(sample: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "world.json"
+    path.write_text(json.dumps([sample]))
+    assert locomo.LoCoMo(path, official=True).scorers == ("tmem_token", "locomo_official", "amem_set")
+    sample["qa"][0]["kind"] = "update"
+    path.write_text(json.dumps([sample]))
+    assert locomo.LoCoMo(path, official=True).scorers == ("tmem_token", "amem_set")

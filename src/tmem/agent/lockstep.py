@@ -46,8 +46,8 @@ class Agent:
     ``question_known``: a memory that can use it sees the question while it reads, so that every question is an
     episode of its own (paper). ``write_tail``: fast weights take in the last working context too, and answers see
     nothing but Delta. ``building`` decides the tokens of extractions and all other work on the memory, ``answering``
-    those of answers. ``top_k``: what a memory that retrieves shows to an answer; ``whole_units``: its notes are the units
-    themselves (sessions) instead of what a benchmark cuts them into (turns).
+    those of answers. ``top_k``: what a memory that retrieves shows to an answer; ``whole_units``: its notes are the
+    units themselves (sessions) instead of what a benchmark cuts them into (turns).
     """
 
     model: Model

@@ -116,6 +116,8 @@ def bench(
     name = context.info_name or ""
     if name != "persona" and data is None:
         raise UsageError(f"tmem eval {name} needs --data")
+    if name == "clbench" and folder is None:
+        raise UsageError("CL-bench's answers are judged after they are recorded (tmem score): give --out")
     options: dict[str, dict[str, Any]] = {
         "persona": {"facts": facts, "episodes": limit or 20, "people": people.value},
         "locomo": {"path": data, "questions": questions},
@@ -149,7 +151,7 @@ def bench(
         embedder=embedder,
         grammar=grammar,
     )
-    memories, chosen = names(memory), numbers(seeds)
+    memories, chosen = names("--memory", memory), numbers("--seeds", seeds)
     command = shlex.join(["tmem", *sys.argv[1:]])
     with tempfile.TemporaryDirectory() as temporary, bar() as progress:
         place = folder or Path(temporary)
@@ -186,16 +188,19 @@ def report_command(
     report(folders, html, as_json, out)
 
 
-def names(text: str) -> list[str]:
+def names(option: str, text: str) -> list[str]:
     """The parts of a list with commas, each once."""
-    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise UsageError(f"{option} is empty: name at least one, with commas between several")
+    return found
 
 
-def numbers(text: str) -> list[int]:
+def numbers(option: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in names(text)]
+        return [int(part) for part in names(option, text)]
     except ValueError:
-        raise UsageError(f"--seeds {text}: give whole numbers with commas between them") from None
+        raise UsageError(f"{option} {text}: give whole numbers with commas between them") from None
 
 
 def recipe_changes(pairs: list[str]) -> dict[str, Any]:
@@ -261,30 +266,25 @@ def show(result: dict[str, Any], folder: Path | None, console: Console) -> None:
     )
     if not result["scorers"]:
         console.print(
-            f"{found[0]['n']} answers a memory; they are judged: tmem score {escape(str(folder))} --judge-url ..."
+            f"{found[0]['n']} answers a memory, to be judged: tmem score {escape(str(folder))} --judge-url ..."
         )
         return
-    table = Table(title=f"EM / F1 by {result['scorers'][0]}", title_justify="left")
-    table.add_column("question")
-    table.add_column("n", justify="right")
+    kinds = list(dict.fromkeys(kind for item in found for kind in item["by_category"]))
+    table = Table(title=f"by {result['scorers'][0]}; kinds of question by EM", title_justify="left")
+    table.add_column("memory")
+    for column in ("n", "EM", "F1", *kinds):
+        table.add_column(column, justify="right")
     for item in found:
-        table.add_column(item["memory"], justify="right")
-    kinds = dict.fromkeys(kind for item in found for kind in item["by_category"])
-    for kind in kinds:
-        rows = [item["by_category"].get(kind) for item in found]
-        table.add_row(kind, str(max(row["n"] for row in rows if row)), *map(cell, rows))
-    table.add_section()
-    table.add_row("all", str(max(item["n"] for item in found)), *map(cell, found))
-    for scorer in result["scorers"][1:]:
-        table.add_row(f"by {scorer}", "", *(cell(item[scorer]) for item in found))
+        by_kind = (item["by_category"].get(kind) for kind in kinds)
+        cells = (f"{row['em']:.3f}" if row else "" for row in by_kind)
+        table.add_row(item["memory"], str(item["n"]), f"{item['em']:.3f}", f"{item['f1']:.3f}", *cells)
     console.print(table)
+    for scorer in result["scorers"][1:]:
+        scores = ", ".join(f"{item['memory']} {item[scorer]['f1']:.3f}" for item in found)
+        console.print(f"F1 by {scorer}: {scores}", highlight=False)
     for item in found:
         if item["extraction"]:
             parts = ", ".join(f"{name} {value:.3f}" for name, value in item["extraction"].items())
             console.print(f"{item['memory']} extraction: {parts}", highlight=False)
     if folder is not None:
         console.print(f"intervals, costs and plots: tmem eval report {escape(str(folder))} --html report.html")
-
-
-def cell(row: dict[str, Any] | None) -> str:
-    return "" if row is None else f"{row['em']:.3f} / {row['f1']:.3f}"

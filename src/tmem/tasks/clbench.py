@@ -7,7 +7,6 @@ while it reads, so this benchmark asks for consent.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from tmem.agent.prompts import Message
 from tmem.errors import DataError, UsageError
 from tmem.files import without_surrogates
 from tmem.tasks.base import Item, Task
-from tmem.tasks.sources import identity
+from tmem.tasks.sources import identity, read_jsonl
 
 # The task stands at one end of the last message, with nothing to tell it from the context: both ends stay in view.
 END = 2048  # characters, about 512 tokens
-LONGEST_UNIT = 2000  # characters; longer paragraphs are cut at sentences
+LONGEST_UNIT = 2000  # characters; longer paragraphs are cut
 ANSWER_TOKENS = 2048
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_BLANK_LINES = re.compile(r"\n\s*\n")
+_SENTENCE_END = re.compile(r"[.!?]\s|[。！？\n]")
 
 
 @dataclass(frozen=True)
@@ -55,80 +55,77 @@ class ClBench:
                 "in weights does while it reads: read it, and add --accept-eval-license if your use is allowed"
             )
         self.path = Path(path)
-        self.subset = None if subset is None else Path(subset)
         if not self.path.is_file():
             raise DataError(f"{path}: no such file; take CL-bench.jsonl from huggingface.co/datasets/tencent/CL-bench")
-        wanted = None if self.subset is None else read_ids(self.subset)
-        self.ids: list[str] = []
-        for row in self._all():
-            if row.id in self.ids:
+        self._identity: dict[str, Any] = identity(self.path, {})
+        ids: dict[str, None] = {}  # in the order of the file
+        for row in self._all():  # reads it all once: a broken row is noticed before the work
+            if row.id in ids:
                 raise DataError(f"{path}: task_id {row.id!r} is used twice; make the ids unique")
-            self.ids.append(row.id)
-        if wanted is not None:
-            unknown = [name for name in wanted if name not in self.ids]
+            ids[row.id] = None
+        if not ids:
+            raise DataError(f"{path}: no tasks in it; give a file in the format of CL-bench.jsonl")
+        if subset is not None:
+            self._identity["subset"] = identity(subset, {})
+            chosen = read_ids(subset)
+            unknown = [name for name in chosen if name not in ids]
             if unknown:
                 raise DataError(f"{subset}: {unknown[0]!r} is no task_id of {path} ({len(unknown)} are unknown)")
-            self.ids = [name for name in self.ids if name in wanted]
-        if not self.ids:
-            raise DataError(f"{path}: no tasks in it; give a file in the format of CL-bench.jsonl")
+            ids = dict.fromkeys(chosen)
+        self.ids = frozenset(ids)
 
     def identity(self) -> dict[str, Any]:
-        return {**identity(self.path, {}), "tasks": len(self.ids), "subset": self.subset and self.subset.name}
+        return {**self._identity, "tasks": len(self.ids)}
 
     def count(self, seed: int, limit: int | None = None) -> int:
-        return len(self.ids[:limit])
+        return len(self.ids) if limit is None else min(limit, len(self.ids))
 
     def tasks(self, seed: int) -> Iterator[Task]:
-        chosen = set(self.ids)
-        return (task(row) for row in self._all() if row.id in chosen)
+        return (task(row) for row in self._all() if row.id in self.ids)
 
     def prediction(self, item: Item, reply: str, seed: int) -> str:
+        """The reply without the thoughts that some models put before it."""
         return reply.rpartition("</think>")[2].strip()
 
     def _all(self) -> Iterator[Row]:
-        with open(self.path, encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield parse_row(line, f"{self.path}: line {number}")
+        return (parse_row(record, where) for where, record in read_jsonl(self.path))
 
 
-def read_ids(path: Path) -> set[str]:
+def read_ids(path: str | Path) -> list[str]:
     """The task ids of a file, one a line; blank lines and those that begin with # do not count."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
-    return {line for line in lines if line and not line.startswith("#")}
+    ids = [line for line in lines if line and not line.startswith("#")]
+    if not ids:
+        raise DataError(f"{path}: no ids in it; write one task_id per line")
+    return ids
 
 
-def parse_row(line: str, where: str = "row") -> Row:
-    """One line of the file. Raises :class:`DataError` naming the place."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not valid JSON ({getattr(error, 'msg', 'nested too deeply')})") from None
-    meta = record.get("metadata") if isinstance(record, dict) else None
-    if not isinstance(meta, dict) or not isinstance(meta.get("task_id"), str) or not meta["task_id"]:
+def parse_row(record: dict[str, Any], where: str = "row") -> Row:
+    """One object of the file. Raises :class:`DataError` naming the place."""
+    meta = record.get("metadata")
+    if not isinstance(meta, dict) or not isinstance(meta.get("task_id"), str) or not meta["task_id"].strip():
         raise DataError(f"{where}: no metadata.task_id; compare with the format of CL-bench.jsonl")
     messages = record.get("messages")
     good = isinstance(messages, list) and all(
         isinstance(m, dict) and m.get("role") in ("system", "user", "assistant") and isinstance(m.get("content"), str)
         for m in messages
     )
-    if not good or not messages or messages[-1]["role"] != "user":
-        raise DataError(f"{where}: 'messages' must be chat messages, of which the last is the user's")
+    if not good or not messages or messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
+        raise DataError(f"{where}: 'messages' must be chat messages, of which the last is the user's and not empty")
     rubrics = record.get("rubrics")
-    texts = (
-        [r.get("rubric_criteria") if isinstance(r, dict) else r for r in rubrics] if isinstance(rubrics, list) else [0]
-    )
+    entries = rubrics if isinstance(rubrics, list) else [None]
+    texts: list[Any] = [entry.get("rubric_criteria") if isinstance(entry, dict) else entry for entry in entries]
     if not all(isinstance(text, str) for text in texts):
         raise DataError(f"{where}: 'rubrics' must be a list of texts")
     return Row(
-        id=meta["task_id"],
-        category=str(meta.get("context_category", "unknown")),
-        context_id=str(meta.get("context_id", meta["task_id"])),
+        id=without_surrogates(meta["task_id"]).strip(),
+        category=without_surrogates(str(meta.get("context_category", "unknown"))),
+        context_id=without_surrogates(str(meta.get("context_id", meta["task_id"]))),
         messages=tuple({"role": m["role"], "content": without_surrogates(m["content"])} for m in messages),
-        rubrics=tuple(without_surrogates(str(text)) for text in texts),
+        rubrics=tuple(without_surrogates(text).strip() for text in texts if text.strip()),  # as the official judge
     )
 
 
@@ -140,10 +137,10 @@ def task(row: Row) -> Task:
     """
     system = [message for message in row.messages if message["role"] == "system"]
     earlier = [message for message in row.messages[:-1] if message["role"] != "system"]
-    last = row.messages[-1]["content"]
-    problem = last if len(last) <= 2 * END else f"{last[:END]}\n[...]\n{last[-END:]}"
     texts = [f"{message['role']}: {message['content']}" for message in earlier]
-    if problem is not last:
+    problem = last = row.messages[-1]["content"]
+    if len(last) > 2 * END:
+        problem = f"{last[:END]}\n[...]\n{last[-END:]}"
         texts.append(last)
 
     def prompt(question: str, context: str) -> list[Message]:
@@ -171,18 +168,18 @@ def task(row: Row) -> Task:
 
 
 def paragraphs(text: str) -> list[str]:
-    """The paragraphs of a text, overlong ones cut at sentences, or anywhere if need be; nothing but blanks is lost."""
+    """The paragraphs of a text as they stand; overlong ones are cut at the end of a sentence or line.
+
+    Without one in reach they are cut at a space, or anywhere. Nothing but white space at cuts and ends is lost.
+    """
     units = []
-    for paragraph in re.split(r"\n\s*\n", text):
-        piece = ""
-        for sentence in _SENTENCE.split(paragraph.strip()):
-            while len(sentence) > LONGEST_UNIT:
-                units += [piece] if piece else []
-                piece, sentence = sentence[:LONGEST_UNIT], sentence[LONGEST_UNIT:]
-            if piece and len(piece) + 1 + len(sentence) > LONGEST_UNIT:
-                units.append(piece)
-                piece = sentence
-            else:
-                piece = f"{piece} {sentence}" if piece else sentence
-        units += [piece] if piece else []
-    return units
+    for paragraph in _BLANK_LINES.split(text):
+        rest = paragraph.strip("\n").rstrip()
+        while len(rest) > LONGEST_UNIT:
+            reach = rest[:LONGEST_UNIT]
+            ends = [match.end() for match in _SENTENCE_END.finditer(reach)]
+            end = ends[-1] if ends else reach.rfind(" ") + 1 or LONGEST_UNIT
+            units.append(rest[:end].rstrip())
+            rest = rest[end:].lstrip("\n")
+        units.append(rest)
+    return [unit for unit in units if unit.strip()]

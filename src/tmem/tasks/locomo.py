@@ -276,13 +276,15 @@ class LoCoMo:
     """The benchmark: every conversation of a file with all its questions. ``official``: prompts as published."""
 
     name = "locomo"
-    scorers: tuple[str, ...] = ("tmem_token", "locomo_official", "amem_set")
 
     def __init__(self, path: str | Path, official: bool, questions: int | None = None) -> None:
         """``questions``: only the first of each category of a conversation. Errors as :func:`load`."""
         self.path, self.official, self.questions = Path(path), official, questions
         self.conversations = load(path)
         self._by_id = {question.id: question for c in self.conversations for question in c.questions}
+        # LoCoMo's own scorer has rules for its five categories only; a generated file may have others.
+        own = {question.kind for question in self._by_id.values()} <= set(KINDS.values())
+        self.scorers: tuple[str, ...] = ("tmem_token", *(["locomo_official"] if own else []), "amem_set")
 
     def identity(self) -> dict[str, Any]:
         return {**identity(self.path, {LOCOMO10_SHA256: "LoCoMo-10"}), "questions": self.questions}

@@ -74,7 +74,6 @@ class LongMemEval:
                 "longmemeval-cleaned"
             )
         self._identity = identity(self.path, PUBLISHED)
-        self._count = 0
         seen: set[str] = set()
         for instance in self.instances():  # reads it all once: a broken instance is noticed before the work
             if instance.id in seen:
@@ -104,7 +103,9 @@ class LongMemEval:
                     record = next(records, None)
                 except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
                     reason = " ".join(str(error).split())[:100]
-                    raise DataError(f"{self.path}: not valid JSON after {number} questions ({reason})") from None
+                    raise DataError(
+                        f"{self.path}: not valid JSON after {number} questions ({reason}); get the file again"
+                    ) from None
                 if record is None:
                     return
                 yield parse_instance(record, f"{self.path}: question {number}")
@@ -137,7 +138,7 @@ def parse_instance(record: Any, where: str = "question") -> Instance:
     if len({len(values) for values in lists}) != 1:
         raise DataError(f"{where}: haystack_session_ids, _dates and _sessions differ in length; they belong together")
     sessions = [
-        (str(identifier), str(date), _turns(turns, f"{where}: session {place}"))
+        (str(identifier), _date(date, f"{where}: session {place}"), _turns(turns, f"{where}: session {place}"))
         for place, (identifier, date, turns) in enumerate(zip(*lists, strict=True))
     ]
     # Some fillers stand twice, with different dates; both are kept. Empty ones may be dropped, say their authors.
@@ -167,6 +168,13 @@ def _list(record: dict[str, Any], key: str, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise DataError(f"{where}: {key!r} must be a list; add it or remove the question")
     return value
+
+
+def _date(value: Any, where: str) -> str:
+    """A date as the file writes it, which sorts as text: ``2023/05/30 (Tue) 23:40``."""
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{where}: its date must be text like '2023/05/30 (Tue) 23:40'; add it or remove the session")
+    return without_surrogates(value).strip()
 
 
 def _turns(turns: Any, where: str) -> tuple[Turn, ...]:
@@ -222,7 +230,7 @@ def task(instance: Instance, official: bool) -> Task:
 
 
 def render_session(number: int, date: str, turns: tuple[Turn, ...]) -> str:
-    """A session as the official reader shows it, its turns as JSON."""
+    """A session as the official reader shows it, its turns as JSON; only that letters beyond ASCII are not escaped."""
     content = json.dumps([{"role": turn.role, "content": turn.content} for turn in turns], ensure_ascii=False)
     return f"### Session {number}:\nSession Date: {date}\nSession Content:\n\n{content}"
 

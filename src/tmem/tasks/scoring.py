@@ -3,7 +3,7 @@
 ``tmem_token``       token F1 and exact match, as TMEM reports them; plainer than LoCoMo's own scorer
 ``locomo_official``  LoCoMo's own (task_eval/evaluation.py): Porter stems, no articles, rules by category
 ``amem_set``         A-MEM's: F1 over sets of words
-``mem1``             MEM1's for several questions at once: an answer to each or nothing counts
+``mem1``             MEM1's for several questions at once: as many answers as questions, or nothing counts
 ``ordered_list``     the same questions as TMEM reads them: the mean over positions, a missing answer is wrong
 """
 
@@ -12,14 +12,15 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from tmem.errors import DataError, UsageError
+from tmem.tasks.base import Gold
+from tmem.tasks.locomo import ADVERSARIAL, KINDS
 
-Gold = tuple[str, ...] | tuple[tuple[str, ...], ...]
 Category = str | int | None
 
 
@@ -37,16 +38,19 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _PUNCTUATION_AS_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))
 
 
-def f_measure(shared: int, predicted: int, expected: int) -> float:
-    """Harmonic mean of precision and recall; without tokens on a side 1.0 if the other has none either, else 0.0."""
-    if not predicted or not expected:
-        return float(predicted == expected)
-    return 2 * shared / (predicted + expected)
+def token_f1(predicted: Iterable[str], expected: Iterable[str]) -> float:
+    """Harmonic mean of precision and recall over tokens, counted with repeats; 0.0 if none is shared."""
+    ours, theirs = Counter(predicted), Counter(expected)
+    shared = (ours & theirs).total()
+    return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
 
 
-def _aliases(gold: Gold) -> tuple[str, ...]:
-    """The accepted answers to a single question."""
-    return tuple(part if isinstance(part, str) else "; ".join(part[:1]) for part in gold)
+def _answers(gold: Gold) -> list[str]:
+    """The accepted answers to a single question. Raises :class:`DataError` for a gold of several questions."""
+    answers = [answer for answer in gold if isinstance(answer, str)]
+    if len(answers) != len(gold):
+        raise DataError("the gold is that of several questions at once; score it by mem1 or ordered_list")
+    return answers
 
 
 # ---- tmem_token ----
@@ -63,31 +67,38 @@ def exact_match(prediction: str, gold: str) -> float:
 
 
 def f1(prediction: str, gold: str) -> float:
-    """F1 over normalized tokens, counted with repeats; 0.0 to 1.0."""
-    return _bag_f1(normalize(prediction).split(), normalize(gold).split())
-
-
-def _bag_f1(predicted: Sequence[str], expected: Sequence[str]) -> float:
-    return f_measure((Counter(predicted) & Counter(expected)).total(), len(predicted), len(expected))
+    """F1 over normalized tokens, counted with repeats; 0.0 to 1.0, and 1.0 if neither side has any."""
+    predicted, expected = normalize(prediction).split(), normalize(gold).split()
+    return token_f1(predicted, expected) if predicted or expected else 1.0
 
 
 def tmem_token(prediction: str, gold: Gold, category: Category = None) -> Score:
     """The best over the accepted answers; the category does not matter."""
-    answers = _aliases(gold)
+    answers = _answers(gold)
     return Score(max(f1(prediction, a) for a in answers), max(exact_match(prediction, a) for a in answers))
 
 
 # ---- locomo_official ----
 
-LOCOMO_CATEGORIES = {"multi-hop": 1, "temporal": 2, "open": 3, "single-hop": 4, "adversarial": 5}
+MULTI_HOP, OPEN = 1, 3
+_NUMBERS = {name: number for number, kind in KINDS.items() for name in (str(number), kind)}
 _REFUSALS = ("no information available", "not mentioned")
 _DROPPED_WORDS = re.compile(r"\b(a|an|the|and)\b")
 
 
-def official_tokens(text: str) -> list[str]:
-    """Stems of a text without commas, punctuation and the words a, an, the, and. Needs the extra ``eval``."""
-    text = text.replace(",", "").lower().translate(_NO_PUNCTUATION)
-    return [_stem(word) for word in _DROPPED_WORDS.sub(" ", text).split()]
+def locomo_category(category: Category) -> int | None:
+    """The number, 1 to 5, of a category given as number or name; None for any other."""
+    return _NUMBERS.get(str(category).strip().lower())
+
+
+def official_words(text: str) -> list[str]:
+    """The words of a text without its punctuation and a, an, the, and."""
+    return _DROPPED_WORDS.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split()
+
+
+def official_stems(text: str) -> list[str]:
+    """The Porter stems of those words. Raises :class:`UsageError` without the extra ``eval``."""
+    return [_stem(word) for word in official_words(text)]
 
 
 @lru_cache(maxsize=100_000)
@@ -104,42 +115,34 @@ def _stemmer() -> Any:
     return PorterStemmer()
 
 
-def _official_f1(prediction: str, gold: str) -> float:
-    predicted, expected = official_tokens(prediction), official_tokens(gold)
-    return _bag_f1(predicted, expected) if predicted and expected else 0.0  # nothing shared is 0, also of nothing
-
-
 def locomo_official(prediction: str, gold: Gold, category: Category = None) -> Score:
-    """F1 by category; its exact match, which LoCoMo does not report, is equality of the sets of tokens.
+    """F1 over stems, by category; exact match, which LoCoMo has but does not report, is equality of the sets of words.
 
     1 (multi-hop): over the gold's comma-separated parts the mean of the best predicted part. 3 (open): the gold before
-    its first ``;``. 5 (adversarial): 1 if the prediction refuses, whatever the gold. Others: plain F1. Raises
-    :class:`DataError` for another category.
+    its first ``;``. 5 (adversarial): 1 if the prediction refuses, whatever the gold. Others and None: plain F1. Raises
+    :class:`DataError` for a category that LoCoMo does not have.
     """
-    number = _locomo_category(category)
-    if number == 5:
+    number = locomo_category(category)
+    if category is not None and number is None:
+        names = ", ".join(f"{number} {name}" for number, name in KINDS.items())
+        raise DataError(f"category {category!r:.40} is not one of LoCoMo's: {names}")
+    if number == ADVERSARIAL:
         refused = float(any(refusal in prediction.lower() for refusal in _REFUSALS))
         return Score(refused, refused)
-    answers = [a.split(";")[0] if number == 3 else a for a in _aliases(gold)]
-    scores = [_official_parts(prediction, a) if number == 1 else _official_f1(prediction, a) for a in answers]
-    sets = [set(official_tokens(prediction)) == set(official_tokens(a)) for a in answers]
-    return Score(max(scores), float(any(sets)))
+    answers = [a.split(";")[0] if number == OPEN else a for a in _answers(gold)]
+    score = _parts_f1 if number == MULTI_HOP else _stems_f1
+    words = set(official_words(prediction))
+    same = any(words == set(official_words(a)) for a in answers)
+    return Score(max(score(prediction, a) for a in answers), float(same))
 
 
-def _official_parts(prediction: str, gold: str) -> float:
+def _stems_f1(prediction: str, gold: str) -> float:
+    return token_f1(official_stems(prediction), official_stems(gold))
+
+
+def _parts_f1(prediction: str, gold: str) -> float:
     predicted, expected = prediction.split(","), gold.split(",")
-    return sum(max(_official_f1(part, wanted) for part in predicted) for wanted in expected) / len(expected)
-
-
-def _locomo_category(category: Category) -> int | None:
-    if category is None:
-        return None
-    text = str(category).strip().lower()
-    number = LOCOMO_CATEGORIES.get(text) or (int(text) if text.isdecimal() else 0)
-    if number not in LOCOMO_CATEGORIES.values():
-        names = ", ".join(f"{value} {name}" for name, value in LOCOMO_CATEGORIES.items())
-        raise DataError(f"category {category!r} is not one of LoCoMo's: {names}")
-    return number
+    return sum(max(_stems_f1(part, wanted) for part in predicted) for wanted in expected) / len(expected)
 
 
 # ---- amem_set ----
@@ -148,14 +151,17 @@ _AMEM_SPACES = str.maketrans(dict.fromkeys(".,!?", " "))
 
 
 def amem_set(prediction: str, gold: Gold, category: Category = None) -> Score:
-    """Exact match of the strings but for case; F1 over sets of words, only ``. , ! ?`` taken as spaces."""
-    answers = _aliases(gold)
-    predicted = set(prediction.lower().translate(_AMEM_SPACES).split())
-    scores = []
-    for answer in answers:
-        expected = set(answer.lower().translate(_AMEM_SPACES).split())
-        scores.append(f_measure(len(predicted & expected), len(predicted), len(expected)) if predicted else 0.0)
-    return Score(max(scores), float(any(prediction.strip().lower() == a.strip().lower() for a in answers)))
+    """Exact match of the strings but for case; F1 over sets of words, only ``. , ! ?`` taken as spaces.
+
+    As in A-MEM's utils.py, white space around does not count, and nothing matches an empty answer.
+    """
+    answers = _answers(gold)
+    same = any(prediction.strip().lower() == a.strip().lower() != "" for a in answers)
+    return Score(max(token_f1(_amem_words(prediction), _amem_words(a)) for a in answers), float(same))
+
+
+def _amem_words(text: str) -> set[str]:
+    return set(text.lower().translate(_AMEM_SPACES).split())
 
 
 # ---- several questions at once ----
@@ -169,36 +175,32 @@ def sub_questions(gold: Gold) -> list[tuple[str, ...]]:
 
 
 def mem1(prediction: str, gold: Gold, category: Category = None) -> Score:
-    """MEM1's evaluation: unless there are as many answers as questions, nothing counts; F1 over sets of words.
+    """MEM1's (inference/eval.py): unless there are as many answers as questions, nothing counts; F1 over sets of words.
 
-    The prediction is ``a; b`` or a text with ``<answer>`` tags, of which the last pair counts and which have to be
-    balanced. Punctuation becomes a space.
+    The prediction is ``a; b``, or a text with ``<answer>`` tags, which have to be balanced and of which the last pair
+    counts. Punctuation becomes a space.
     """
     golds = sub_questions(gold)
+    nothing = Score(0.0, 0.0, len(golds))
     text = prediction.lower()
-    if "<answer>" in text or "</answer>" in text:
-        found = _ANSWER_TAGS.findall(text)
-        if text.count("<answer>") != text.count("</answer>") or not found:
-            return Score(0.0, 0.0, len(golds))
-        text = found[-1]
+    opened, closed = text.count("<answer>"), text.count("</answer>")
+    if opened != closed or text.rfind("<answer>") > text.rfind("</answer>"):
+        return nothing
+    if opened:
+        text = _ANSWER_TAGS.findall(text)[-1]
     answers = [_spaced(part) for part in text.split(";")]
     if len(answers) != len(golds):
-        return Score(0.0, 0.0, len(golds))
-    f1s, ems = 0.0, 0.0
+        return nothing
+    f1_sum, em_sum = 0.0, 0
     for answer, own in zip(answers, golds, strict=True):
-        wanted = [_spaced(alias) for alias in own]
-        ems += answer in wanted
-        f1s += max(_set_f1(answer, alias) for alias in wanted)
-    return Score(f1s / len(golds), ems / len(golds), len(golds))
+        wanted = [_spaced(accepted) for accepted in own]
+        f1_sum += max(token_f1(set(answer.split()), set(other.split())) for other in wanted)
+        em_sum += answer in wanted
+    return Score(f1_sum / len(golds), em_sum / len(golds), len(golds))
 
 
 def _spaced(text: str) -> str:
     return " ".join(text.lower().translate(_PUNCTUATION_AS_SPACE).split())
-
-
-def _set_f1(prediction: str, gold: str) -> float:
-    predicted, expected = set(prediction.split()), set(gold.split())
-    return f_measure(len(predicted & expected), len(predicted), len(expected))
 
 
 def ordered_list(prediction: str, gold: Gold, category: Category = None) -> Score:

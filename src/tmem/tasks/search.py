@@ -6,12 +6,11 @@ JSONL corpus that is searched here with BM25, or from a server that speaks MEM1'
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from tmem.agent.prompts import Message
 from tmem.errors import DataError, UsageError
 from tmem.files import without_surrogates
 from tmem.retrieval import BM25
+from tmem.seeds import derive
 from tmem.tasks.base import Item, Task
-from tmem.tasks.sources import identity
+from tmem.tasks.sources import identity, read_jsonl
 
 HITS = 3  # passages that a search shows
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -58,6 +58,7 @@ class Search:
 
     ``questions`` is a JSONL file of ``{"question", "golden_answers"}`` (composed here) or of finished composites in
     MEM1's record format, or ``OWNER/NAME:CONFIG:SPLIT`` of the hub. One of ``corpus`` and ``retriever_url`` is needed.
+    The composites come in a shuffled order that is always the same, so that the first N are a sample of all sources.
     """
 
     name = "search"
@@ -77,21 +78,21 @@ class Search:
             raise UsageError("searching needs either --corpus (passages, JSONL) or --retriever-url")
         self.objectives, self.turns, self.retriever_url = objectives, turns, retriever_url
         if Path(questions).is_file():
-            self.composites = read_questions(Path(questions), objectives)
+            found = read_questions(Path(questions), objectives)
             self._identity = identity(questions, {})
         elif str(questions).count(":") == 2:
-            self.composites = compose(hub_rows(str(questions)), objectives)
-            self._identity = {"file": str(questions), "sha256": None, "known": None}
+            found = compose(hub_rows(str(questions)), objectives)
+            self._identity = {"file": str(questions), "sha256": fingerprint(found), "known": None}
         else:
             raise DataError(f"{questions}: no such file; give JSONL, or OWNER/NAME:CONFIG:SPLIT of a hub data set")
-        if not self.composites:
+        if not found:
             raise DataError(f"{questions}: too few questions to compose {objectives} at a time")
+        self.composites = sorted(found, key=lambda composite: derive("search", composite.id))
         if corpus is not None:
             self.find: Callable[[str], str] = Corpus(corpus).find
             self._identity["corpus"] = identity(corpus, {})
         else:
-            assert retriever_url is not None
-            self.find = RemoteRetriever(retriever_url).find
+            self.find = RemoteRetriever(str(retriever_url)).find
 
     def identity(self) -> dict[str, Any]:
         return {**self._identity, "objectives": self.objectives, "turns": self.turns, "retriever": self.retriever_url}
@@ -129,23 +130,29 @@ def prompt(question: str, memory: str) -> list[Message]:
 
 def compose(rows: Sequence[dict[str, Any]], objectives: int) -> list[Composite]:
     """Consecutive groups of ``objectives`` questions of one source, in order; the rest of a source is left out."""
+    sources: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        sources.setdefault(row["source"], []).append(row)
     composites = []
-    for source, own in groupby(rows, key=lambda row: row["source"]):
-        group = list(own)
-        for start in range(0, len(group) - objectives + 1, objectives):
-            part = group[start : start + objectives]
+    for source, own in sources.items():
+        for start in range(0, len(own) - objectives + 1, objectives):
+            part = own[start : start + objectives]
             texts = [row["question"] if row["question"].endswith("?") else row["question"] + "?" for row in part]
             golds = tuple(row["golds"] for row in part)
             composites.append(Composite(f"{source}:{start // objectives}", "; ".join(texts), golds, source))
     return composites
 
 
+def fingerprint(composites: Sequence[Composite]) -> str:
+    """The sha256 of questions that come without a file of their own."""
+    return hashlib.sha256(repr([(c.id, c.text, c.golds) for c in composites]).encode()).hexdigest()
+
+
 def read_questions(path: Path, objectives: int) -> list[Composite]:
     """Questions to compose, or composites in MEM1's record format; all lines of one kind."""
     rows: list[dict[str, Any]] = []
     composites: list[Composite] = []
-    for number, record in read_jsonl(path):
-        where = f"{path}: line {number}"
+    for number, (where, record) in enumerate(read_jsonl(path)):
         if "reward_model" in record:
             composites.append(_composite(record, number, where))
         else:
@@ -165,7 +172,7 @@ def _row(record: dict[str, Any], source: str, where: str) -> dict[str, Any]:
     return {
         "question": without_surrogates(question).strip(),
         "golds": _aliases(golds, f"{where}: 'golden_answers'"),
-        "source": str(record.get("source", source)),
+        "source": without_surrogates(str(record.get("source") or source)),
     }
 
 
@@ -174,20 +181,24 @@ def _composite(record: dict[str, Any], number: int, where: str) -> Composite:
     try:
         text = record["prompt"][0]["content"]
         targets = record["reward_model"]["ground_truth"]["target"]
-        source = str(record.get("data_source", "unknown"))
+        source = without_surrogates(str(record.get("data_source", "unknown")))
     except (KeyError, IndexError, TypeError):
         raise DataError(f"{where}: not a record of MEM1 (prompt, reward_model.ground_truth.target)") from None
-    if not isinstance(text, str) or not isinstance(targets, list) or not targets:
-        raise DataError(f"{where}: 'prompt' must hold text and 'target' a list of lists")
-    questions = text.rpartition("Answer the following questions:")[2].strip()
+    questions = text.rpartition("Answer the following questions:")[2].strip() if isinstance(text, str) else ""
+    if not questions or not isinstance(targets, list) or not targets:
+        raise DataError(f"{where}: 'prompt' must hold the questions and 'target' a list of lists of answers")
     golds = tuple(_aliases(own, f"{where}: 'target'") for own in targets)
     return Composite(f"{source}:{number}", without_surrogates(questions), golds, source)
 
 
 def _aliases(values: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(values, list) or not values or not all(isinstance(v, str | int | float) for v in values):
-        raise DataError(f"{where} must be a list of accepted answers, and not an empty one")
-    return tuple(without_surrogates(str(value)).strip() for value in values)
+    """The accepted answers to one question; blank ones would make a missing answer right."""
+    if not isinstance(values, list) or not all(isinstance(v, str | int | float) for v in values):
+        raise DataError(f"{where} must be a list of accepted answers; correct it or remove the line")
+    texts = tuple(without_surrogates(str(value)).strip() for value in values)
+    if not any(texts):
+        raise DataError(f"{where} has no accepted answer; add one or remove the line")
+    return tuple(text for text in texts if text)
 
 
 def hub_rows(name: str) -> list[dict[str, Any]]:
@@ -205,24 +216,6 @@ def hub_rows(name: str) -> list[dict[str, Any]]:
     return [_row(dict(row), config, f"{name}: row {number}") for number, row in enumerate(rows)]
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of every line that is not blank."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
-                    raise DataError(f"{path}: line {number}: not valid JSON; write one object per line") from None
-                if not isinstance(record, dict):
-                    raise DataError(f"{path}: line {number}: not a JSON object")
-                yield number, record
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
-
-
 # ---- where to search ----
 
 
@@ -230,7 +223,7 @@ def show_hits(contents: Sequence[str]) -> str:
     """Passages as a search shows them. The first line of a passage is its title."""
     lines = []
     for number, text in enumerate(contents, start=1):
-        title, _, rest = text.partition("\n")
+        title, _, rest = without_surrogates(text).partition("\n")
         lines.append(f"Doc {number}(Title: {title}) {rest}\n")
     return "".join(lines)
 
@@ -239,13 +232,13 @@ class Corpus:
     """Passages ``{"id", "contents"}``, one a line, found by BM25."""
 
     def __init__(self, path: str | Path) -> None:
-        self.contents = []
-        for number, record in read_jsonl(Path(path)):
+        self.contents: list[str] = []
+        for where, record in read_jsonl(path):
             if not isinstance(record.get("contents"), str):
-                raise DataError(f"{path}: line {number}: 'contents' must be text, its first line the title")
-            self.contents.append(without_surrogates(record["contents"]))
+                raise DataError(f"{where}: 'contents' must be text, its first line the title; add it")
+            self.contents.append(record["contents"])
         if not self.contents:
-            raise DataError(f"{path}: no passages in it")
+            raise DataError(f'{path}: no passages in it; write one {{"id", "contents"}} per line')
         self.index = BM25(self.contents)
 
     def find(self, query: str) -> str:
@@ -258,27 +251,43 @@ class RemoteRetriever:
     TRIES = 4
 
     def __init__(self, url: str, wait: Callable[[float], None] = time.sleep) -> None:
-        self.url = url.rstrip("/")
-        if not self.url.endswith("/retrieve"):
-            self.url += "/retrieve"
-        self.wait = wait
-
-    def find(self, query: str) -> str:
-        """Raises :class:`DataError` in one line if the server cannot be used, after some tries."""
+        """``wait`` waits between tries. Raises :class:`UsageError` for a URL that cannot work, and without httpx."""
         try:
             import httpx
         except ImportError:
             raise UsageError("a retriever needs the extra eval: pip install 'tmem[eval]'") from None
-        body = {"queries": [query], "topk": HITS, "return_scores": True}
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL:
+            address = httpx.URL("")
+        if address.userinfo:  # it would be in every record and error
+            raise UsageError("the retriever's URL holds a password; give one without")
+        if address.scheme not in ("http", "https") or not address.host:
+            raise UsageError(f"{url!r} is not the URL of a retriever; it looks like http://127.0.0.1:8013/retrieve")
+        self.url = url.rstrip("/").removesuffix("/retrieve") + "/retrieve"
+        self.wait = wait
+
+    def find(self, query: str) -> str:
+        """Raises :class:`DataError` in one line if the server cannot be used, after some tries if it may recover."""
+        import httpx
+
+        body = {"queries": [without_surrogates(query)], "topk": HITS, "return_scores": True}
         problem = ""
         for attempt in range(self.TRIES):
             if attempt:
                 self.wait(2.0**attempt)
             try:
                 reply = httpx.post(self.url, json=body, timeout=60)
-                reply.raise_for_status()
-                hits = reply.json()["result"][0]
-                return show_hits([str(hit["document"]["contents"]) for hit in hits])
-            except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
-                problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DataError(f"{self.url}: the retriever does not answer as expected ({problem}); is it running?")
+                if reply.status_code == 200:
+                    return show_hits([hit["document"]["contents"] for hit in reply.json()["result"][0][:HITS]])
+                problem = f"HTTP {reply.status_code}"
+                if reply.status_code < 500 and reply.status_code not in (408, 429):
+                    break
+            except httpx.HTTPError as error:
+                problem = f"{type(error).__name__}: {error}"
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+                problem = "what it sent is not a list of documents with contents"
+        raise DataError(
+            f"{self.url}: the retriever does not answer as expected ({' '.join(problem.split())}); start it, or check "
+            "the URL, and give the same command again"
+        )
