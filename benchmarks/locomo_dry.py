@@ -15,63 +15,19 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from scripted import CONSTANT, Script, ScriptedSpec, make_model
 
 from tmem.evaluation.records import life_records
-from tmem.evaluation.spec import Spec
 from tmem.memory import MEMORIES
-from tmem.model import Completion, Request, load
+from tmem.model import load
 from tmem.tasks.locomo import LoCoMo
 from tmem.tasks.scoring import SCORERS
-
-CHAT = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-CONSTANT = "No information available"
-
-
-def make_model(folder: Path, data: Path) -> None:
-    """A Qwen3-shaped model of no use but its tokenizer's, which is trained on the conversations."""
-    texts = [text for task in LoCoMo(data, official=True).tasks(1) for text in task.episode.units]
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    raw.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(vocab_size=8000, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
-    )
-    PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=special[2], chat_template=CHAT).save_pretrained(folder)
-    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
-    config = Qwen3Config(vocab_size=8000, head_dim=16, num_key_value_heads=1, max_position_embeddings=40_960, **shape)
-    Qwen3ForCausalLM(config).save_pretrained(folder)
-
-
-class Script:
-    """An engine that reads nothing."""
-
-    def __init__(self) -> None:
-        self.calls = self.tokens = self.longest = 0
-
-    def generate(self, requests: Sequence[Request], *_: Any, **__: Any) -> list[Completion]:
-        lengths = [len(request.prompt_ids) for request in requests]
-        self.calls, self.tokens, self.longest = (
-            self.calls + len(requests),
-            self.tokens + sum(lengths),
-            max(self.longest, *lengths),
-        )
-        return [Completion((), "[]" if request.stop == "json" else CONSTANT, (), "stop") for request in requests]
 
 
 def dry(memory: str, folder: Path, data: Path) -> dict[str, Any]:
@@ -79,9 +35,8 @@ def dry(memory: str, folder: Path, data: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     started = time.perf_counter()
     model = load(folder)
-    spec = Spec("locomo", {"path": data}, str(folder))
-    bench, script = spec.benchmark(model), Script()
-    agent = replace(spec.agent(model, memory, 1), engine=script)
+    spec = ScriptedSpec("locomo", {"path": data}, str(folder))
+    bench, agent = spec.benchmark(model), spec.agent(model, memory, 1)
     tasks = {task.episode.id: task for task in bench.tasks(1)}
     triggers = episodes = 0
     scores: list[dict[str, Any]] = []
@@ -89,6 +44,8 @@ def dry(memory: str, folder: Path, data: Path) -> dict[str, Any]:
         triggers, episodes = triggers + life.triggers, episodes + 1
         records = life_records(bench, tasks[life.episode], life, agent)
         scores += [record["scores"] for record in records if record["type"] == "question"]
+    script = agent.engine
+    assert isinstance(script, Script)
     return {
         "memory": memory,
         "questions": len(scores),
@@ -126,7 +83,8 @@ def main() -> None:
     args = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        make_model(Path(temporary), args.data)
+        texts = (text for task in LoCoMo(args.data, official=True).tasks(1) for text in task.episode.units)
+        make_model(Path(temporary), texts)
         with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
             jobs = [pool.submit(dry, memory, Path(temporary), args.data) for memory in args.memory]
             for job in jobs:

@@ -94,11 +94,11 @@ def _work(
     try:
         for seed, memory in product(seeds, memories):
             agent = spec.agent(model, memory, seed)
-            lives: list[tuple[Task, Claim]] = []
+            lives: dict[int, tuple[Task, Claim]] = {}  # those that are lived now
             episodes = _open_lives(agent, bench, memory, seed, limit, records, claims, lives)
             tell = progress and _told(progress, records, total)
             for number, life in agent.stream(episodes, tell):
-                task, claim = lives[number]
+                task, claim = lives.pop(number)
                 records.add([record | stamp for record in life_records(bench, task, life, agent)])
                 claims.drop(claim)
     finally:
@@ -123,9 +123,10 @@ def _open_lives(
     limit: int | None,
     records: Records,
     claims: Claims,
-    lives: list[tuple[Task, Claim]],
+    lives: dict[int, tuple[Task, Claim]],
 ) -> Iterator[Episode]:
-    """The lives that are neither recorded nor claimed, claimed as they are taken."""
+    """The lives that are neither recorded nor claimed, numbered, claimed as they are taken."""
+    number = 0
     for task in islice(bench.tasks(seed), limit):
         asks = task.episode.asks
         for own in [(ask,) for ask in asks] if agent.split else [asks]:
@@ -139,7 +140,8 @@ def _open_lives(
             if records.has(memory, seed, questions):
                 claims.drop(claim)
                 continue
-            lives.append((task, claim))
+            lives[number] = (task, claim)
+            number += 1
             yield replace(task.episode, asks=own)
 
 
