@@ -3,8 +3,9 @@
     python benchmarks/ablations.py --model persona-nano --out out/ablations
 
 Every arm changes one thing of the base (recipe `tmem`, given or extracted pairs) and is one recorded `tmem eval
-persona` in a folder of its own, so an interrupted run goes on and `tmem eval report out/ablations` says more. Prints a
-Markdown table of single-hop exact match and of all answerable questions, mean and lowest to highest of the seeds.
+persona` in a folder of its own, so an interrupted run goes on and `tmem eval report out/ablations` says more; arms that
+are the same are run once. Prints a Markdown table of single-hop exact match and of all answerable questions, mean and
+lowest to highest of the seeds.
 """
 
 from __future__ import annotations
@@ -36,11 +37,7 @@ class Arm:
     memory: str = "tmem"
     changes: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    facts: int = FACTS
-
-    @property
-    def folder(self) -> str:
-        return f"{self.group}-{self.name}".replace(" ", "-").replace("/", "-")
+    share: int = 1  # only every such part of the conversations
 
 
 def arms(model: Model) -> list[Arm]:
@@ -61,11 +58,19 @@ def arms(model: Model) -> list[Arm]:
         Arm("rehearsal, given pairs", n, "gold", {"rehearse": k}) for n, k in (("none", 0), ("8", 8), ("all", -1))
     ]
     found += [Arm("working context", f"{n} tokens", settings={"budget": n}) for n in (25, 50, 100, 200, 400, 800)]
-    for known in (False, True):
-        name = "question known" if known else "question blind"
-        found += [Arm("extraction", name, settings={"question_known": known})]
-        found += [Arm("summary memory", name, "memagent", settings={"question_known": known})]
+    # With known questions each of them is a life of its own, some twenty per conversation.
+    for memory in ("tmem", "memagent"):
+        for name, known in (("question blind", False), ("question known", True)):
+            found.append(Arm(f"what {memory} reads for", name, memory, settings={"question_known": known}, share=5))
     return found
+
+
+def differences(arm: Arm, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an arm really changes of the recipe and of the other settings."""
+    recipe = model.recipe("tmem")
+    usual = {"budget": model.settings.budget, "question_known": False}
+    changes = {name: value for name, value in arm.changes.items() if getattr(recipe, name) != value}
+    return changes, {name: value for name, value in arm.settings.items() if usual[name] != value}
 
 
 def equal_rate(model: Model, init: str) -> float:
@@ -73,7 +78,7 @@ def equal_rate(model: Model, init: str) -> float:
     own = model.recipe("tmem")
     other = own.model_copy(update={"init": init})
     sizes = [sum(float(a.square().sum()) for a in model.fast(recipe).basis.a.values()) for recipe in (own, other)]
-    return own.lr * sizes[0] / sizes[1]
+    return float(f"{own.lr * sizes[0] / sizes[1]:.4g}")
 
 
 def scores(folder: Path, memory: str) -> dict[int, tuple[float, float]]:
@@ -109,10 +114,13 @@ def main() -> None:
     for number, arm in enumerate(chosen, start=1):
         if sys.stderr.isatty():
             print(f"arm {number}/{len(chosen)}: {arm.group}, {arm.name}", file=sys.stderr)
-        options = {"facts": arm.facts, "episodes": args.episodes}
-        spec = Spec("persona", options, args.model, changes=arm.changes, write_tail=True, **arm.settings)
-        folder = args.out / arm.folder
-        run(spec, model, [arm.memory], args.seeds, folder, args.episodes, args.workers)
+        episodes = max(1, args.episodes // arm.share)
+        options = {"facts": FACTS, "episodes": episodes}
+        changes, settings = differences(arm, model)
+        spec = Spec("persona", options, args.model, changes=changes, write_tail=True, **settings)
+        parts = [f"{arm.memory}-{episodes}", *(f"{name}={value}" for name, value in (changes | settings).items())]
+        folder = args.out / "-".join(parts)
+        run(spec, model, [arm.memory], args.seeds, folder, episodes, args.workers)
         by_seed = list(scores(folder, arm.memory).values())
         if arm.group != group:
             group = arm.group

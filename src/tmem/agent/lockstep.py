@@ -182,6 +182,7 @@ class _Lockstep:
     def _end(self, one: _Living) -> tuple[int, Trajectory]:
         trajectory = one.life.trajectory
         trajectory.memory_size = one.life.policy.size()
+        del one.life.policy  # they point at each other: so its texts are freed now, not when the collector comes by
         trajectory.seconds = one.seconds
         self.pulse.episodes += 1
         self.ended += trajectory.triggers
