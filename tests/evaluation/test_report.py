@@ -18,7 +18,7 @@ from rich.console import Console
 from tmem.cli.report import report as print_report
 from tmem.errors import DataError, UsageError
 from tmem.evaluation.across import ALL, ANSWERABLE
-from tmem.evaluation.report import make_report, write_page
+from tmem.evaluation.report import make_report, write_figures, write_page
 
 MARKUP = "<script>alert(1)</script> & [bold] $x$"
 RIGHT = {"none": 0, "rag": 2, "tmem": 3}  # of the four questions of a conversation
@@ -98,7 +98,7 @@ def run(tmp_path: Path) -> Path:
 
 def printed(*folders: Path, width: int = 200) -> str:
     out = io.StringIO()
-    print_report(folders, None, False, Console(file=out, width=width))
+    print_report(folders, None, None, False, Console(file=out, width=width))
     return out.getvalue()
 
 
@@ -327,9 +327,21 @@ def test_names_with_markup_can_be_printed(tmp_path: Path) -> None:
 
 
 def test_json_is_one_object(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    print_report([run], tmp_path / "report.html", True, Console())
+    print_report([run], tmp_path / "report.html", None, True, Console())
     found = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
     assert set(found) == {"runs", "across"} and (tmp_path / "report.html").is_file()
+
+
+def test_figures_as_files(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "docs" / "figures"
+    paths = write_figures(make_report([run]), folder)
+    assert sorted(folder.iterdir()) == sorted(paths) and paths[0].name == "1-scores.svg"
+    for path in paths:
+        root = ElementTree.parse(path).getroot()  # an SVG that stands alone
+        assert root.tag.endswith("svg") and "background:#fff" in root.attrib["style"] and int(root.attrib["width"])
+    printed_text = io.StringIO()
+    print_report([run], None, folder, False, Console(file=printed_text, width=300))
+    assert str(paths[0]) in printed_text.getvalue()
 
 
 # ---- what is refused ----

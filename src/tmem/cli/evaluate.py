@@ -180,12 +180,15 @@ for _name, _help in BENCHES.items():
 def report_command(
     folders: Annotated[list[Path], typer.Argument(help="Runs, or folders that hold runs.")],
     html: Annotated[Path | None, typer.Option(help="Write a page that needs no network.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Write the page's figures as SVG files into this folder.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tables of recorded runs: intervals, costs, comparisons; and a page with plots."""
     from tmem.cli.report import report
 
-    report(folders, html, as_json, out)
+    report(folders, html, figures, as_json, out)
 
 
 def names(option: str, text: str) -> list[str]:

@@ -10,15 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from tmem.cli.common import print_json
-from tmem.evaluation.report import make_report, write_page
+from tmem.evaluation.report import make_report, write_figures, write_page
 from tmem.evaluation.tables import Section, overview, run_section
 
 
-def report(folders: Sequence[Path], html: Path | None, as_json: bool, out: Console) -> None:
-    """Report on all runs in these folders; ``html`` is the file to write the page to."""
+def report(folders: Sequence[Path], html: Path | None, figures: Path | None, as_json: bool, out: Console) -> None:
+    """Report on all runs in these folders; ``html`` is the file to write the page to, ``figures`` a folder."""
     found = make_report(folders)
     if html is not None:
         write_page(found, html)
+    drawn = [] if figures is None else write_figures(found, figures)
     if as_json:
         print_json(found)
         return
@@ -27,6 +28,8 @@ def report(folders: Sequence[Path], html: Path | None, as_json: bool, out: Conso
         show(run_section(run), out)
     if html is not None:
         out.print(f"page: {escape(str(html))}", highlight=False)
+    if drawn:
+        out.print(f"figures: {escape(', '.join(map(str, drawn)))}", highlight=False)
 
 
 def show(section: Section, out: Console) -> None:

@@ -43,8 +43,9 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with the words below it; ``width`` in pixels."""
+    """A drawing with the words below it; ``name`` is what it shows in a word, ``width`` is in pixels."""
 
+    name: str
     caption: str
     svg: str
     width: int
@@ -52,6 +53,11 @@ class Figure:
     def element(self, own: str) -> str:
         """The drawing to put into a page; its ids begin with ``own``, since a page has no id twice."""
         return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{own}-", self.svg)
+
+    def file(self) -> str:
+        """The drawing as an SVG file of its own, dark on white."""
+        look = f'width="{self.width}" style="color:#1c1d1f;background:#fff"'
+        return self.svg.replace("<svg ", f"<svg {look} ", 1) + "\n"
 
 
 def overview_figures(across: Mapping[str, Sequence[dict[str, Any]]]) -> list[Figure]:
@@ -80,7 +86,7 @@ def run_figures(run: Mapping[str, Any], alone: Mapping[str, Any] | None) -> list
     return figures
 
 
-def _figure(caption: str, draw: Callable[[Any], None], width: float = 5.4) -> Figure:
+def _figure(name: str, caption: str, draw: Callable[[Any], None], width: float = 5.4) -> Figure:
     """What ``draw`` does to a pair of axes, with a legend below; ``width`` in inches."""
     try:
         from matplotlib import rc_context
@@ -99,7 +105,7 @@ def _figure(caption: str, draw: Callable[[Any], None], width: float = 5.4) -> Fi
         canvas.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
         canvas.set_size_inches(width, 3.2 + 0.22 * math.ceil(len(labels) / columns))
         canvas.savefig(data, format="svg", transparent=True, metadata={"Date": None})
-    return Figure(caption, _for_page(data.getvalue(), caption), round(width * 96))
+    return Figure(name, caption, _for_page(data.getvalue(), caption), round(width * 96))
 
 
 def _for_page(svg: str, caption: str) -> str:
@@ -147,7 +153,7 @@ def _bars(group: Mapping[str, Any]) -> Figure:
         axes.set_ylabel(name)
 
     caption = f"{group['title']}: {name} by memory and model, with 95 % intervals."
-    return _figure(caption, draw, max(5.4, 0.22 * len(runs) * len(memories) + 1))
+    return _figure("scores", caption, draw, max(5.4, 0.22 * len(runs) * len(memories) + 1))
 
 
 def _costs(group: Mapping[str, Any]) -> Figure:
@@ -177,7 +183,7 @@ def _costs(group: Mapping[str, Any]) -> Figure:
         axes.set_ylabel(name)
 
     larger = " A larger mark is a larger model." if len(sizes) > 1 else ""
-    return _figure(f"{group['title']}: {name} against cost.{larger}", draw)
+    return _figure("cost", f"{group['title']}: {name} against cost.{larger}", draw)
 
 
 def _along(lines: Mapping[str, Any], words: str) -> Figure:
@@ -195,7 +201,7 @@ def _along(lines: Mapping[str, Any], words: str) -> Figure:
         axes.set_xlabel(words)
         axes.set_ylabel(name)
 
-    return _figure(f"{lines['title']}: {name} by {words}, with 95 % intervals.", draw)
+    return _figure("along", f"{lines['title']}: {name} by {words}, with 95 % intervals.", draw)
 
 
 def _line(axes: Any, x: Sequence[Any], points: Sequence[Mapping[str, Any]], memory: str) -> None:
@@ -218,7 +224,7 @@ def _retention(memories: Mapping[str, Sequence[Mapping[str, Any]]], measure: str
         axes.set_xlabel("sessions (or other units) read since the answer was told")
         axes.set_ylabel(name)
 
-    return _figure(f"Retention: {name} by the age of what is asked for, with 95 % intervals.", draw)
+    return _figure("retention", f"Retention: {name} by the age of what is asked for, with 95 % intervals.", draw)
 
 
 def _losses(memories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
@@ -232,4 +238,4 @@ def _losses(memories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         axes.set_xlabel("write of a stream")
         axes.set_ylabel("loss per token")
 
-    return _figure("Loss of the new pairs of each write: first epoch (dotted) and last epoch (solid).", draw)
+    return _figure("loss", "Loss of the new pairs of each write: first epoch (dotted) and last epoch (solid).", draw)

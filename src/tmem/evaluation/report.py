@@ -15,10 +15,10 @@ from typing import Any
 from tmem.errors import DataError, UsageError
 from tmem.evaluation import stats
 from tmem.evaluation.across import ALL, ANSWERABLE, across
-from tmem.evaluation.plots import overview_figures, run_figures
+from tmem.evaluation.plots import Figure, overview_figures, run_figures
 from tmem.evaluation.recordfiles import read_lines
-from tmem.evaluation.tables import overview, run_section
-from tmem.files import read_json, write_text
+from tmem.evaluation.tables import Section, overview, run_section
+from tmem.files import check_folder, read_json, write_text
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,23 @@ def write_page(report: dict[str, Any], path: Path) -> None:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    shown = [(section, figures) for section, figures in _parts(report) if section.facts or section.tables]
+    write_text(path, environment.get_template("report.html.j2").render(parts=shown))
+
+
+def write_figures(report: dict[str, Any], folder: Path) -> list[Path]:
+    """Write the page's figures as SVG files, ``1-scores.svg`` and so on; errors as :func:`write_page`."""
+    check_folder(folder)
+    figures = [figure for _, own in _parts(report) for figure in own]
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}-{figure.name}.svg" for number, figure in enumerate(figures, start=1)]
+    for path, figure in zip(paths, figures, strict=True):
+        write_text(path, figure.file())
+    return paths
+
+
+def _parts(report: dict[str, Any]) -> list[tuple[Section, list[Figure]]]:
+    """What the page shows: runs beside each other, then each on its own."""
     alone = {group["runs"][0]["folder"]: group for group in report["across"]["models"] if len(group["runs"]) == 1}
     parts = [(overview(report["across"]), overview_figures(report["across"]))]
-    parts += [(run_section(run), run_figures(run, alone.get(run["folder"]))) for run in report["runs"]]
-    shown = [(section, figures) for section, figures in parts if section.facts or section.tables]
-    write_text(path, environment.get_template("report.html.j2").render(parts=shown))
+    return parts + [(run_section(run), run_figures(run, alone.get(run["folder"]))) for run in report["runs"]]
