@@ -99,7 +99,7 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file. Raises :class:`DataError` in one line if it is missing or malformed."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

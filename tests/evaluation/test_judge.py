@@ -163,13 +163,17 @@ def test_check_ends_early() -> None:
     slept = Waits()
     with pytest.raises(EndpointError, match=r"cannot be reached \(.*refused.*see that the server is up"):
         at(nobody, slept=slept).check()
-    with ChatServer(in_turn(" \n", "yes")) as server:
-        endpoint = at(server.url, slept=slept)
-        with pytest.raises(EndpointError, match=r"empty reply.*more than 10 new tokens"):
-            endpoint.check(max_tokens=10)
-        endpoint.check(max_tokens=10, temperature=0.0)
-    assert server.requests[0][2]["max_tokens"] == 10
+    slept.clear()
+    for useless in (" \n", "<think>\nOkay, the user wants", "no"):
+        with (
+            ChatServer(in_turn(useless)) as server,
+            pytest.raises(EndpointError, match=r"asked to say yes.*more than 10 new tokens"),
+        ):
+            at(server.url, slept=slept).check(max_tokens=10)
     assert slept == []
+    with ChatServer(in_turn(Raw(status=429), "<think>\nyes or no?</think> Yes.")) as server:
+        at(server.url, slept=slept).check(max_tokens=10, temperature=0.0)
+    assert server.requests[0][2]["max_tokens"] == 10 and len(slept) == 1  # a limit at the very first call is waited out
 
 
 @pytest.mark.parametrize(

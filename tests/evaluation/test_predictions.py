@@ -51,13 +51,14 @@ def test_a_number_as_gold_is_its_text(tmp_path: Path) -> None:
         assert score_file(path, name)["em"] == 100
 
 
-@pytest.mark.parametrize("category", [5, "5", "adversarial"])
-def test_adversarial_questions_need_no_gold(tmp_path: Path, category: int | str) -> None:
+@pytest.mark.parametrize("category", [5, "5", "adversarial", 5.0])
+def test_adversarial_questions_need_no_gold(tmp_path: Path, category: float | str) -> None:
     lines = [{"prediction": text, "gold": None, "category": category} for text in ("Not mentioned", "red")]
     path = write(tmp_path / "p.jsonl", *lines, {"prediction": "no information available", "category": category})
     assert [line["f1"] for line in score_file(path, "locomo_official")["scores"]] == [1.0, 0.0, 1.0]
     assert [line["em"] for line in score_file(path, "tmem_token")["scores"]] == [0.0, 0.0, 1.0]
-    for name in ("amem_set", "mem1", "ordered_list"):
+    assert [line["em"] for line in score_file(path, "amem_set")["scores"]] == [0.0, 0.0, 1.0]
+    for name in ("mem1", "ordered_list"):
         with pytest.raises(DataError, match="line 1: 'gold' must be text"):
             score_file(path, name)
 
@@ -112,7 +113,7 @@ def test_tables(tmp_path: Path) -> None:
         ('{"prediction": "a", "gold": "a", "category": 7}', "line 2: category 7 is not one of LoCoMo's"),
         ('{"prediction": "a", "gold": "a", "category": [4]}', "line 2: 'category' must be a number or text"),
         ('{"prediction": "a", "gold": "a", "category": true}', "line 2: 'category' must be a number or text"),
-        ('{"prediction": "a", "gold": "a", "category": 4.0}', "line 2: 'category' must be a number or text"),
+        ('{"prediction": "a", "gold": "a", "category": 4.5}', "line 2: 'category' must be a number or text"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, problem: str) -> None:

@@ -168,7 +168,16 @@ def test_judgements_are_one_more_score(run: Path) -> None:
     (run / "calibration-0.json").write_text(json.dumps(rates))
     [found] = make_report([run])["runs"]
     assert found["judges"] == [
-        {"model": "judge", "judged": 3, "failed": 1, "unreadable": 0, "false_accept": 0.125, "false_reject": 0.0}
+        {
+            "model": "judge",
+            "template_sha256": None,
+            "judged": 3,
+            "of": 72,
+            "failed": 1,
+            "unreadable": 0,
+            "false_accept": 0.125,
+            "false_reject": 0.0,
+        }
     ]
     scores = found["memories"]["tmem"]["scores"][ALL]
     assert (scores["judge judge accuracy"]["n"], scores["judge judge accuracy"]["mean"]) == (3, pytest.approx(100 / 3))

@@ -139,6 +139,23 @@ def test_killed_at_any_moment_the_same_command_resumes(checkpoint: Path, whole: 
     assert lines(tmp_path / "run") == lines(whole)
 
 
+def test_workers_end_with_the_process_that_started_them(checkpoint: Path, whole: Path, tmp_path: Path) -> None:
+    argv = ["eval", "persona", "--facts", "4", "--limit", "3", "--model", str(checkpoint), "--seeds", "1,2"]
+    argv += ["--memory", ",".join(MEMORIES), "--out", str(tmp_path / "run"), "--json", "--show-tail"]
+    command = [sys.executable, "-c", "from tmem.cli import main; main()", *argv]
+    process = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not list((tmp_path / "run").glob("records-*.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert lines(tmp_path / "run") == lines(whole)
+    counted = sum(memory["n"] for memory in json.loads(done.stdout)["memories"])
+    assert counted == sum(record["type"] == "question" for record in read_records(whole))
+
+
 def test_several_processes_share_the_work(model: Model, checkpoint: Path, whole: Path, tmp_path: Path) -> None:
     run(spec(checkpoint), model, MEMORIES, SEEDS, tmp_path, workers=2)
     assert lines(tmp_path) == lines(whole)
@@ -165,11 +182,14 @@ def test_more_memories_and_seeds_join_a_run_but_no_other_settings(
 
 
 def test_progress_counts_questions_triggers_and_tokens(model: Model, checkpoint: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, int, int, int]] = []
+    seen: list[tuple[int, int, int, int, int]] = []
     run(spec(checkpoint), model, ["tmem"], [1], tmp_path, progress=lambda *pulse: seen.append(pulse))
-    done, total, triggers, tokens = seen[-1]
-    assert done == total > 0 and triggers == 3 and tokens > 500
+    done, episodes, total, triggers, tokens = seen[-1]
+    assert done == total > 0 and episodes == 3 and triggers == 3 and tokens > 500
     assert seen == sorted(seen)
+    again: list[tuple[int, ...]] = []
+    run(spec(checkpoint), model, ["none"], [1], tmp_path, progress=lambda *pulse: again.append(pulse))
+    assert again[-1][:3] == (total, 3, total)  # of this command, not of all that the folder holds
 
 
 def test_what_cannot_work_is_noticed_before_the_work(model: Model, checkpoint: Path, tmp_path: Path) -> None:
@@ -196,7 +216,8 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     records.add(record("a"))
     with open(records.path, "a") as file:
         file.write("{half\n")
-    records.add(record("b"))
+    with pytest.raises(DataError, match="line 3"):
+        records.add(record("b"))
     with pytest.raises(DataError, match=r"records-0\.jsonl: line 3 is damaged"):
         list(read_records(tmp_path))
     with pytest.raises(DataError, match="line 3"):

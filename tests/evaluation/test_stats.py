@@ -264,5 +264,10 @@ def test_warnings_name_the_memories_that_they_are_about() -> None:
         "tmem": ([idle, idle], [cut, question(1, 0.0)]),
     }
     lines = warnings(memories)
-    assert [line.rpartition(": ")[2] for line in lines] == ["tmem.", "rag 1 of 2.", "full 1 of 2.", "tmem 1 of 2."]
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        "tmem 2 of 2.",
+        "rag 1 of 2.",
+        "full 1 of 2.",
+        "tmem 1 of 2.",
+    ]
     assert warnings({"tmem": ([episode()], [question(0, 0.0)])}) == []

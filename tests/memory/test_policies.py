@@ -56,8 +56,11 @@ def test_plain_memories_show_what_they_say(model: Model, memory: str, expected: 
 
 
 def test_tail_shows_what_was_cleared_a_moment_ago_if_nothing_is_left(model: Model) -> None:
-    _, script = live(model, "tail", lambda prompt: "yes", Episode("one", UNITS, ASKS, preamble="Two people."))
+    episode = Episode("one", UNITS, ASKS, preamble="Two people.")
+    _, script = live(model, "tail", lambda prompt: "yes", episode, write_tail=True)
     assert seen(script.asked[0][0]) == [2, 3] and "Two people." in script.asked[0][0]
+    _, script = live(model, "tail", lambda prompt: "yes", episode)  # where fast weights see nothing, it sees nothing
+    assert seen(script.asked[0][0]) == []
 
 
 # ---- MemAgent ----

@@ -6,7 +6,9 @@ work and gets the result back. So many lives can be driven at once, each batch h
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -26,7 +28,7 @@ T = TypeVar("T")
 TailUse = Literal["shown", "observed", "dropped"]
 LEAST_OUTPUT = 16  # tokens of room that a reply needs to make sense
 ANSWERS = ("answer", "step")  # kinds of actions that act; the others work on the memory
-QUERIES = (*ANSWERS, "keywords")  # kinds that a question costs; the others build the memory
+QUERIES = (*ANSWERS, "keywords", "retrieve")  # kinds that a question costs; the others build the memory
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Life:
         self.units = list(episode.units)
         self.delta: Delta | None = None  # of this life alone
         self.trajectory = Trajectory(episode.id, agent.policy.name, agent.seed)
+        self.seconds: dict[str, float] = {}  # of the life's own work, by kind
         self.policy = agent.policy(self)
 
     # ---- what policies use ----
@@ -167,6 +170,13 @@ class Life:
                 Action(kind, request.prompt_ids, done.ids, done.logprobs, done.text, done.finish, version, ask)
             )
         return completions
+
+    @contextmanager
+    def timed(self, kind: str) -> Iterator[None]:
+        """Count the time inside as work of this kind."""
+        started = time.perf_counter()
+        yield
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - started
 
     def write(self, new: list[Example], old: list[Example]) -> Steps[WriteAccount]:
         """Write pairs into this life's Delta; the caller records it as a Write of the trajectory."""

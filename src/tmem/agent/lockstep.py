@@ -183,7 +183,7 @@ class _Lockstep:
         trajectory = one.life.trajectory
         trajectory.memory_size = one.life.policy.size()
         del one.life.policy  # they point at each other: so its texts are freed now, not when the collector comes by
-        trajectory.seconds = one.seconds
+        trajectory.seconds = one.seconds | one.life.seconds
         self.pulse.episodes += 1
         self.ended += trajectory.triggers
         return one.number, trajectory

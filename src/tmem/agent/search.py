@@ -28,8 +28,14 @@ def play(life: Life) -> Steps[None]:
         [memory] = yield from policy.recall([ask], context)
         prompt = life.prompt(life.episode.answer_prompt(ask.text, memory), _begun(life, context))
         while context and life.room(prompt, STEP_TOKENS) < STEP_TOKENS:
-            context = context[1:]
-            trajectory.left_out += 1
+            if policy.packs:  # a window smaller than the budget: what has to go is taken in
+                trajectory.triggers += 1
+                yield from policy.observe(context)
+                context = []
+                [memory] = yield from policy.recall([ask], context)
+            else:
+                context = context[1:]
+                trajectory.left_out += 1
             prompt = life.prompt(life.episode.answer_prompt(ask.text, memory), _begun(life, context))
         stops = ("</search>", "</answer>") if left else ("</answer>",)
         [done] = yield from life.say("step", [prompt], [turn], STEP_TOKENS, [ask.id], stop_texts=stops)

@@ -27,7 +27,7 @@ class Action:
 class Write:
     """One write: which units were read, what was extracted from them, and what became of it."""
 
-    action: int  # the extraction, in Trajectory.actions
+    action: int  # the extraction, in Trajectory.actions; -1 if nothing was said before
     units: tuple[int, ...]
     tokens: int  # of the trigger context
     status: str  # of the extraction, see Extraction
@@ -62,14 +62,14 @@ class Trajectory:
     def records(self) -> list[dict[str, Any]]:
         """One JSON object per action and write, in the order in which they happened."""
         head = {"episode": self.episode, "memory": self.memory, "seed": self.seed}
-        writes = {write.action: (number, write) for number, write in enumerate(self.writes)}
-        records: list[dict[str, Any]] = []
+        writes = []
+        for number, write in enumerate(self.writes):
+            own = asdict(write) | {"account": write.account.model_dump()}
+            writes.append((write.action, head | {"type": "write", "trigger": number} | own))
+        records = [record for action, record in writes if action == -1]  # nothing was said before them
         for index, action in enumerate(self.actions):
             records.append(head | {"type": "action"} | asdict(action))
-            if index in writes:
-                number, write = writes[index]
-                account = write.account.model_dump()
-                records.append(head | {"type": "write", "trigger": number} | asdict(write) | {"account": account})
+            records += [record for place, record in writes if place == index]
         end = {"type": "end", "tail": self.tail, "context_tokens": self.context_tokens, "left_out": self.left_out}
         records.append(head | end | {"memory_size": self.memory_size, "seconds": self.seconds})
         return records

@@ -127,6 +127,9 @@ def score(
     scorer: Annotated[str, typer.Option(help="How predictions are scored.")] = "tmem_token",
     judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint, as http://host/v1.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="The judge's name there.")] = None,
+    judge_max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest verdict; more for a judge that thinks first.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Calls to the judge at a time.")] = 8,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,6 +139,8 @@ def score(
     if (run is None) == (predictions is None):
         raise UsageError("tmem score needs either a recorded run or --predictions FILE")
     if predictions is not None:
+        if judge_url is not None or judge_model is not None:
+            raise UsageError("--predictions are scored by --scorer; a judge judges a recorded run")
         from tmem.evaluation.predictions import score_file
 
         result, show = score_file(predictions, scorer), show_scores
@@ -152,6 +157,7 @@ def score(
                 Endpoint(judge_url, judge_model),
                 lambda done, total: status.update(f"{done} of {total} judged"),
                 workers,
+                judge_max_tokens,
             )
         show = show_judgements
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -65,5 +66,6 @@ def choose_recipe(model: Any, name: str, lr: str | None, **changes: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on standard output."""
-    print(json.dumps(value, ensure_ascii=False))
+    """One JSON object on standard output, escaped where that cannot hold all letters."""
+    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    print(json.dumps(value, ensure_ascii=plain))

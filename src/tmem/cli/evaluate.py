@@ -156,7 +156,7 @@ def bench(
     with tempfile.TemporaryDirectory() as temporary, bar() as progress:
         place = folder or Path(temporary)
         try:
-            run(spec, loaded, memories, chosen, place, limit, workers, progress, command)
+            run(spec, loaded, memories, chosen, place, limit, workers, progress, command, say)
         except KeyboardInterrupt:
             kept = (
                 f"what was done is kept in {folder}: the same command goes on"
@@ -166,6 +166,8 @@ def bench(
             print(f"\ntmem: interrupted; {kept}", file=sys.stderr)
             raise typer.Exit(130) from None
         result = summary(place, spec, loaded, memories, chosen)
+    for text in result["warnings"]:
+        say(text)
     if as_json:
         print_json(result)
     else:
@@ -207,12 +209,17 @@ def numbers(option: str, text: str) -> list[int]:
 
 
 def recipe_changes(pairs: list[str]) -> dict[str, Any]:
-    """``["rank=12"]`` as fields of a recipe; the recipe itself checks names and values."""
+    """``["rank=12"]`` as fields of a recipe; the recipe itself checks values."""
+    from tmem.fastweights import Recipe
+
     changes: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"--set {pair}: write FIELD=VALUE, for example rank=12")
+        fields = sorted(Recipe.model_fields.keys() - {"name"})
+        if key.strip() not in fields:
+            raise UsageError(f"--set {pair}: a recipe has no {key.strip()!r}, only {', '.join(fields)}")
         changes[key.strip()] = value.strip()
     return changes
 
@@ -224,34 +231,45 @@ def bar() -> Iterator[Any]:
         yield None
         return
     columns = (
-        TextColumn("{task.completed}/{task.total} questions"),
+        TextColumn("{task.completed}/{task.total} questions, {task.fields[episodes]} episodes"),
         BarColumn(),
         TextColumn("{task.fields[triggers]} triggers, {task.fields[tokens]:,} tokens"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("", total=None, triggers=0, tokens=0)
+        task = progress.add_task("", total=None, episodes=0, triggers=0, tokens=0)
 
-        def tell(done: int, total: int, triggers: int, tokens: int) -> None:
-            progress.update(task, completed=done, total=total, triggers=triggers, tokens=tokens)
+        def tell(done: int, episodes: int, total: int, triggers: int, tokens: int) -> None:
+            progress.update(task, completed=done, total=total, episodes=episodes, triggers=triggers, tokens=tokens)
 
         yield tell
+
+
+def say(text: str) -> None:
+    """A notice on standard error."""
+    print(f"tmem: {text}", file=sys.stderr)
 
 
 def summary(folder: Path, spec: Any, model: Any, memories: list[str], seeds: list[int]) -> dict[str, Any]:
     """What was measured, for the memories and seeds that were asked for."""
     from tmem.evaluation import summarize
     from tmem.evaluation.recordfiles import read_records
+    from tmem.evaluation.stats import warnings
     from tmem.files import read_json
 
     described = read_json(folder / "run.json")
     records = [r for r in read_records(folder) if r["memory"] in memories and r["seed"] in seeds]
+    kinds = {
+        kind: {memory: [r for r in records if r["memory"] == memory and r["type"] == kind] for memory in memories}
+        for kind in ("episode", "question")
+    }
     scorers = spec.benchmark(model).scorers
     found = {item["memory"]: item for item in summarize(records, scorers)}
     return {
         **{key: described[key] for key in ("bench", "data", "model", "recipe", "settings")},
         "scorers": scorers,
         "memories": [found[memory] for memory in memories if memory in found],
+        "warnings": warnings({memory: (kinds["episode"][memory], kinds["question"][memory]) for memory in memories}),
     }
 
 

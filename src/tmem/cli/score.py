@@ -8,6 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+MEANS = {
+    "accuracy": "accuracy",
+    "official": "as the benchmark reads it",
+    "task_average": "mean of types",
+    "abstention": "unanswerable",
+    "without_abstention": "answerable",
+}
+
 
 def show_scores(result: dict[str, Any], console: Console) -> None:
     """A table by category; sums over sub-questions where MEM1 reports them."""
@@ -26,11 +34,17 @@ def show_judgements(result: dict[str, Any], console: Console) -> None:
     """Accuracy by memory, and how far the judge is to be trusted."""
     title = f"{result['bench']}, judged by {result['judge_model']} (prompts {result['template_sha256'][:12]})"
     table = Table(title=escape(title), title_justify="left")
-    for column in ("memory", "n", "accuracy", "failed calls", "unreadable"):
+    means = [key for key in MEANS if any(key in row for row in result["memories"].values())]
+    columns = ("memory", "n", *(MEANS[key] for key in means), "failed calls", "unreadable")
+    for column in columns:
         table.add_column(column, justify="left" if column == "memory" else "right")
     for memory, row in result["memories"].items():
-        table.add_row(memory, str(row["n"]), f"{row['accuracy']:.2f}", str(row["failed"]), str(row["unreadable"]))
+        numbers = ("-" if row[key] is None else f"{row[key]:.2f}" for key in means)
+        table.add_row(memory, str(row["n"]), *numbers, str(row["failed"]), str(row["unreadable"]))
     console.print(table)
+    for memory, row in result["memories"].items():
+        kinds = ", ".join(f"{kind} {value:.2f}" for kind, value in row["by_category"].items())
+        console.print(f"{memory} by category: {escape(kinds)}", highlight=False)
     rates = result["calibration"]
     console.print(
         f"on known answers it accepts {rates['false_accept']:.0%} of the wrong ones ({rates['n_wrong']}) and rejects "

@@ -73,21 +73,20 @@ class Endpoint:
 
         The limits are those of the calls to come. Raises :class:`EndpointError`.
         """
-        if not self._ask("Answer with the word yes.", max_tokens, temperature, tries=1).strip():
+        reply = self.ask("Answer with the word yes and nothing else.", max_tokens, temperature)
+        if not re.match(r"\W*yes\b", reply.rpartition("</think>")[2], re.IGNORECASE):
+            given = self._line(reply)
             raise EndpointError(
-                f"{self.url}: {self.model} gives an empty reply; if it thinks before it answers, turn that off or "
-                f"allow more than {max_tokens} new tokens"
+                f"{self.url}: asked to say yes, {self.model} says {given!r}; if it thinks before it answers, turn that "
+                f"off or allow more than {max_tokens} new tokens"
             )
 
     def ask(self, prompt: str, max_tokens: int | None = None, temperature: float | None = None) -> str:
         """The reply to one user message; None leaves a limit to the server.
 
-        Tried again with growing pauses (or the server's Retry-After) after a timeout, a lost connection, HTTP 429 or
-        5xx, and a body without a reply. Raises :class:`EndpointError` after the last try, or at once for other errors.
+        Tried again with growing pauses (or the server's Retry-After) after a timeout, a lost connection, HTTP 408, 429
+        or 5xx, and a body without a reply. Raises :class:`EndpointError` after the last try, at once for other errors.
         """
-        return self._ask(prompt, max_tokens, temperature, self.tries)
-
-    def _ask(self, prompt: str, max_tokens: int | None, temperature: float | None, tries: int) -> str:
         import httpx
 
         body: dict[str, Any] = {
@@ -100,7 +99,7 @@ class Endpoint:
             body["temperature"] = temperature
         problem = ""
         wait = 0.0
-        for number in range(tries):
+        for number in range(self.tries):
             if number:
                 self._sleep(min(wait, LONGEST_WAIT))
             wait = 2.0**number
@@ -119,10 +118,12 @@ class Endpoint:
                 problem = f"no reply in what it sent: {self._line(response.text)}"
                 continue
             problem = f"HTTP {response.status_code}: {self._line(response.text)}"
-            if response.status_code != 429 and response.status_code < 500:
+            if response.status_code not in (408, 429) and response.status_code < 500:
                 raise EndpointError(f"{self.url}: {problem}; {ADVICE.get(response.status_code, 'correct the call')}")
             wait = _retry_after(response.headers.get("Retry-After", "")) or wait
-        raise EndpointError(f"{self.url}: {problem} (try {tries} of {tries}); see that the server is up and has room")
+        raise EndpointError(
+            f"{self.url}: {problem} (try {self.tries} of {self.tries}); see that the server is up and has room"
+        )
 
     def _line(self, text: str) -> str:
         """Text of a server for an error: one short line without the key, which some servers repeat."""
@@ -134,7 +135,7 @@ def _content(response: Any) -> str | None:
     """The reply in the body of a chat completion; None if there is none."""
     try:
         text = response.json()["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return without_surrogates(text) if isinstance(text, str) else None
 

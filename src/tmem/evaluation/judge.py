@@ -78,6 +78,11 @@ def template_sha256(judge: Judge) -> str:
     return hashlib.sha256(json.dumps(judge.templates, sort_keys=True).encode()).hexdigest()
 
 
+def prompt_sha256(prompt: str) -> str:
+    """What identifies a prompt, and with it question, gold and prediction."""
+    return hashlib.sha256(without_surrogates(prompt).encode()).hexdigest()
+
+
 # ---- LongMemEval: yes or no, by the rule of the question's type (its own src/evaluation/evaluate_qa.py) ----
 
 _CORRECT = (
@@ -213,15 +218,28 @@ class ClBenchJudge:
         text = _after_thinking(reply)
         scores, lists = _SCORE_VALUE.findall(text), _STATUS_LIST.findall(text)
         own = int(scores[-1]) if scores else None  # the last: a judge may repeat the form before it fills it in
-        status = [entry.strip(" \t\r\n\"'").lower() for entry in lists[-1].split(",")] if lists else []
-        if status and not status[-1]:
-            status.pop()  # a comma behind the last one, or an empty list
+        status = _statuses(lists[-1]) if lists else []
         wanted = len(_rubrics(record)) or max(len(status), 1)
         if len(status) != wanted or not {"yes", "no"}.issuperset(status):
             return Verdict(0, 0.0, own, unreadable=True, reason=f"unreadable: no list of {wanted} yes or no")
         score = int("no" not in status)
         reason = "" if own in (None, score) else f"the judge's own overall score is {own}"
         return Verdict(score, status.count("yes") / wanted, own, reason=reason)
+
+
+def _statuses(inside: str) -> list[str]:
+    """The entries between the brackets of a list as "yes" or "no", or as they are: some judges number them."""
+    entries: list[Any]
+    try:
+        entries = json.loads(f"[{inside.strip().removesuffix(',')}]")
+    except ValueError:
+        entries = [entry for entry in inside.split(",") if entry.strip()]
+    found = []
+    for entry in entries:
+        text = {True: "yes", False: "no"}.get(entry) if isinstance(entry, bool) else str(entry).lower()
+        said = re.match(r"\W*(?:\d+\W+)?(yes|no)\b", text or "")
+        found.append(said.group(1) if said else str(text))
+    return found
 
 
 def _rubrics(record: Record) -> list[str]:
@@ -291,5 +309,5 @@ def _judge(record: Record, prompt: str, judge: Judge, endpoint: Endpoint) -> Jud
         reason=verdict.reason,
         reply=reply,
         judge_model=endpoint.model,
-        prompt_sha256=hashlib.sha256(without_surrogates(prompt).encode()).hexdigest(),
+        prompt_sha256=prompt_sha256(prompt),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -12,37 +13,60 @@ from typing import Any
 from tmem.errors import DataError, UsageError
 from tmem.evaluation.calibration import calibrate
 from tmem.evaluation.endpoint import Endpoint
-from tmem.evaluation.judge import ClBenchJudge, Judge, Judgement, LongMemEvalJudge, judge_records, template_sha256
-from tmem.evaluation.recordfiles import read_lines, read_records
+from tmem.evaluation.judge import (
+    ROUTES,
+    ClBenchJudge,
+    Judge,
+    Judgement,
+    LongMemEvalJudge,
+    judge_records,
+    prompt_sha256,
+    template_sha256,
+)
+from tmem.evaluation.recordfiles import read_lines
 from tmem.files import append_line, read_json, write_json
 
 JUDGES: dict[str, Callable[[], Judge]] = {"longmemeval": LongMemEvalJudge, "clbench": ClBenchJudge}
 
 
 def judge_run(
-    folder: Path, endpoint: Endpoint, progress: Callable[[int, int], None] | None = None, workers: int = 8
+    folder: Path,
+    endpoint: Endpoint,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 8,
+    max_tokens: int | None = None,
 ) -> dict[str, Any]:
     """Judge every recorded answer that this judge has not judged yet, and calibrate the judge on known answers.
 
     Judgements are kept in ``judgements-NAME.jsonl`` beside the records, failed calls among them: they count as wrong
-    and are tried again next time. Raises :class:`DataError` for a folder without a run of a judged benchmark.
+    and are tried again next time. ``max_tokens``: of a verdict, more than usual for a judge that thinks first. Raises
+    :class:`DataError` for a folder without a run of a judged benchmark.
     """
     if not (folder / "run.json").is_file():
         raise DataError(f"{folder}: no run of tmem eval in it (no run.json)")
-    bench = read_json(folder / "run.json")["bench"]
+    about = read_json(folder / "run.json")
+    bench = about.get("bench") if isinstance(about, dict) else None
+    if not isinstance(bench, str):
+        raise DataError(f"{folder / 'run.json'}: does not describe a run of tmem eval; give another folder")
     if bench not in JUDGES:
         raise UsageError(f"{folder}: {bench} has no judge, only {' and '.join(JUDGES)} have")
     judge = JUDGES[bench]()
+    if max_tokens is not None:
+        judge.max_tokens = max_tokens
+    questions = _questions(folder)
+    prompts = {_key(record): prompt_sha256(judge.prompt(record)) for record in questions}
     endpoint.check(judge.max_tokens, judge.temperature)
     template = template_sha256(judge)
-    name = re.sub(r"[^\w.-]+", "-", endpoint.model)
+    name = file_name(endpoint.model)
     path = folder / f"judgements-{name}.jsonl"
+    # Of another judge, under other prompts or about another answer, a judgement says nothing.
     judged = {
         _key(judgement): judgement
-        for _, judgement in read_lines(folder, path.name)
-        if judgement.get("template_sha256") == template  # under other prompts it is another judge
+        for where, judgement in read_lines(folder, path.name)
+        if _whole(judgement, where)
+        and (judgement["judge_model"], judgement["template_sha256"]) == (endpoint.model, template)
+        and judgement["prompt_sha256"] == prompts.get(_key(judgement))
     }
-    questions = [record for record in read_records(folder) if record["type"] == "question"]
     todo = [record for record in questions if _key(record) not in judged or judged[_key(record)]["failed"]]
 
     def keep(judgement: Judgement) -> None:
@@ -58,7 +82,7 @@ def judge_run(
         "bench": bench,
         "judge_model": endpoint.model,
         "template_sha256": template,
-        "memories": _by_memory(questions, judged),
+        "memories": _by_memory(questions, judged, bench == "longmemeval"),
         "calibration": calibration,
     }
 
@@ -67,16 +91,64 @@ def _key(record: dict[str, Any]) -> tuple[str, int, str]:
     return record["memory"], record["seed"], record["id"]
 
 
-def _by_memory(questions: list[dict[str, Any]], judged: dict[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Accuracy 0 to 100 per memory; a failed or unreadable judgement is a wrong answer."""
-    table: dict[str, dict[str, Any]] = {}
+def file_name(model: str) -> str:
+    """A judge's name in file names: readable, and its own even where letters had to go."""
+    readable = re.sub(r"[^\w.-]+", "-", model)[:60]
+    return f"{readable}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+
+
+def _questions(folder: Path) -> list[dict[str, Any]]:
+    """The recorded questions. Raises :class:`DataError` for a record that cannot be judged."""
+    texts, found = ("memory", "id", "question", "prediction", "category"), []
+    for where, record in read_lines(folder, "records-*.jsonl"):
+        if record.get("type") != "question":
+            continue
+        gold, judging = record.get("gold"), record.get("judging")
+        whole = all(isinstance(record.get(key), str) for key in texts) and type(record.get("seed")) is int
+        if not (whole and isinstance(gold, list) and isinstance(judging, dict) and all(type(g) is str for g in gold)):
+            raise DataError(f"{where} is not a record of this version of tmem; run the evaluation again")
+        found.append(record)
+    return found
+
+
+def _whole(judgement: dict[str, Any], where: str) -> bool:
+    keys = {"memory", "seed", "id", "judge_model", "template_sha256", "prompt_sha256", "failed", "score"}
+    if not keys <= judgement.keys():
+        raise DataError(f"{where} is not a judgement of this version of tmem; remove the file and judge again")
+    return True
+
+
+def _by_memory(
+    questions: list[dict[str, Any]], judged: dict[Any, dict[str, Any]], types: bool
+) -> dict[str, dict[str, Any]]:
+    """Accuracy 0 to 100 per memory and category; a failed or unreadable judgement is a wrong answer.
+
+    ``official``: the accuracy by the benchmark's own reading of the same replies. ``types``: also LongMemEval's other
+    means, the unweighted one of its question types, and questions that cannot be answered apart from the rest.
+    """
+    memories: dict[str, list[dict[str, Any]]] = {}
     for record in questions:
-        row = table.setdefault(record["memory"], {"n": 0, "accuracy": 0.0, "failed": 0, "unreadable": 0})
-        judgement = judged[_key(record)]
-        row["n"] += 1
-        row["accuracy"] += 100 * judgement["score"]
-        row["failed"] += judgement["failed"]
-        row["unreadable"] += judgement["unreadable"]
-    for row in table.values():
-        row["accuracy"] /= row["n"]
-    return table
+        memories.setdefault(record["memory"], []).append({**record, **judged[_key(record)]})
+    return {memory: _accuracies(own, types) for memory, own in memories.items()}
+
+
+def _accuracies(own: list[dict[str, Any]], types: bool) -> dict[str, Any]:
+    def accuracy(part: list[dict[str, Any]], key: str = "score") -> float | None:
+        return 100 * sum(one[key] or 0 for one in part) / len(part) if part else None
+
+    kinds = sorted({one["category"] for one in own})
+    row: dict[str, Any] = {
+        "n": len(own),
+        "accuracy": accuracy(own),
+        "official": accuracy(own, "official"),
+        "failed": sum(one["failed"] for one in own),
+        "unreadable": sum(one["unreadable"] for one in own),
+        "by_category": {kind: accuracy([one for one in own if one["category"] == kind]) for kind in kinds},
+    }
+    if types:
+        by_type = [[one for one in own if one["judging"].get("question_type") == kind] for kind in ROUTES]
+        means = [mean for part in by_type if (mean := accuracy(part)) is not None]
+        row["task_average"] = sum(means) / len(means)
+        row["abstention"] = accuracy([one for one in own if "_abs" in one["id"]])
+        row["without_abstention"] = accuracy([one for one in own if "_abs" not in one["id"]])
+    return row

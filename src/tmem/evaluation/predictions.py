@@ -14,7 +14,7 @@ from tmem.tasks.scoring import Score, locomo_category, scorer
 from tmem.tasks.sources import read_jsonl
 
 SEVERAL = ("mem1", "ordered_list")  # scorers of several questions at once
-LOCOMO = ("tmem_token", "locomo_official")  # scorers that know what is right for an adversarial question
+LOCOMO = ("tmem_token", "locomo_official", "amem_set")  # what LoCoMo is scored by: it has no adversarial golds
 
 
 def score_file(path: str | Path, name: str) -> dict[str, Any]:
@@ -23,8 +23,9 @@ def score_file(path: str | Path, name: str) -> dict[str, Any]:
     Totals are 0 to 100, lines 0 to 1; ``mem1`` adds ``f1_sum`` and ``em_sum``, since MEM1 reports sums over the
     sub-questions (in the totals their means over the lines). ``gold`` is a text, a number or a list of accepted
     answers. For ``mem1`` and ``ordered_list`` a list is one of sub-questions instead, each a text, a number or a list
-    of accepted answers. LoCoMo's adversarial questions (category 5) need no gold. A line without ``category`` counts
-    in the totals of all alone. Raises :class:`DataError` naming file and line, :class:`UsageError` for another scorer.
+    of accepted answers. LoCoMo's adversarial questions (category 5) need no gold: leave out what the file has there.
+    A line without ``category`` counts in the totals of all alone. Raises :class:`DataError` naming file and line,
+    :class:`UsageError` for another scorer.
     """
     score = scorer(name)
     scores: list[Score] = []
@@ -33,6 +34,8 @@ def score_file(path: str | Path, name: str) -> dict[str, Any]:
         prediction, category = record.get("prediction"), record.get("category")
         if not isinstance(prediction, str):
             raise DataError(f"{where}: 'prediction' must be text; add it, \"\" for no answer")
+        if isinstance(category, float) and category.is_integer():  # a table with a missing value makes 5 to 5.0
+            category = int(category)
         if not isinstance(category, str | int | None) or isinstance(category, bool):
             raise DataError(f"{where}: 'category' must be a number or text; correct or remove it")
         gold = record.get("gold")

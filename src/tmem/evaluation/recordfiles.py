@@ -67,6 +67,7 @@ class Records:
         self.folder, self.path = folder, folder / f"records-{worker}.jsonl"
         self.done: set[Key] = set()
         self.episodes: set[Key] = set()  # the same of episodes' records, by their first question
+        self.wanted: set[tuple[str, int]] | None = None
         self.triggers = self.tokens = 0
         self._read: dict[Path, tuple[int, int]] = {}  # bytes and lines known so far
         self.refresh()
@@ -83,17 +84,30 @@ class Records:
                     if not line.endswith(b"\n"):
                         break
                     start, lines = start + len(line), lines + 1
-                    self._note(_object(line, f"{path}: line {lines}"))
+                    where = f"{path}: line {lines}"
+                    self._note(_object(line, where), where)
             self._read[path] = start, lines
 
-    def _note(self, record: dict[str, Any]) -> None:
-        if record["type"] == "question":
-            self.done.add((record["memory"], record["seed"], record["id"]))
-            self.tokens += record["answer"]["prompt_tokens"] + record["answer"]["new_tokens"]
-        else:
-            self.episodes.add((record["memory"], record["seed"], record["questions"][0]))
-            self.triggers += record["build"]["triggers"]
-            self.tokens += record["build"]["prompt_tokens"] + record["build"]["new_tokens"]
+    def _note(self, record: dict[str, Any], where: str) -> None:
+        try:
+            if record["type"] == "question":
+                self.done.add((record["memory"], record["seed"], record["id"]))
+                cost = record["answer"]
+            else:
+                self.episodes.add((record["memory"], record["seed"], record["questions"][0]))
+                cost = record["build"]
+                self.triggers += cost["triggers"]
+            self.tokens += cost["prompt_tokens"] + cost["new_tokens"]
+        except (LookupError, TypeError):
+            raise DataError(f"{where} is no record of this version of tmem; give another --out") from None
+
+    def progress(self) -> tuple[int, int]:
+        """Questions and lives that are done, of ``wanted`` (memory, seed) if that is set."""
+
+        def count(keys: set[Key]) -> int:
+            return sum(self.wanted is None or key[:2] in self.wanted for key in keys)
+
+        return count(self.done), count(self.episodes)
 
     def has(self, memory: str, seed: int, questions: list[str]) -> bool:
         """True if a life that answers these questions is recorded whole."""
@@ -105,13 +119,10 @@ class Records:
 
         Raises :class:`DataError` if that fails, for example on a full disk; nothing is half-written then.
         """
+        self.refresh()
         new = [record for record in records if self._is_new(record)]
-        data = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in new).encode()
-        size = self.path.stat().st_size if self.path.exists() else 0
-        append_bytes(self.path, data)
-        self._read[self.path] = size + len(data), self._read.get(self.path, (0, 0))[1] + len(new)
-        for record in new:
-            self._note(record)
+        append_bytes(self.path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in new).encode())
+        self.refresh()
 
     def _is_new(self, record: dict[str, Any]) -> bool:
         if record["type"] == "question":
@@ -124,7 +135,10 @@ class Claims:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "claims"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.folder}: cannot be written ({error.strerror})") from None
         self.held: dict[Claim, FileLock] = {}
 
     def take(self, claim: Claim) -> bool:

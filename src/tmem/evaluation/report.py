@@ -37,6 +37,12 @@ class Run:
         return episodes, [question for question in self.questions if question["memory"] == memory]
 
 
+# What a report cannot do without.
+ABOUT: dict[str, type] = {"bench": str, "data": dict, "model": str, "recipe": dict, "settings": dict}
+EPISODE = {"memory", "seed", "episode", "questions", "build", "writes", "memory_size", "extraction"}
+QUESTION = {"memory", "seed", "episode", "id", "category", "gold", "scores", "answer", "age", "judging", "left_out"}
+
+
 # ---- reading ----
 
 
@@ -55,14 +61,15 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
 def load_run(folder: Path) -> Run:
     """Read a run. Raises :class:`DataError` for a damaged file, naming the line."""
     about = read_json(folder / "run.json")
-    if not isinstance(about, dict) or not {"bench", "data", "model", "recipe", "settings"} <= about.keys():
+    whole = isinstance(about, dict) and all(type(about.get(key)) is kind for key, kind in ABOUT.items())
+    if not whole or "budget" not in about["settings"]:
         raise DataError(f"{folder / 'run.json'}: does not describe a run of tmem eval; give another folder")
     episodes: dict[Any, dict[str, Any]] = {}
     questions: dict[Any, dict[str, Any]] = {}
     for where, record in read_lines(folder, "records-*.jsonl"):
-        if record.get("type") == "episode" and {"memory", "seed", "questions", "build", "writes"} <= record.keys():
+        if record.get("type") == "episode" and record.keys() >= EPISODE:
             episodes.setdefault((record["memory"], record["seed"], *record["questions"]), record)
-        elif record.get("type") == "question" and {"memory", "seed", "id", "scores", "answer"} <= record.keys():
+        elif record.get("type") == "question" and record.keys() >= QUESTION:
             questions.setdefault((record["memory"], record["seed"], record["id"]), record)
         else:
             raise DataError(f"{where} is not a record of this version of tmem; run the evaluation again")
@@ -87,16 +94,20 @@ def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
 def _add_judgements(folder: Path, questions: dict[Any, dict[str, Any]]) -> list[dict[str, Any]]:
     """Add what judges said to the questions' values; returns one account per judge, with its calibration if known.
 
-    A question without a verdict counts as wrong. A judgement that failed is replaced by one that did not.
+    Of several judgements of an answer the last counts, and of a judge only those under its last prompts. One that
+    failed or cannot be read is a wrong answer; an answer that was not judged has no value.
     """
     verdicts: dict[str, dict[Any, dict[str, Any]]] = {}
+    prompts: dict[str, Any] = {}
     for where, judgement in read_lines(folder, "judgements-*.jsonl"):
         if not {"id", "memory", "seed", "score", "failed", "judge_model"} <= judgement.keys():
             raise DataError(f"{where} is not a judgement of this version of tmem; judge the answers again")
-        own = verdicts.setdefault(judgement["judge_model"], {})
+        model, template = judgement["judge_model"], judgement.get("template_sha256")
+        if model not in verdicts or prompts[model] != template:
+            verdicts[model], prompts[model] = {}, template
         key = judgement["memory"], judgement["seed"], judgement["id"]
-        if key in questions and (key not in own or not judgement["failed"]):
-            own[key] = judgement
+        if key in questions:
+            verdicts[model][key] = judgement
     calibrations = {}
     for path in sorted(folder.glob("calibration-*.json")):
         rates = read_json(path)
@@ -114,7 +125,9 @@ def _add_judgements(folder: Path, questions: dict[Any, dict[str, Any]]) -> list[
         judges.append(
             {
                 "model": model,
+                "template_sha256": prompts[model],
                 "judged": len(own),
+                "of": len(questions),
                 "failed": sum(judgement["failed"] for judgement in own.values()),
                 "unreadable": sum(judgement.get("unreadable", False) for judgement in own.values()),
                 "false_accept": rates.get("false_accept"),
@@ -173,7 +186,8 @@ def _memory(
     episodes, questions = run.of(memory)
     taught = run.about.get("taught")
     return {
-        "taught": None if taught is None else memory in taught,
+        # Searching is MEM1's loop whatever the memory.
+        "taught": None if taught is None else memory in taught and run.about["bench"] != "search",
         "scores": {
             name: _estimates([question for question in own if question["memory"] == memory], measures)
             for name, own in subsets.items()

@@ -11,16 +11,18 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import islice, product
 from pathlib import Path
+from threading import Thread
 
 from filelock import FileLock, Timeout
 
 from tmem.agent.episode import Episode
 from tmem.agent.lockstep import Agent, Pulse
-from tmem.errors import TmemError, UsageError
+from tmem.errors import DataError, TmemError, UsageError
 from tmem.evaluation.recordfiles import Claim, Claims, Records, repair
 from tmem.evaluation.records import life_records
 from tmem.evaluation.spec import Spec, open_run
@@ -28,7 +30,7 @@ from tmem.files import check_folder
 from tmem.model import Model
 from tmem.tasks.base import Benchmark, Task
 
-Progress = Callable[[int, int, int, int], None]  # questions done and in all, triggers, tokens
+Progress = Callable[[int, int, int, int, int], None]  # questions and episodes done, questions in all, triggers, tokens
 
 
 def run(
@@ -41,33 +43,59 @@ def run(
     workers: int = 1,
     progress: Progress | None = None,
     command: str = "",
+    notice: Callable[[str], None] | None = None,
 ) -> int:
     """Live through what is not recorded yet in ``folder``; returns how many questions had been done before.
 
-    ``limit``: only the first episodes of the benchmark. Raises :class:`DataError` if the folder holds another run or
-    cannot be written to, and :class:`UsageError` for what cannot work.
+    ``limit``: only the first episodes of the benchmark. ``notice`` is told what to know before the work. Raises
+    :class:`DataError` if the folder holds another run or cannot be written to, and :class:`UsageError` for what cannot
+    work.
     """
     check_folder(folder)
     bench = spec.benchmark(model)
     for memory in memories:
         spec.agent(model, memory, 0)  # what cannot work is noticed before the work
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UsageError(f"{folder}: another tmem eval is writing there; wait for it, or give another --out") from None
-    with lock:
-        open_run(folder, spec.describe(model, bench), command)
+    with _alone(folder):
+        description = spec.describe(model, bench)
+        open_run(folder, description, command)
+        data = description["data"]
+        if notice is not None and "sha256" in data and data["known"] is None:
+            notice(
+                f"{data['file']} is not a published file (sha256 {data['sha256'][:16]}): compare its scores with care"
+            )
         repair(folder)
         records = Records(folder, 0)
         total = len(memories) * sum(bench.count(seed, limit) for seed in seeds)
-        before = len(records.done)
+        if not total:
+            raise DataError(f"{spec.bench}: there is no question in this data; give other data or another --limit")
+        records.wanted = {(memory, seed) for memory in memories for seed in seeds}
+        before = records.progress()[0]
         if workers == 1:
             _work(spec, model, bench, memories, seeds, limit, records, total, progress)
         else:
             _spawn(spec, memories, seeds, limit, workers, records, total, progress)
     return before
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only run that writes to a folder. Workers whose run was killed end within a moment; wait for them."""
+    names = [".lock", *(path.name for path in folder.glob(".worker-*.lock"))]
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                lock = FileLock(folder / name, timeout=0 if name == ".lock" else 20)
+                held.enter_context(lock)
+                if name != ".lock":
+                    lock.release()
+        except Timeout:
+            raise UsageError(
+                f"{folder}: another tmem eval is writing there; wait for it, or give another --out"
+            ) from None
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
+        yield
 
 
 def _work(
@@ -85,6 +113,7 @@ def _work(
     stamp = {
         "bench": spec.bench,
         "recipe": spec.recipe,
+        "recipe_sha256": spec.recipe_sha256(model),
         "model": model.name,
         "model_hash": model.weights_hash,
         "data_sha256": bench.identity().get("sha256"),
@@ -110,7 +139,7 @@ def _told(progress: Progress, records: Records, total: int) -> Callable[[Pulse],
     triggers, tokens = records.triggers, records.tokens
 
     def tell(pulse: Pulse) -> None:
-        progress(len(records.done), total, triggers + pulse.triggers, tokens + pulse.tokens)
+        progress(*records.progress(), total, triggers + pulse.triggers, tokens + pulse.tokens)
 
     return tell
 
@@ -164,14 +193,19 @@ def _spawn(
         )
         for number in range(workers)
     ]
-    for process in processes:
-        process.start()
+    # Held back meanwhile: an interrupt that meets a child in its first imports ends in a traceback.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for process in processes:
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         while any(process.is_alive() for process in processes):
             time.sleep(0.3)
             records.refresh()
             if progress is not None:
-                progress(len(records.done), total, records.triggers, records.tokens)
+                progress(*records.progress(), total, records.triggers, records.tokens)
             if any(process.exitcode not in (None, 0) for process in processes):
                 break
     finally:
@@ -189,6 +223,12 @@ def _spawn(
         )
 
 
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """Wait for a process to end, and end this one at once."""
+    parent.join()
+    os._exit(1)
+
+
 def _worker(
     spec: Spec,
     memories: Sequence[str],
@@ -198,8 +238,13 @@ def _worker(
     number: int,
     errors: multiprocessing.SimpleQueue[TmemError],
 ) -> None:
-    """One of several processes. An interrupt is the parent's to report."""
+    """One of several processes. An interrupt is the parent's to report; without a parent nothing is left to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+    alive = FileLock(folder / f".worker-{number}.lock")
+    alive.acquire()  # for as long as this process is there
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import torch
     import transformers

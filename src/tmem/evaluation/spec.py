@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -84,6 +85,11 @@ class Spec:
         if memory == "mem1" and self.bench != "search":
             raise UsageError("mem1 is a memory for searching: for a stream of text use memagent")
         return agent if self.budget is None else replace(agent, budget=self.budget)
+
+    def recipe_sha256(self, model: Model) -> str:
+        """What tells recipes apart that have one name: rate, rank and all the rest."""
+        settings = model.recipe(self.recipe, **self.changes).model_dump_json()
+        return hashlib.sha256(settings.encode()).hexdigest()
 
     def _retriever(self) -> Callable[[Sequence[str]], Any]:
         if self.embedder is None:

@@ -271,8 +271,9 @@ def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) 
     unused, bypassed, left_out, cut_off = [], [], [], []
     for memory, (episodes, questions) in memories.items():
         policy = MEMORIES.get(memory) or ABLATIONS.get(memory)
-        if policy is not None and policy.packs and not any(episode["build"]["triggers"] for episode in episodes):
-            unused.append(memory)
+        count = sum(not episode["build"]["triggers"] for episode in episodes)
+        if policy is not None and policy.packs and count:
+            unused.append(f"{memory} {count:,} of {len(episodes):,}")
         sizes = [episode["memory_size"] for episode in episodes if episode["memory_size"].get("notes")]
         if count := sum(size.get("shown") == size["notes"] for size in sizes):
             bypassed.append(f"{memory} {count:,} of {len(sizes):,}")
@@ -281,7 +282,7 @@ def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) 
         if count := sum(question["answer"]["finish"] == "length" for question in questions):
             cut_off.append(f"{memory} {count:,} of {len(questions):,}")
     found = {
-        "No trigger in any episode, the working context never got full, so that these memories were never used": unused,
+        "Episodes without a trigger: the working context never got full, the memory took nothing in": unused,
         "Episodes in which retrieval chose nothing, as all notes there are were shown": bypassed,
         "Answers that did not see the whole history, which does not fit the model's window": left_out,
         "Replies cut off at the longest answer": cut_off,

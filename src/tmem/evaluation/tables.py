@@ -147,7 +147,9 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _judge(judge: Mapping[str, Any]) -> str:
-    text = f"{judge['model']}, {judge['judged']:,} answers judged"
+    text = f"{judge['model']}, {judge['judged']:,} of {judge['of']:,} answers judged"
+    if judge["template_sha256"]:
+        text += f" by prompts {judge['template_sha256'][:12]}"
     if judge["failed"] or judge["unreadable"]:
         text += f", of which {judge['failed']} got no verdict and {judge['unreadable']} one that cannot be read: both "
         text += "count as wrong"

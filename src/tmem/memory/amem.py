@@ -74,14 +74,15 @@ class AMem(Plain):
             if isinstance(reply.get("context"), str) and reply["context"].strip():
                 note.context = reply["context"].strip()
         for note in new:
-            neighbours = self._top(note.content, NEIGHBOURS)
+            neighbours = self._top(note.content, NEIGHBOURS, "index")
+            before = self.evolved
             if neighbours:
                 messages = evolve(note, [self.notes[i] for i in neighbours])
                 [reply] = yield from self._ask("evolve", [messages], [len(self.notes)])
                 self._evolve(note, neighbours, reply)
             self.notes.append(note)
             self.index.append(note.first_index())
-            if self.evolved and self.evolved % REBUILD_AFTER == 0:
+            if self.evolved > before and self.evolved % REBUILD_AFTER == 0:
                 self.index = [old.later_index() for old in self.notes]
 
     def _evolve(self, note: Note, neighbours: Sequence[int], reply: dict[str, Any]) -> None:
@@ -113,13 +114,14 @@ class AMem(Plain):
             wanted = reply.get("keywords")
             wanted = ", ".join(_texts(wanted)) or (wanted if isinstance(wanted, str) else "")
             chosen: dict[int, None] = {}
-            for index in self._top(wanted or ask.query or ask.text, self.life.agent.top_k):
+            for index in self._top(wanted or ask.query or ask.text, self.life.agent.top_k, "retrieve"):
                 chosen |= dict.fromkeys([index, *self.notes[index].links])
             texts.append("\n".join(that_fit(self.life, [self.notes[index].line() for index in chosen])))
         return texts
 
-    def _top(self, query: str, k: int) -> list[int]:
-        return (self.life.agent.retriever or BM25)(self.index).top(query, k) if self.index else []
+    def _top(self, query: str, k: int, kind: str) -> list[int]:
+        with self.life.timed(kind):
+            return (self.life.agent.retriever or BM25)(self.index).top(query, k) if self.index else []
 
     def _ask(
         self, kind: str, chats: Sequence[list[Message]], names: Sequence[object], asks: Sequence[str] | None = None

@@ -53,7 +53,7 @@ class Full(Plain):
 
 
 class Tail(Plain):
-    """The last working context, or the one that was cleared only a moment ago."""
+    """The last working context; where fast weights may take that in as well, the one that was cleared a moment ago."""
 
     name = "tail"
 
@@ -67,7 +67,7 @@ class Tail(Plain):
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
-        return ["" if tail else self.life.raw(self.cleared)] * len(asks)
+        return [self.life.raw(self.cleared) if self.life.agent.write_tail and not tail else ""] * len(asks)
 
     def size(self) -> dict[str, int]:
         return {"tokens": self.life.trajectory.context_tokens}

@@ -12,9 +12,10 @@ from tmem.retrieval import BM25
 
 def lookup(life: Life, texts: Sequence[str], asks: Sequence[Ask]) -> list[list[str]]:
     """For every question the agent's ``top_k`` of these texts, best first, as far as they fit half the window."""
-    index = (life.agent.retriever or BM25)(texts)
-    found = [[texts[i] for i in index.top(ask.query or ask.text, life.agent.top_k)] for ask in asks]
-    return [that_fit(life, own) for own in found]
+    with life.timed("retrieve"):
+        index = (life.agent.retriever or BM25)(texts)
+        found = [[texts[i] for i in index.top(ask.query or ask.text, life.agent.top_k)] for ask in asks]
+        return [that_fit(life, own) for own in found]
 
 
 def that_fit(life: Life, texts: Sequence[str]) -> list[str]:

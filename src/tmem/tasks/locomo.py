@@ -6,6 +6,7 @@ github.com/snap-research/locomo and give its path. Files of the same shape, such
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -76,7 +77,7 @@ class Conversation:
 def load(path: str | Path) -> list[Conversation]:
     """Read a file of LoCoMo's shape. Raises :class:`DataError`: one line with file, sample and cure."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: no such file; take data/locomo10.json from github.com/snap-research/locomo")
     samples = read_json(path)
     if not isinstance(samples, list) or not samples:
@@ -112,7 +113,8 @@ def parse_sample(sample: Any, where: str = "sample") -> Conversation:
     talk = _get(sample, "conversation", dict, where)
     records = _get(sample, "qa", list, where)
     # Only the session lists count: conv-26 has sixteen dates without a session.
-    numbers = sorted(int(key[8:]) for key in talk if re.fullmatch(r"session_[0-9]+", key))
+    told = [key for key, turns in talk.items() if re.fullmatch(r"session_[0-9]+", key) and turns != []]
+    numbers = sorted(int(key[8:]) for key in told)
     if not numbers:
         raise DataError(f"{where}: no sessions; add 'session_1' and its date, or remove the sample")
     facts = sample.get("facts") or []
@@ -130,13 +132,14 @@ def parse_sample(sample: Any, where: str = "sample") -> Conversation:
 def _session(talk: dict[str, Any], number: int, where: str) -> Session:
     key = f"session_{number}"
     records = _get(talk, key, list, where)
-    if not records:
-        raise DataError(f"{where}: {key!r} is empty; add its turns or remove it")
     turns = []
     for position, record in enumerate(records, start=1):
         spot = f"{where}: {key} turn {position}"
         speaker, text = _get(record, "speaker", str, spot), _get(record, "text", str, spot)
-        turns.append(Turn(str(record.get("dia_id", "")), speaker, text, record.get("blip_caption")))
+        caption = record.get("blip_caption")
+        if not isinstance(caption, str | None):
+            raise DataError(f"{spot}: 'blip_caption' must be text; correct or remove it")
+        turns.append(Turn(_text(record.get("dia_id")), speaker, text, None if caption is None else _text(caption)))
     return Session(number, _get(talk, f"{key}_date_time", str, where), turns)
 
 
@@ -145,18 +148,16 @@ def _question(qa: Any, conversation: str, index: int, where: str) -> Question:
     category = qa.get("category")
     if type(category) is not int or category not in KINDS:  # True is an int too
         raise DataError(f"{where}: category is {category!r}; it must be a number from 1 to 5")
-    answer = qa.get("answer")
-    if not isinstance(answer, (str, int, float, type(None))):
-        raise DataError(f"{where}: 'answer' is a {type(answer).__name__}; it must be text or a number")
+    answer, wrong = (_answer(qa, key, where) for key in ("answer", "adversarial_answer"))
     evidence = qa.get("evidence") or []
     if not isinstance(evidence, list):
         raise DataError(f"{where}: 'evidence' must be a list of turn ids; correct or remove it")
-    gold = _text(answer) or NOT_MENTIONED
+    gold = answer or NOT_MENTIONED
     distractor = None
     if category == ADVERSARIAL:
         gold = NO_INFORMATION
         # The official scripts take the distractor from `answer`, which 444 of LoCoMo-10's 446 do not have.
-        distractor = _text(qa.get("adversarial_answer", answer)) or None
+        distractor = wrong or answer or None
     return Question(
         id=f"{conversation}:{index}",
         conversation=conversation,
@@ -168,6 +169,13 @@ def _question(qa: Any, conversation: str, index: int, where: str) -> Question:
         evidence=[str(entry) for entry in evidence],
         distractor=distractor,
     )
+
+
+def _answer(qa: dict[str, Any], key: str, where: str) -> str:
+    value = qa.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int | float | None) or value != value:
+        raise DataError(f"{where}: {key!r} is {value!r:.40}; it must be text or a number")
+    return _text(value)
 
 
 def _text(value: Any) -> str:
@@ -243,7 +251,7 @@ def task(conversation: Conversation, questions: Sequence[Question], official: bo
     units = {session.index: place for place, session in enumerate(conversation.sessions)}
     places = {turn.id: units[session.index] for session in conversation.sessions for turn in session.turns}
     told = {"question", "answer", "session"}  # what a fact of a file must have to be of use here
-    facts = [fact for fact in conversation.facts if told <= fact.keys() and fact["session"] in units]
+    facts = [fact for fact in conversation.facts if told <= fact.keys() and fact["session"] in list(units)]
     return Task(
         Episode(
             id=conversation.id,

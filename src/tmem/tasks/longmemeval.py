@@ -7,6 +7,7 @@ official scripts keep from the reader (answers, evidence marks, session ids) nev
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,6 +97,8 @@ class LongMemEval:
         except ImportError:
             raise UsageError("LongMemEval needs the extra eval: pip install 'tmem[eval]'") from None
         with open(self.path, "rb") as file:
+            if file.read(3) != codecs.BOM_UTF8:
+                file.seek(0)
             records = ijson.items(file, "item", use_float=True)
             number = 0
             while True:

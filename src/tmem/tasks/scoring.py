@@ -204,9 +204,12 @@ def _spaced(text: str) -> str:
 
 
 def ordered_list(prediction: str, gold: Gold, category: Category = None) -> Score:
-    """TMEM's: answer i against the accepted answers of question i, by ``tmem_token``; the mean over all questions."""
+    """TMEM's: answer i against the accepted answers of question i, by ``tmem_token``; the mean over all questions.
+
+    The prediction is ``a; b``, or a text with ``<answer>`` tags, of which the last pair counts.
+    """
     golds = sub_questions(gold)
-    answers = [part.strip() for part in prediction.strip().split(";")]
+    answers = [part.strip() for part in (_ANSWER_TAGS.findall(prediction) or [prediction])[-1].strip().split(";")]
     scores = [tmem_token(answers[i], own) if i < len(answers) else Score(0.0, 0.0) for i, own in enumerate(golds)]
     return Score(sum(s.f1 for s in scores) / len(golds), sum(s.em for s in scores) / len(golds), len(golds))
 
