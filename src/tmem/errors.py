@@ -23,3 +23,19 @@ class DeltaError(TmemError):
 
 class WriteError(TmemError):
     """A write that was asked for wrongly (a write that fails on its data only reports so in its account)."""
+
+
+class StoreError(TmemError):
+    """A home that cannot be read or written; what it held before is still there."""
+
+
+class ScopeRequired(UsageError):
+    """A call that does not say whose memory it is about."""
+
+
+class NotFound(UsageError):
+    """An id, a version or a tag that this memory does not have."""
+
+
+class IntegrityError(StoreError):
+    """Stored weights that are not what the ledger says; they are never loaded."""

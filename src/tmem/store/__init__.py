@@ -1,0 +1,5 @@
+"""Memory that lasts: a ledger of pairs, the weights that follow from it, versions, rollback, exact forgetting.
+
+Read in this order: ``ledger`` (what weights follow from), ``trainer``, ``schema`` and ``queries`` (tables),
+``snapshots`` (files), ``home`` (publishing), ``revise`` (rollback, forgetting), ``scoped`` and ``memory`` (the API).
+"""

@@ -1,0 +1,116 @@
+"""``tmem.Memory``: what people tell is extracted, written into weights of their own, and answered from.
+
+from tmem import Memory
+
+memory = Memory("persona-nano", home="~/.tmem")
+receipt = memory.add("Ana said, \"I live in Lyon.\"", user_id="ana")
+memory.ask("Where does Ana live?", user_id="ana").text
+memory.forget([receipt.pairs[0]["id"]], user_id="ana")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from tmem.model import HFEngine, Model, load
+from tmem.store.home import Home
+from tmem.store.scoped import Answer, Messages, Receipt, Record, ScopedMemory, Shared
+from tmem.store.trainer import FastWeightTrainer
+
+
+class Memory:
+    """Memories of many people on one model, kept in ``home``. Usable from several threads and processes.
+
+    Every call names whose memory it is about by ``user_id``, ``agent_id`` and ``run_id``, at least one of them, and
+    raises :class:`~tmem.errors.ScopeRequired` without; what else it takes and returns is said at the method of the same
+    name of :class:`~tmem.store.scoped.ScopedMemory`, which :meth:`scope` gives.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Model = "persona-nano",
+        home: str | Path = "~/.tmem",
+        recipe: str = "tmem",
+        threads: int = 1,
+        snapshot_every: int = 16,
+    ) -> None:
+        """``threads``: of every training run, part of what a memory is made with; ``snapshot_every``: as in Home."""
+        loaded = model if isinstance(model, Model) else load(model)
+        trainer = FastWeightTrainer(loaded, loaded.recipe(recipe), threads)
+        self._shared = Shared(Home(home, trainer, snapshot_every), trainer, HFEngine(loaded), RLock())
+
+    def close(self) -> None:
+        """Close the home; nothing is lost without."""
+        self._shared.home.close()
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def scope(self, user_id: str | None = None, agent_id: str | None = None, run_id: str | None = None) -> ScopedMemory:
+        """The memory of one scope, bound once: what an application should pass around."""
+        return ScopedMemory(self._shared, self._shared.home.scope((user_id, agent_id, run_id)))
+
+    def add(self, messages: Messages = "", *, pairs: Sequence[tuple[str, str]] = (), **more: Any) -> Receipt:
+        own, options = _split(more)
+        return self.scope(**own).add(messages, pairs=pairs, **options)
+
+    def absorb(self, **ids: str | None) -> Receipt:
+        return self.scope(**ids).absorb()
+
+    def update(self, pair_id: str, answer: str, **ids: str | None) -> Receipt:
+        return self.scope(**ids).update(pair_id, answer)
+
+    def ask(self, question: str, **more: Any) -> Answer:
+        own, options = _split(more)
+        return self.scope(**own).ask(question, **options)
+
+    def search(self, query: str, *, top_k: int = 10, **ids: str | None) -> list[Record]:
+        return self.scope(**ids).search(query, top_k=top_k)
+
+    def get(self, pair_id: str, **ids: str | None) -> Record:
+        return self.scope(**ids).get(pair_id)
+
+    def get_all(self, *, status: str | None = "active", **ids: str | None) -> list[Record]:
+        return self.scope(**ids).get_all(status=status)
+
+    def history(self, pair_id: str, **ids: str | None) -> list[Record]:
+        return self.scope(**ids).history(pair_id)
+
+    def versions(self, **ids: str | None) -> list[Record]:
+        return self.scope(**ids).versions()
+
+    def diff(self, first: str | int, second: str | int, **ids: str | None) -> dict[str, list[Record]]:
+        return self.scope(**ids).diff(first, second)
+
+    def stats(self, **ids: str | None) -> Record:
+        return self.scope(**ids).stats()
+
+    def rollback(self, version: str | int, **ids: str | None) -> Receipt:
+        return self.scope(**ids).rollback(version)
+
+    def tag(self, version: str | int, name: str, **ids: str | None) -> None:
+        self.scope(**ids).tag(version, name)
+
+    def forget(self, pair_ids: Sequence[str], **ids: str | None) -> Receipt:
+        return self.scope(**ids).forget(pair_ids)
+
+    def delete(self, pair_id: str, **ids: str | None) -> Receipt:
+        return self.scope(**ids).delete(pair_id)
+
+    def delete_all(self, **ids: str | None) -> Receipt:
+        return self.scope(**ids).delete_all()
+
+    def verify(self, *, deep: bool = False, **ids: str | None) -> Record:
+        return self.scope(**ids).verify(deep=deep)
+
+
+def _split(more: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The ids among keyword arguments, and the others."""
+    ids = {"user_id", "agent_id", "run_id"}
+    return {k: v for k, v in more.items() if k in ids}, {k: v for k, v in more.items() if k not in ids}

@@ -1,0 +1,173 @@
+"""The tables of a home: SQLite through SQLAlchemy, one file, every commit on disk when it returns.
+
+No transaction spans a model call: whoever trains reads first, trains, and comes back with the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
+from sqlalchemy.exc import DBAPIError
+
+from tmem.errors import StoreError
+
+metadata = MetaData()
+
+# A scope is whose memory it is. ``engine`` is what its weights were made with: base, basis, recipe (JSON).
+scopes = Table(
+    "scopes",
+    metadata,
+    Column("id", String, primary_key=True),  # sha256 of the three names: what folders are called by
+    Column("user_id", Text),
+    Column("agent_id", Text),
+    Column("run_id", Text),
+    Column("head", Integer),  # number of the version in force; None: nothing was written yet
+    Column("engine", Text),
+    Column("created", Text, nullable=False),
+)
+
+# What was told, word for word: the source of pairs.
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("scope", String, ForeignKey("scopes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("text", Text),  # None once it is forgotten
+    Column("told", Text),  # when, as the caller said
+    Column("meta", Text),
+    Column("created", Text, nullable=False),
+    UniqueConstraint("scope", "number"),
+)
+
+# The ledger. A pair is new in one write; ``supersedes`` is the pair whose place it takes.
+pairs = Table(
+    "pairs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("scope", String, ForeignKey("scopes.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("write", Integer, nullable=False),
+    Column("question", Text),  # None once it is forgotten
+    Column("answer", Text),
+    Column("episode", String, ForeignKey("episodes.id")),
+    Column("supersedes", String),
+    Column("status", String, nullable=False),  # pending | active | superseded | quarantined | forgotten
+    Column("created", Text, nullable=False),
+    UniqueConstraint("scope", "number"),
+    Index("pairs_by_write", "scope", "write"),
+)
+
+# A version is the version ``base`` and one more write (or none: a rollback, a forgetting).
+versions = Table(
+    "versions",
+    metadata,
+    Column("scope", String, ForeignKey("scopes.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("base", Integer),
+    Column("write", Integer),
+    Column("kind", String, nullable=False),  # add | update | rollback | forget | import
+    Column("ledger", String, nullable=False),  # digest of all that the weights follow from
+    Column("weights", String),  # digest of B; None once a pair of it is forgotten
+    Column("snapshot", String),  # file name; None: rebuilt from the ledger
+    Column("tag", String),
+    Column("account", Text),  # JSON: losses, gates, size
+    Column("created", Text, nullable=False),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("scope", String, ForeignKey("scopes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created", Text, nullable=False),
+)
+
+# Step n takes a home from layout n to layout n + 1, in one transaction with the new number.
+MIGRATIONS: list[Callable[[Connection], None]] = [metadata.create_all]
+
+
+class Database:
+    """The database of one home. Raises :class:`StoreError` in one line for one that cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.engine: Engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+        event.listen(self.engine, "connect", _prepare)
+        with self.write() as connection:
+            layout = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            if layout > len(MIGRATIONS):
+                raise StoreError(f"{path}: written by a newer tmem (layout {layout}); install that version")
+            for number, migrate in enumerate(MIGRATIONS[layout:], start=layout + 1):
+                migrate(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version = {number}")
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write; committed at the end, rolled back by an exception."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads: one state, whatever others write meanwhile."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql(begin)
+                try:
+                    yield connection
+                    connection.exec_driver_sql("COMMIT")
+                except BaseException:
+                    if connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+                        connection.exec_driver_sql("ROLLBACK")
+                    raise
+        except DBAPIError as error:
+            raise StoreError(f"{self.path}: {error.orig}; nothing was changed") from None
+
+    def scrub(self) -> None:
+        """Take what was deleted out of the file and its log as well (pages are zeroed, the log is cut)."""
+        try:
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("VACUUM")
+                for _ in range(600):  # a reader in another process holds pages of the log for a moment
+                    if connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one() == 0:
+                        return
+                    time.sleep(0.1)
+        except DBAPIError as error:
+            raise StoreError(f"{self.path}: cannot be wiped yet ({error.orig}); open it again") from None
+        raise StoreError(f"{self.path}: cannot be wiped while others read it; end them and open it again")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions begin and end where this file says so
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")

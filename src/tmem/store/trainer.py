@@ -1,0 +1,138 @@
+"""Training of one memory: from a state and a step of the ledger to the next state, the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from tmem.errors import DeltaError
+from tmem.fastweights import Delta, Recipe, WriteAccount, write
+from tmem.fastweights.basis import tensors_hash
+from tmem.model import Model, logprobs
+from tmem.store.ledger import Pair, Step
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The state after a step, and what there is to say of it. ``refused``: why it must not be published."""
+
+    state: Tensors
+    account: dict[str, Any]
+    refused: str | None = None
+
+
+class Trainer(Protocol):
+    """What turns pairs into weights. ``engine`` says with what: states of another engine are refused."""
+
+    engine: dict[str, Any]
+
+    def zeros(self) -> Tensors:
+        """The state of a memory that was told nothing."""
+        ...
+
+    def train(self, state: Tensors, step: Step) -> Trained:
+        """The state after ``step``: a pure function of both."""
+        ...
+
+    def check(self, state: Mapping[str, Tensor]) -> None:
+        """Raise :class:`DeltaError` for tensors that are no state of this trainer."""
+        ...
+
+
+class FastWeightTrainer:
+    """Delta of one session, trained by :func:`tmem.fastweights.write`.
+
+    Bit-equal results need the same kinds of product, so training always uses ``threads`` CPU threads. ``largest`` is
+    the |Delta|/|W| above which a version is not published.
+    """
+
+    def __init__(self, model: Model, recipe: Recipe, threads: int = 1, largest: float = 1.0) -> None:
+        self.model, self.recipe, self.threads, self.largest = model, recipe, threads, largest
+        self.fast = model.fast(recipe)
+        self.engine = {
+            "base": model.weights_hash,
+            "basis": self.fast.basis.digest,
+            "recipe": recipe.model_dump(),
+            "chat": tensors_hash([("probe", torch.tensor(model.encode_chat([{"role": "user", "content": "?"}])))]),
+            "torch": torch.__version__,
+            "device": model.device.type,
+            "threads": threads,
+        }
+
+    def zeros(self) -> Tensors:
+        return dict(self.fast.zeros(1).to("cpu").b)
+
+    def delta(self, state: Mapping[str, Tensor]) -> Delta:
+        """The state as an argument of a forward pass."""
+        return Delta(dict(state), self.fast.basis.digest).to(self.model.device)
+
+    def train(self, state: Tensors, step: Step) -> Trained:
+        with _threads(self.threads):
+            delta, [account] = write(
+                self.fast,
+                self.delta(state),
+                [[self.model.example(pair.question, pair.answer) for pair in step.new]],
+                self.recipe,
+                [step.seed],
+                [[self.model.example(pair.question, pair.answer) for pair in step.old]],
+                self.model.replay(self.recipe),
+            )
+        return Trained(dict(delta.to("cpu").b), summary(account), self._refusal(account))
+
+    def _refusal(self, account: WriteAccount) -> str | None:
+        if not account.applied:
+            return account.reason
+        if account.delta_ratio > self.largest:
+            return f"the weights grew too large: |Delta|/|W| is {account.delta_ratio:.2f}, more than {self.largest:g}"
+        return None
+
+    def check(self, state: Mapping[str, Tensor]) -> None:
+        expected = self.zeros()
+        if set(state) != set(expected) or any(state[name].shape != value.shape for name, value in expected.items()):
+            raise DeltaError("the tensors are not those of this model's fast weights")
+        if not all(torch.isfinite(value).all() for value in state.values()):
+            raise DeltaError("there are numbers in it that are not finite")
+
+    def likelihood(self, state: Mapping[str, Tensor], pairs: list[Pair]) -> list[float]:
+        """Mean log-probability per token of each pair's answer under these weights."""
+        if not pairs:
+            return []
+        examples = [self.model.example(pair.question, pair.answer) for pair in pairs]
+        with torch.no_grad(), _threads(self.threads):
+            scores = logprobs(
+                self.model,
+                [example.prompt_ids for example in examples],
+                [example.answer_ids for example in examples],
+                self.delta(state),
+                self.fast,
+                [0] * len(examples),
+            )
+        return [float(score.mean()) for score in scores]
+
+
+def summary(account: WriteAccount) -> dict[str, Any]:
+    """What a version keeps of a write's account."""
+    kept = {"pairs", "rehearsed", "steps", "loss", "new_loss", "delta_ratio", "applied", "reason"}
+    return account.model_dump(include=kept)
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 (hex) of a state: equal digests mean bit-equal weights."""
+    return tensors_hash(sorted(state.items()))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

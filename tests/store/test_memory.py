@@ -1,0 +1,174 @@
+"""``tmem.Memory`` on the smallest embedded model: told, corrected, forgotten, and nobody else's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmem import Memory
+from tmem.agent.extraction import QAPair
+from tmem.errors import NotFound, ScopeRequired, UsageError
+from tmem.model import Model, load
+from tmem.store.contradiction import contradicted
+from tmem.store.ledger import Pair
+from tmem.store.scoped import render
+
+VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load("persona-nano")
+
+
+@pytest.fixture
+def memory(model: Model, tmp_path: Path) -> Any:
+    with Memory(model, tmp_path / "home") as opened:
+        yield opened
+
+
+def test_what_is_told_is_known_in_other_words(memory: Memory) -> None:
+    assert memory.ask("How does Maria get around?", user_id="u").text != "camper"
+    receipt = memory.add(pairs=[(VEHICLE, "camper"), (COLOUR, "silver")], user_id="u")
+    assert [row["status"] for row in receipt.pairs] == ["active", "active"] and receipt.version is not None
+    answer = memory.ask("How does Maria get around?", user_id="u")
+    assert (answer.text, answer.version, answer.shown) == ("camper", receipt.version, [])
+    assert memory.ask(VEHICLE, user_id="other").text != "camper"  # somebody else's memory
+
+
+def test_what_is_said_is_extracted_and_the_text_kept_as_its_source(memory: Memory) -> None:
+    said = [
+        {"role": "user", "name": "Maria", "content": "I bought a camper to get around."},
+        {"role": "assistant", "name": "Kevin", "content": "My favourite colour is silver."},
+    ]
+    receipt = memory.add(said, user_id="u", timestamp="2:04 pm on 29 March, 2023")
+    assert [(row["question"], row["answer"]) for row in receipt.pairs] == [(VEHICLE, "camper")]
+    assert receipt.pairs[0]["episode"] is not None and receipt.tokens > 0 and receipt.reason is None
+
+
+def test_nothing_written_says_why(memory: Memory) -> None:
+    receipt = memory.add("", user_id="u")
+    assert receipt.pairs == [] and receipt.version is None and receipt.reason
+    memory.add(pairs=[(VEHICLE, "camper")], user_id="u")
+    receipt = memory.add(pairs=[(VEHICLE, "Camper "), ("", "x"), (JOB, "word " * 600)], user_id="u")
+    assert receipt.pairs == [] and len(receipt.rejected) == 3
+    assert "duplicate" in receipt.rejected[0]["reason"] and "tokens are more than" in receipt.rejected[-1]["reason"]
+
+
+def test_a_correction_changes_the_next_answer(memory: Memory) -> None:
+    [old] = memory.add(pairs=[(VEHICLE, "camper")], user_id="u").pairs
+    [new] = memory.add(pairs=[("What is Maria's vehicle now?", "ferry")], user_id="u").pairs
+    assert new["supersedes"] == old["id"] and memory.get(old["id"], user_id="u")["status"] == "superseded"
+    assert memory.ask(VEHICLE, user_id="u").text == "ferry"
+    [newest] = memory.update(new["id"], "tram", user_id="u").pairs
+    assert memory.ask(VEHICLE, user_id="u").text == "tram"
+    assert [row["answer"] for row in memory.history(newest["id"], user_id="u")] == ["tram", "ferry", "camper"]
+    with pytest.raises(UsageError, match="superseded"):
+        memory.update(old["id"], "bus", user_id="u")
+
+
+def test_forgetting_gives_the_weights_of_never_having_been_told(model: Model, memory: Memory, tmp_path: Path) -> None:
+    first = memory.add(pairs=[(VEHICLE, "camper"), (JOB, "baker")], user_id="u")
+    memory.add(pairs=[(COLOUR, "silver")], user_id="u")
+    receipt = memory.forget([first.pairs[1]["id"]], user_id="u")
+    with Memory(model, tmp_path / "never") as never:
+        never.add(pairs=[(VEHICLE, "camper")], user_id="v")
+        never.add(pairs=[(COLOUR, "silver")], user_id="v")
+        assert never.verify(user_id="v")["weights"] == receipt.details["weights"]
+    assert memory.verify(user_id="u", deep=True)["weights"] == receipt.details["weights"]
+    assert memory.ask(JOB, user_id="u").text != "baker" and memory.ask(VEHICLE, user_id="u").text == "camper"
+    assert memory.get(first.pairs[1]["id"], user_id="u")["question"] is None
+    memory.delete_all(user_id="u")
+    assert memory.get_all(user_id="u") == [] and memory.stats(user_id="u")["pairs"] == {"forgotten": 3}
+
+
+def test_another_process_makes_the_same_weights(memory: Memory, tmp_path: Path) -> None:
+    for number, pair in enumerate([(VEHICLE, "camper"), (COLOUR, "silver"), (JOB, "baker")]):
+        memory.add(pairs=[pair], user_id="u", metadata={"number": number})
+    code = (
+        "from tmem import Memory\n"
+        f"memory = Memory('persona-nano', {str(tmp_path / 'home')!r})\n"
+        "print(memory.verify(user_id='u', deep=True)['weights'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == memory.verify(user_id="u")["weights"]
+
+
+def test_versions_can_be_compared_asked_and_gone_back_to(memory: Memory) -> None:
+    one = memory.add(pairs=[(VEHICLE, "camper")], user_id="u").version
+    memory.tag(1, "start", user_id="u")
+    two = memory.add(pairs=[(VEHICLE, "ferry"), (COLOUR, "silver")], user_id="u").version
+    assert memory.ask(VEHICLE, user_id="u", version="start").text == "camper"
+    changed = memory.diff("start", 2, user_id="u")
+    assert [row["answer"] for row in changed["added"]] == ["ferry", "silver"]
+    assert [row["answer"] for row in changed["removed"]] == ["camper"]
+    memory.rollback("start", user_id="u")
+    assert memory.ask(VEHICLE, user_id="u").text == "camper"
+    assert [version["id"] for version in memory.versions(user_id="u")][:2] == [one, two]
+    with pytest.raises(NotFound, match="no version 'x'"):
+        memory.rollback("x", user_id="u")
+
+
+def test_written_pairs_are_searched_and_can_be_shown(memory: Memory) -> None:
+    memory.add(pairs=[(VEHICLE, "camper"), (COLOUR, "silver")], user_id="u")
+    [found] = memory.search("silver", top_k=1, user_id="u")
+    assert found["question"] == COLOUR
+    assert memory.ask(COLOUR, user_id="u", show_pairs=1).shown == [found["id"]]
+
+
+def test_told_now_and_trained_later(memory: Memory) -> None:
+    receipt = memory.add(pairs=[(VEHICLE, "camper")], user_id="u", absorb=False)
+    assert [row["status"] for row in receipt.pairs] == ["pending"] and receipt.version is None
+    memory.absorb(user_id="u")
+    assert memory.ask(VEHICLE, user_id="u").text == "camper"
+
+
+def test_several_threads_lose_nothing(memory: Memory) -> None:
+    def tell(user: str) -> None:
+        for number in range(2):
+            memory.add(pairs=[(f"What is {user}'s number {number}?", str(number))], user_id=user, infer=False)
+
+    threads = [threading.Thread(target=tell, args=(user,)) for user in ("a", "b", "a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(len(memory.get_all(user_id=user)) == 2 for user in "ab")
+
+
+def test_calls_that_cannot_work(memory: Memory) -> None:
+    with pytest.raises(ScopeRequired):
+        memory.ask("Where?")
+    with pytest.raises(NotFound, match="no pair nope"):
+        memory.get("nope", user_id="u")
+    with pytest.raises(UsageError, match="a message is"):
+        memory.add([{"role": "user"}], user_id="u")
+    with pytest.raises(UsageError, match="say it in smaller parts"):
+        memory.add("word " * 9000, user_id="u")
+    assert memory.stats(user_id="u")["pairs"] == {}
+
+
+def test_text_that_cannot_be_stored_is_made_so() -> None:
+    assert render("a\0b \ud83d", None) == "ab \ufffd"
+    assert render({"content": "hi", "name": "Ana"}, "May") == 'DATE: May\nCONVERSATION:\nAna said, "hi"'
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "belief", "expected"),
+    [
+        ("Where does Ana live?", "Oslo", "", "1"),  # the same question
+        ("Where does Ana live now?", "Oslo", "", "1"),
+        ("Where does Ana live?", "lyon", "", None),  # the same answer
+        ("Where does Ana work?", "Oslo", "Paris", None),  # something else, and the memory does not mix them up
+        ("Where does Ana's family live?", "Oslo", "Lyon", "1"),  # alike, and believed to be the same
+        ("Where does Ben live?", "Oslo", "Lyon", None),
+    ],
+)
+def test_which_pair_a_new_one_contradicts(question: str, answer: str, belief: str, expected: str | None) -> None:
+    active = [Pair("1", "Where does Ana live?", "Lyon")]
+    assert contradicted(QAPair(question, answer), belief, active) == expected
