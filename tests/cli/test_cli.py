@@ -12,29 +12,10 @@ from typing import Any
 
 import checkpoints
 import pytest
+from cli.running import Run, one_object
 
-from tmem import cli
 from tmem.model import load as load_model
 from tmem.tasks.locomo import load as load_conversations
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def tmem(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process: exit code, standard output, standard error."""
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tmem", *map(str, argv)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        done = capsys.readouterr()
-        return code, done.out, done.err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +32,6 @@ def world(tmem: Run, tmp_path: Path) -> Path:
     path = tmp_path / "world.json"
     assert tmem("world", "--out", path, "--sessions", 3, "--facts", 12, "--conversations", 2)[0] == 0
     return path
-
-
-def one_object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    assert isinstance(value, dict) and text.count("\n") == 1
-    return value
 
 
 def test_world_writes_what_the_loader_reads_and_the_seed_decides_it(tmem: Run, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from tmem.cli.common import (
     print_json,
 )
 from tmem.cli.evaluate import eval_app
+from tmem.cli.memories import register
 from tmem.errors import TmemError, UsageError
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(eval_app, name="eval")
+register(app)
 
 
 def main() -> None:

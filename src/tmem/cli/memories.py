@@ -1,0 +1,307 @@
+"""Memories that last: ``tmem add``, ``ask``, ``chat``, ``forget`` and the others that work on a home."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, out, print_json
+from tmem.errors import UsageError
+
+UserOption = Annotated[str | None, typer.Option("--user", "-u", help="Whose memory.", rich_help_panel="scope")]
+AgentOption = Annotated[str | None, typer.Option("--agent", help="Of which agent.", rich_help_panel="scope")]
+RunOption = Annotated[str | None, typer.Option("--run", help="Of which run.", rich_help_panel="scope")]
+HomeOption = Annotated[
+    str, typer.Option("--home", envvar="TMEM_HOME", help="Where memories are kept.", rich_help_panel="scope")
+]
+IdsArgument = Annotated[list[str], typer.Argument(help="Ids of pairs, or how they begin.")]
+HOME = "~/.tmem"
+
+
+@contextmanager
+def opened(home: str, model: str, user: str | None, agent: str | None, run: str | None) -> Iterator[Any]:
+    """One scope of a home."""
+    from tmem import Memory
+    from tmem.errors import ScopeRequired
+
+    if not any((user, agent, run)):
+        raise ScopeRequired("whose memory? give --user, --agent or --run")
+    with Memory(load_model(model), home) as memory:
+        yield memory.scope(user, agent, run)
+
+
+def add(
+    text: Annotated[str | None, typer.Argument(help="What was said; - reads standard input.")] = None,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="Write this pair, as it is.")] = None,
+    answer: Annotated[str | None, typer.Option("--answer", "-a", help="Its answer.")] = None,
+    name: Annotated[str | None, typer.Option(help="Who said it.")] = None,
+    when: Annotated[str | None, typer.Option(help="When it was said.")] = None,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell something: it is extracted and written into the weights at once."""
+    if (question is None) != (answer is None) or (text is None) == (question is None):
+        raise UsageError("give a text, or --question with --answer")
+    text = sys.stdin.read() if text == "-" else text
+    message: Any = {"role": "user", "content": text, "name": name} if name else text or ""
+    pairs = [] if question is None else [(question, answer)]
+    with opened(home, model, user, agent, run) as memory:
+        show_receipt(memory.add(message, pairs=pairs, timestamp=when), as_json)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    version: Annotated[str | None, typer.Option(help="Ask an earlier version (number, id or tag).")] = None,
+    show: Annotated[int, typer.Option(min=0, help="Show the model this many fitting pairs.")] = 0,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the weights."""
+    with opened(home, model, user, agent, run) as memory:
+        found = memory.ask(question, version=version, show_pairs=show)
+    if as_json:
+        print_json({"text": found.text, "version": found.version, "shown": found.shown, "ms": found.milliseconds})
+    else:
+        out.print(found.text, markup=False, highlight=False)
+
+
+def list_pairs(
+    everything: Annotated[bool, typer.Option("--all", help="Also superseded, quarantined and forgotten ones.")] = False,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """All pairs that were written."""
+    with opened(home, model, user, agent, run) as memory:
+        rows = memory.get_all(status=None if everything else "active")
+    if as_json:
+        print_json({"pairs": rows})
+    else:
+        show_pairs(rows)
+
+
+def update(
+    pair: Annotated[str, typer.Argument(help="Id of a pair, or how it begins.")],
+    answer: Annotated[str, typer.Argument(help="The answer that holds now.")],
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Correct a pair."""
+    with opened(home, model, user, agent, run) as memory:
+        show_receipt(memory.update(whole_id(memory, pair), answer), as_json)
+
+
+def forget(
+    pairs: IdsArgument,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget pairs: weights as if they had never been told, and no byte of them left."""
+    with opened(home, model, user, agent, run) as memory:
+        receipt = memory.forget([whole_id(memory, pair) for pair in pairs])
+    show_receipt(receipt, as_json)
+    if not as_json:
+        details = receipt.details
+        out.print(
+            f"trained again: {details['replayed']} writes; weights {details['weights'][:16]}, as if never told. "
+            "What was told later was extracted by a model that knew it.",
+            highlight=False,
+        )
+
+
+def history(
+    pair: Annotated[str, typer.Argument(help="Id of a pair, or how it begins.")],
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """A pair and those whose place it took."""
+    with opened(home, model, user, agent, run) as memory:
+        rows = memory.history(whole_id(memory, pair))
+    if as_json:
+        print_json({"pairs": rows})
+    else:
+        show_pairs(rows)
+
+
+def versions(
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """All versions of the weights."""
+    with opened(home, model, user, agent, run) as memory:
+        rows = memory.versions()
+    if as_json:
+        print_json({"versions": rows})
+        return
+    table = Table()
+    for column in ("version", "kind", "tag", "made", "pairs", "|Δ|/|W|"):
+        table.add_column(column)
+    for row in rows:
+        ratio = row["account"].get("delta_ratio")
+        pairs, size = str(row["account"].get("pairs", "")), "" if ratio is None else f"{ratio:.3f}"
+        table.add_row(row["id"], row["kind"], escape(row["tag"] or ""), row["created"][:19], pairs, size)
+    out.print(table)
+
+
+def diff(
+    first: Annotated[str, typer.Argument(help="A version: number, id or tag.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """What one version knows and another does not."""
+    with opened(home, model, user, agent, run) as memory:
+        changed = memory.diff(first, second)
+    if as_json:
+        print_json(changed)
+        return
+    for sign, rows in (("+", changed["added"]), ("-", changed["removed"])):
+        for row in rows:
+            out.print(f"{sign} {row['question']} {row['answer']}", markup=False, highlight=False)
+
+
+def rollback(
+    version: Annotated[str, typer.Argument(help="Number, id or tag.")],
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to an earlier version; what was forgotten since stays forgotten."""
+    with opened(home, model, user, agent, run) as memory:
+        show_receipt(memory.rollback(version), as_json)
+
+
+def verify(
+    deep: Annotated[bool, typer.Option("--deep", help="Train anew from the first pair.")] = False,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that the weights are those that the ledger says."""
+    with opened(home, model, user, agent, run) as memory:
+        found = memory.verify(deep=deep)
+    if as_json:
+        print_json(found)
+    else:
+        how = "trained anew, bit for bit" if deep else "read from their file"
+        out.print(
+            f"{found['version']}: weights {found['weights'][:16]}, {how}; {found['steps']} writes", highlight=False
+        )
+
+
+def stats(
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Pairs by status, versions, size."""
+    with opened(home, model, user, agent, run) as memory:
+        found = memory.stats()
+    if as_json:
+        print_json(found)
+        return
+    pairs = ", ".join(f"{count} {status}" for status, count in found["pairs"].items()) or "none"
+    size = found["snapshots"] * found["snapshot_bytes"] / 1e6
+    out.print(f"pairs: {pairs}; versions: {found['versions']}; weights on disk: {size:.2f} MB", highlight=False)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "add": add,
+    "ask": ask,
+    "list": list_pairs,
+    "update": update,
+    "forget": forget,
+    "history": history,
+    "versions": versions,
+    "diff": diff,
+    "rollback": rollback,
+    "verify": verify,
+    "stats": stats,
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Put these commands into the application."""
+    for name, command in COMMANDS.items():
+        app.command(name, rich_help_panel="memories that last")(command)
+
+
+def whole_id(memory: Any, start: str) -> str:
+    """The id that begins like this. Raises :class:`UsageError` if several do."""
+    found = [row["id"] for row in memory.get_all(status=None) if row["id"].startswith(start)]
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} pairs begin with {start}: give more of the id")
+    return found[0] if found else start
+
+
+def show_pairs(rows: list[dict[str, Any]]) -> None:
+    """Pairs with the beginning of their ids."""
+    table = Table()
+    for column in ("id", "question", "answer", "status"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(row["id"][:8], escape(row["question"] or "-"), escape(row["answer"] or "-"), row["status"])
+    out.print(table)
+
+
+def show_receipt(receipt: Any, as_json: bool) -> None:
+    """What a call did."""
+    if as_json:
+        print_json(receipt.record())
+        return
+    lines = [
+        f"{row['status']} {row['id'][:8]}  {row['question']} {row['answer']}"
+        + (" (takes the place of an earlier answer)" if row["supersedes"] else "")
+        for row in receipt.pairs
+    ]
+    lines += [f"rejected, {drop['reason']}: {drop['text'][:200]}" for drop in receipt.rejected]
+    lines += [receipt.reason] if receipt.reason else []
+    for line in lines:
+        out.print(line, markup=False, highlight=False)
+    out.print(f"version {receipt.version}, {receipt.milliseconds:.0f} ms", highlight=False)

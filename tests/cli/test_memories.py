@@ -1,0 +1,72 @@
+"""Memories that last, from the command line: told, asked, corrected, gone back to, forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.running import Run, one_object
+
+VEHICLE = "What is Maria's vehicle?"
+
+
+@pytest.fixture
+def own(tmem: Run, tmp_path: Path) -> Run:
+    """Commands of one user, in a home of their own."""
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        return tmem(*argv, "--user", "u", "--home", tmp_path / "home")
+
+    return call
+
+
+def told(own: Run, *argv: object) -> dict[str, Any]:
+    code, out, err = own("add", *argv, "--json")
+    assert (code, err) == (0, "")
+    return one_object(out)
+
+
+def test_a_life_of_a_memory(own: Run, tmp_path: Path) -> None:
+    [pair] = told(own, "I bought a camper to get around.", "--name", "Maria")["pairs"]
+    assert (pair["question"], pair["answer"], pair["status"]) == (VEHICLE, "camper", "active")
+    assert own("ask", "How does Maria get around?")[1].strip() == "camper"
+    code, out, _ = own("update", pair["id"][:8], "ferry")
+    assert code == 0 and "takes the place of an earlier" in out and "version v2-" in out
+    assert own("ask", VEHICLE)[1].strip() == "ferry"
+    assert own("ask", VEHICLE, "--version", "1")[1].strip() == "camper"
+    assert own("diff", 1, 2)[1].splitlines() == [f"+ {VEHICLE} ferry", f"- {VEHICLE} camper"]
+    assert own("rollback", 1)[0] == 0 and own("ask", VEHICLE)[1].strip() == "camper"
+    told(own, "-q", "What is Maria's job?", "-a", "baker")
+    code, out, _ = own("forget", pair["id"])
+    assert code == 0 and "as if never told" in out
+    assert [row["answer"] for row in one_object(own("list", "--json")[1])["pairs"]] == ["baker"]
+    assert "forgotten" in own("list", "--all")[1] and "bit for bit" in own("verify", "--deep")[1]
+    kinds = [row["kind"] for row in one_object(own("versions", "--json")[1])["versions"]]
+    assert kinds == ["add", "update", "rollback", "add", "forget"] and "rollback" in own("versions")[1]
+    assert "1 active" in own("stats")[1]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"camper" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words", "code"),
+    [
+        (("add",), "give a text, or --question", 2),
+        (("add", "-q", "What?"), "with --answer", 2),
+        (("update", "nope", "x"), "no pair nope", 2),
+        (("forget", "nope"), "no pair nope", 2),
+        (("rollback", "7"), "no version '7'", 2),
+        (("ask", "word " * 9000), "smaller parts", 2),
+    ],
+)
+def test_what_cannot_work_is_one_line(own: Run, argv: tuple[str, ...], words: str, code: int) -> None:
+    found, out, err = own(*argv)
+    assert (found, out, err.count("\n")) == (code, "", 1) and words in err
+
+
+def test_a_memory_needs_an_owner_and_a_place(tmem: Run, tmp_path: Path) -> None:
+    code, _, err = tmem("list", "--home", tmp_path)
+    assert code == 2 and "whose memory" in err
+    (tmp_path / "file").write_text("x")
+    code, _, err = tmem("list", "-u", "u", "--home", tmp_path / "file")
+    assert code == 1 and "cannot be written" in err and err.count("\n") == 1
