@@ -70,3 +70,21 @@ def test_a_memory_needs_an_owner_and_a_place(tmem: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     code, _, err = tmem("list", "-u", "u", "--home", tmp_path / "file")
     assert code == 1 and "cannot be written" in err and err.count("\n") == 1
+
+
+def test_taken_elsewhere_and_explained(own: Run, tmem: Run, tmp_path: Path) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper")
+    told(own, "-q", "What is Maria's job?", "-a", "baker")
+    assert own("export", tmp_path / "ledger.jsonl")[0] == 0
+    assert own("export", tmp_path / "adapter", "--format", "peft")[0] == 0
+    assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    other = ("--user", "v", "--home", tmp_path / "other")
+    assert one_object(tmem("import", tmp_path / "ledger.jsonl", *other, "--json")[1])["kind"] == "import"
+    weights = [one_object(out)["weights"] for _, out, _ in (own("verify", "--json"), tmem("verify", *other, "--json"))]
+    assert weights[0] == weights[1]
+    first, _ = one_object(own("why", "How does Maria get around?", "--json")[1])["pairs"]
+    assert first["answer"] == "camper" and "camper" in own("why", "How does Maria get around?")[1]
+    assert "2" in own("rebuild", "--json")[1]

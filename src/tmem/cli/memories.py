@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +24,11 @@ HomeOption = Annotated[
 ]
 IdsArgument = Annotated[list[str], typer.Argument(help="Ids of pairs, or how they begin.")]
 HOME = "~/.tmem"
+
+
+class Form(StrEnum):
+    ledger = "ledger"
+    peft = "peft"
 
 
 @contextmanager
@@ -232,6 +239,81 @@ def verify(
         )
 
 
+def rebuild(
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the weights anew from the ledger, where their file is damaged."""
+    with opened(home, model, user, agent, run) as memory:
+        show_receipt(memory.rebuild(), as_json)
+
+
+def why(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    answer: Annotated[str | None, typer.Option(help="The answer to explain; default: the one it gives.")] = None,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Which pairs moved an answer: how likely it is with each of them and trained without it."""
+    with opened(home, model, user, agent, run) as memory:
+        rows = memory.why(question, answer=answer)
+    if as_json:
+        print_json({"pairs": rows})
+        return
+    table = Table(caption="log-probability per token of the answer", caption_justify="left")
+    for column in ("id", "pair", "with", "without", "moved"):
+        table.add_column(column)
+    for row in rows:
+        numbers = (f"{row[key]:+.2f}" for key in ("with", "without", "moved"))
+        table.add_row(row["id"][:8], escape(f"{row['question']} {row['answer']}"), *numbers)
+    out.print(table)
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="A file for the ledger, a folder for an adapter.")],
+    form: Annotated[Form, typer.Option("--format", help="ledger: JSON lines; peft: a LoRA adapter.")] = Form.ledger,
+    version: Annotated[str | None, typer.Option(help="An earlier version (number, id or tag).")] = None,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a memory elsewhere. It is personal data there too, and no forgetting reaches it."""
+    with opened(home, model, user, agent, run) as memory:
+        if form is Form.peft:
+            memory.save_pretrained(target, version=version)
+        else:
+            memory.export(target, version=version)
+    if as_json:
+        print_json({"file": str(target), "format": form.value})
+    else:
+        out.print(f"{target}: keep it as you would keep the text; what is forgotten here stays there", markup=False)
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help="A ledger that tmem export wrote.")],
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a ledger in, into a memory that was told nothing yet."""
+    with opened(home, model, user, agent, run) as memory:
+        show_receipt(memory.import_(source), as_json)
+
+
 def stats(
     user: UserOption = None,
     agent: AgentOption = None,
@@ -262,6 +344,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "diff": diff,
     "rollback": rollback,
     "verify": verify,
+    "rebuild": rebuild,
+    "why": why,
+    "export": export,
+    "import": import_,
     "stats": stats,
 }
 

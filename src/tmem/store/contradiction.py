@@ -9,30 +9,11 @@ from tmem.agent.extraction import QAPair, fold
 from tmem.store.ledger import Pair
 
 # Words that do not change what a question is about.
-_IDLE = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "is",
-        "are",
-        "was",
-        "were",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "had",
-        "now",
-        "currently",
-        "today",
-        "new",
-        "latest",
-        "actually",
-    ]
-)
-_ALIKE = 0.6  # of the words of both questions together
+_IDLE = {"a", "an", "the", "is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "s"}
+_IDLE |= {"now", "currently", "today", "new", "latest", "actually"}
+# Of the words of both questions together. A small memory gives the answer that it has to whatever resembles its
+# question, so that its belief alone proves little.
+_ALIKE = 0.8
 
 
 def contradicted(pair: QAPair, belief: str, active: Sequence[Pair]) -> str | None:
@@ -41,11 +22,11 @@ def contradicted(pair: QAPair, belief: str, active: Sequence[Pair]) -> str | Non
     It is the pair with the same question and another answer; or else one with a similar question whose answer is what
     the memory still ``belief``-s about the new question, since then both are about the same thing.
     """
-    wanted = _words(pair.question)
+    wanted = shared_words(pair.question)
     for known in reversed(active):
         if fold(known.answer) == fold(pair.answer):
             continue
-        theirs = _words(known.question)
+        theirs = shared_words(known.question)
         if wanted == theirs:
             return known.id
         alike = len(wanted & theirs) / max(len(wanted | theirs), 1)
@@ -54,5 +35,6 @@ def contradicted(pair: QAPair, belief: str, active: Sequence[Pair]) -> str | Non
     return None
 
 
-def _words(question: str) -> frozenset[str]:
+def shared_words(question: str) -> frozenset[str]:
+    """What a question is about: its words but for idle ones."""
     return frozenset(re.findall(r"\w+", fold(question))) - _IDLE

@@ -12,7 +12,7 @@ import hashlib
 import json
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from threading import RLock
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from tmem.errors import DataError, DeltaError, IntegrityError, NotFound, ScopeRequired, StoreError
 from tmem.files import check_folder
@@ -198,6 +198,36 @@ class Home:
                 return state, done
         return self.trainer.zeros(), 0
 
+    def state_without(self, scope: str, ids: Collection[str]) -> Tensors:
+        """The weights in force as they would be without some pairs; nothing is changed."""
+        head, found = self.head(scope), self.versions(scope)
+        with self.db.read() as connection:
+            new = queries.new_pairs(connection, scope)
+        left = {write: [pair for pair in own if pair.id not in ids] for write, own in new.items()}
+        history = History(self.start, view(queries.nodes(found), head), left)
+        state, done = self.nearest(scope, history, found)
+        for _, step in history.steps(done):
+            state = self.trainer.train(state, step).state
+        return state
+
+    def rebuild(self, scope: str) -> int:
+        """Train the head anew from the first pair and write its file; returns the number of steps."""
+        self.drop_states(scope)
+        head = self.head(scope)
+        if head is None:
+            return 0
+        version, history = self.version(scope, head), self.history(scope, head)
+        state = self.trainer.zeros()
+        for _, step in history.steps():
+            state = self.trainer.train(state, step).state
+        if (history.digests[-1], state_digest(state)) != (version.ledger, version.weights):
+            raise IntegrityError(f"{self.path}: the ledger no longer makes what was published as version {head}")
+        name, _ = self.save(scope, version.ledger, state)
+        this = update(db.versions).where(db.versions.c.scope == scope, db.versions.c.number == head)
+        with self.db.write() as connection:
+            connection.execute(this.values(snapshot=name))
+        return len(history)
+
     def _remember(self, scope: str, ledger: str, state: Tensors) -> Tensors:
         self._states[scope, ledger] = state
         self._states.move_to_end((scope, ledger))
@@ -224,20 +254,39 @@ class Home:
 
         ``told``: when, as the caller says. Returns the episode's id and the pairs' ids.
         """
-        episode, ids = None if text is None else uuid.uuid4().hex, [uuid.uuid4().hex for _ in new]
         with self.db.write() as connection:
-            common = {"scope": scope, "created": queries.now()}
-            if episode is not None:
-                number = 1 + queries.last(connection, db.episodes.c.number, scope)
-                told_row = {"id": episode, "number": number, "text": text, "told": told}
-                kept = json.dumps(meta) if meta else None
-                connection.execute(insert(db.episodes).values(common | told_row | {"meta": kept}))
-            write = 1 + queries.last(connection, db.pairs.c.write, scope)
-            number = 1 + queries.last(connection, db.pairs.c.number, scope)
-            for place, (pair_id, pair) in enumerate(zip(ids, new, strict=True)):
-                row = {"id": pair_id, "number": number + place, "write": write, "episode": episode, "status": "pending"}
-                row |= {"question": pair.question, "answer": pair.answer, "supersedes": pair.supersedes}
-                connection.execute(insert(db.pairs).values(common | row))
+            return self._tell(connection, scope, new, text, told, meta)
+
+    def tell_writes(self, scope: str, writes: Sequence[Callable[[Sequence[str]], Sequence[NewPair]]]) -> list[str]:
+        """Commit several writes together; each is made from the ids of all pairs before it."""
+        ids: list[str] = []
+        with self.db.write() as connection:
+            for write in writes:
+                ids += self._tell(connection, scope, write(ids))[1]
+        return ids
+
+    def _tell(
+        self,
+        connection: Connection,
+        scope: str,
+        new: Sequence[NewPair],
+        text: str | None = None,
+        told: str | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> tuple[str | None, list[str]]:
+        episode, ids = None if text is None else uuid.uuid4().hex, [uuid.uuid4().hex for _ in new]
+        common = {"scope": scope, "created": queries.now()}
+        if episode is not None:
+            number = 1 + queries.last(connection, db.episodes.c.number, scope)
+            told_row = {"id": episode, "number": number, "text": text, "told": told}
+            kept = json.dumps(meta) if meta else None
+            connection.execute(insert(db.episodes).values(common | told_row | {"meta": kept}))
+        write = 1 + queries.last(connection, db.pairs.c.write, scope)
+        number = 1 + queries.last(connection, db.pairs.c.number, scope)
+        for place, (pair_id, pair) in enumerate(zip(ids, new, strict=True)):
+            row = {"id": pair_id, "number": number + place, "write": write, "episode": episode, "status": "pending"}
+            row |= {"question": pair.question, "answer": pair.answer, "supersedes": pair.supersedes}
+            connection.execute(insert(db.pairs).values(common | row))
         return episode, ids
 
     def absorb(self, scope: str, kind: str = "add") -> list[Version]:

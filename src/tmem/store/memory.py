@@ -106,6 +106,21 @@ class Memory:
     def delete_all(self, **ids: str | None) -> Receipt:
         return self.scope(**ids).delete_all()
 
+    def rebuild(self, **ids: str | None) -> Receipt:
+        return self.scope(**ids).rebuild()
+
+    def why(self, question: str, *, answer: str | None = None, most: int = 5, **ids: str | None) -> list[Record]:
+        return self.scope(**ids).why(question, answer=answer, most=most)
+
+    def save_pretrained(self, folder: str | Path, *, version: str | int | None = None, **ids: str | None) -> None:
+        self.scope(**ids).save_pretrained(folder, version=version)
+
+    def export(self, path: str | Path, *, version: str | int | None = None, **ids: str | None) -> int:
+        return self.scope(**ids).export(path, version=version)
+
+    def import_(self, path: str | Path, **ids: str | None) -> Receipt:
+        return self.scope(**ids).import_(path)
+
     def verify(self, *, deep: bool = False, **ids: str | None) -> Record:
         return self.scope(**ids).verify(deep=deep)
 

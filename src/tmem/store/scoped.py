@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -17,9 +19,9 @@ from tmem.errors import IntegrityError, NotFound, UsageError
 from tmem.fastweights import unusable
 from tmem.files import without_surrogates
 from tmem.model import HFEngine, Request
-from tmem.store import queries, revise
+from tmem.store import export, queries, revise
 from tmem.store import schema as db
-from tmem.store.contradiction import contradicted
+from tmem.store.contradiction import contradicted, shared_words
 from tmem.store.home import Home, NewPair
 from tmem.store.ledger import Pair
 from tmem.store.trainer import FastWeightTrainer, state_digest
@@ -262,6 +264,71 @@ class ScopedMemory:
                 if state_digest(state) != weights:
                     raise IntegrityError("the weights trained anew from the ledger are not those in force")
             return {"version": self._version(), "weights": weights, "steps": len(history), "deep": deep}
+
+    def rebuild(self) -> Receipt:
+        """Train the version in force anew from the first pair and write its file again, whatever the files are like.
+
+        Raises :class:`~tmem.errors.IntegrityError` if the result is not what was published.
+        """
+        began = time.perf_counter()
+        with self.home.lock(self.id), self._turn:
+            steps = self.home.rebuild(self.id)
+        return Receipt("rebuild", self._version(), milliseconds=milliseconds(began), details={"steps": steps})
+
+    # ---- for elsewhere ----
+
+    def save_pretrained(self, folder: str | Path, *, version: str | int | None = None) -> None:
+        """Write the weights as a LoRA adapter that ``peft.PeftModel.from_pretrained`` loads onto the base model.
+
+        It is personal data, like the text that it was made from, and no forgetting reaches it.
+        """
+        number = self.home.head(self.id) if version is None else self._number(version)
+        with self._turn:
+            export.save_peft(Path(folder), self.trainer.fast, self.home.state(self.id, number), self.model.name)
+
+    def export(self, path: str | Path, *, version: str | int | None = None) -> int:
+        """Write the ledger of a version as JSON lines, for :meth:`import_`; returns the number of steps."""
+        number = self.home.head(self.id) if version is None else self._number(version)
+        history = self.home.history(self.id, number)
+        export.save_ledger(Path(path), history)
+        return len(history)
+
+    def import_(self, path: str | Path) -> Receipt:
+        """Take in an exported ledger, whole or not at all; only a memory that was told nothing yet can.
+
+        The same model and recipe make the same weights of it, bit for bit.
+        """
+        began = time.perf_counter()
+        writes = export.load_ledger(Path(path))
+        with self.home.lock(self.id), self._turn:
+            if self.home.versions(self.id) or self.stats()["pairs"]:
+                raise UsageError("this memory has pairs already: import into one that was told nothing")
+            ids = self.home.tell_writes(self.id, [partial(export.new_pairs, write) for write in writes])
+            self.home.absorb(self.id, "import")
+        return Receipt("import", self._version(), self._rows(ids), milliseconds=milliseconds(began))
+
+    # ---- why ----
+
+    def why(self, question: str, *, answer: str | None = None, most: int = 5) -> list[Record]:
+        """Which pairs moved an answer: its log-probability per token with each of them, and trained without it.
+
+        ``answer``: by default what the memory says now. The ``most`` pairs that share words with question and answer
+        are tried, each by training without it; the one that the answer needs most comes first.
+        """
+        with self.home.lock(self.id), self._turn:
+            text = self.ask(question).text if answer is None else clean(answer)
+            if not text:
+                return []
+            asked = Pair("", clean(question), text)
+            [now] = self.trainer.likelihood(self.home.state(self.id), [asked])
+            words = shared_words(f"{question} {text}")
+            likely = sorted(self._active(), key=lambda p: -len(words & shared_words(f"{p.question} {p.answer}")))
+            found = []
+            for pair in likely[:most]:
+                [without] = self.trainer.likelihood(self.home.state_without(self.id, {pair.id}), [asked])
+                row = self.get(pair.id) | {"with": now, "without": without, "moved": now - without}
+                found.append(row)
+        return sorted(found, key=lambda row: -row["moved"])
 
     # ---- parts ----
 

@@ -1,0 +1,107 @@
+"""A memory taken elsewhere: into peft, into another home; and which pairs an answer came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import tiny
+
+from tmem import Memory
+from tmem.errors import DataError, IntegrityError, UsageError
+from tmem.fastweights import Basis, FastWeights
+from tmem.model import Model, load
+from tmem.store.export import save_peft
+
+VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load("persona-nano")
+
+
+@pytest.fixture
+def memory(model: Model, tmp_path: Path) -> Any:
+    with Memory(model, tmp_path / "home") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama", "gemma2", "phi3"])
+def test_peft_gives_the_same_logits(family: str, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model = tiny(family)
+    fast = FastWeights(model, Basis.from_model(model, layers=2, rank=3))
+    delta = fast.zeros(1)
+    for number, value in enumerate(delta.b.values()):
+        value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(number)) / 10)
+    ids = torch.randint(0, 100, (2, 9), generator=torch.Generator().manual_seed(7))
+    with torch.no_grad(), fast.active(delta, [0, 0]):
+        expected = model(ids).logits
+    save_peft(tmp_path, fast, dict(delta.b), "base")
+    with torch.no_grad():
+        found = peft.PeftModel.from_pretrained(model, tmp_path)(ids).logits
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, tiny(family)(ids).logits, atol=1e-3)
+
+
+def test_an_imported_ledger_makes_the_same_weights(memory: Memory, tmp_path: Path) -> None:
+    memory.add(pairs=[(VEHICLE, "camper"), (COLOUR, "silver")], user_id="u")
+    memory.add(pairs=[(VEHICLE, "ferry")], user_id="u")
+    assert memory.export(tmp_path / "u.jsonl", user_id="u") == 2
+    receipt = memory.import_(tmp_path / "u.jsonl", user_id="v")
+    assert [row["status"] for row in receipt.pairs] == ["superseded", "active", "active"]
+    assert memory.verify(user_id="v")["weights"] == memory.verify(user_id="u")["weights"]
+    with pytest.raises(UsageError, match="told nothing"):
+        memory.import_(tmp_path / "u.jsonl", user_id="v")
+
+
+GOOD = {"write": 1, "question": "Q?", "answer": "A", "supersedes": None}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([b"\x80\x04\x95"], "cannot be read"),  # a pickle
+        (["{"], "line 1: not valid JSON"),
+        (["[" * 100_000], "line 1: not valid JSON"),
+        (["3"], "line 1: not a pair"),
+        ([GOOD | {"write": True}], "line 1: not a pair"),
+        ([GOOD | {"question": " "}], "line 1: 'question' and 'answer' must be text"),
+        ([GOOD | {"answer": 3}], "line 1: 'question' and 'answer' must be text"),
+        ([GOOD, GOOD | {"supersedes": 1}], "line 2: 'supersedes'"),
+        ([GOOD, GOOD | {"supersedes": -1}], "line 2: 'supersedes'"),
+        ([GOOD | {"write": 2}, GOOD], "line 2: 'write' goes backwards"),
+        ([GOOD | {"answer": "x" * 1_100_000}], "line 1: longer than"),
+    ],
+)
+def test_what_is_no_ledger_is_not_taken_in(memory: Memory, tmp_path: Path, lines: list[Any], words: str) -> None:
+    data = [x if isinstance(x, bytes) else (x if isinstance(x, str) else json.dumps(x)).encode() for x in lines]
+    (tmp_path / "x").write_bytes(b"\n".join(data) + b"\n")
+    with pytest.raises(DataError, match=words):
+        memory.import_(tmp_path / "x", user_id="v")
+    assert memory.get_all(user_id="v", status=None) == []
+
+
+def test_why_names_the_pair_that_an_answer_is_from(memory: Memory) -> None:
+    assert memory.why("How does Maria get around?", answer="camper", user_id="u") == []
+    memory.add(pairs=[(JOB, "baker"), (VEHICLE, "camper"), (COLOUR, "silver")], user_id="u")
+    before = memory.verify(user_id="u")
+    first, *others = memory.why("How does Maria get around?", user_id="u")
+    assert first["answer"] == "camper" and first["moved"] > 1
+    assert first["with"] > first["without"] and all(row["moved"] < first["moved"] for row in others)
+    assert memory.verify(user_id="u") == before
+
+
+def test_damaged_weights_are_made_anew(memory: Memory, model: Model, tmp_path: Path) -> None:
+    memory.add(pairs=[(VEHICLE, "camper")], user_id="u")
+    weights = memory.verify(user_id="u")["weights"]
+    [path] = (tmp_path / "home" / "scopes").rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        memory.verify(user_id="u")
+    assert memory.rebuild(user_id="u").details == {"steps": 1}
+    assert memory.verify(user_id="u")["weights"] == weights
