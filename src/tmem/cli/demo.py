@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +17,7 @@ from tmem.evaluation import mean
 from tmem.evaluation.records import question_record
 from tmem.memory import make_agent
 from tmem.model import Model
+from tmem.store.memory import Memory
 from tmem.tasks.persona import Persona
 
 FACTS = 12
@@ -40,7 +43,7 @@ def tour(model: Model, seed: int, out: Console) -> None:
 
     lives = {}
     for title, memory in (("no memory", "none"), ("last session", "tail"), ("full text", "full")):
-        [lives[title]] = make_agent(model, recipe, memory, seed=seed).run([stream])
+        [lives[title]] = make_agent(model, recipe, memory, write_tail=True, seed=seed).run([stream])
     lives["TMEM"] = trajectory
     scored = {
         title: [question_record(bench, item, life, len(stream.units)) for item in told.items]
@@ -48,6 +51,7 @@ def tour(model: Model, seed: int, out: Console) -> None:
     }
     _show_answers(scored, out)
     _show_scores(scored, out)
+    _forget_one(model, trajectory, out)
     out.print(
         "TMEM's prompt was the bare question, as for no memory: its answers come from Delta.\n"
         f"Another conversation: tmem demo --seed {seed + 1}. Over many of them: tmem eval persona."
@@ -77,6 +81,35 @@ def _show_trigger(trajectory: Trajectory, stream: Episode, out: Console) -> None
         f"in {len(losses)} epochs, |Delta|/|W| = {account.delta_ratio:.3f}\n",
         highlight=False,
     )
+
+
+def _forget_one(model: Model, trajectory: Trajectory, out: Console) -> None:
+    """Write the same pairs into a memory that lasts, and forget one of them."""
+    with tempfile.TemporaryDirectory() as home, Memory(model, home) as memories:
+        memory = memories.scope(user_id="demo")
+        for write in trajectory.writes:
+            memory.add(pairs=[(pair.question, pair.answer) for pair in write.pairs])
+        known = [row for row in memory.get_all() if memory.ask(row["question"]).text == row["answer"]]
+        if not known:
+            return
+        gone, others = known[0], known[1:]
+        out.print(
+            f"\nForget one pair, [cyan]{escape(gone['question'])}[/cyan] {escape(gone['answer'])}:", highlight=False
+        )
+        receipt = memory.forget([gone["id"]])
+        still = sum(memory.ask(row["question"]).text == row["answer"] for row in others)
+        checked = memory.verify(deep=True)["weights"] == receipt.details["weights"]
+        left = any(gone["question"].encode() in path.read_bytes() for path in Path(home).rglob("*") if path.is_file())
+        out.print(
+            f"  {escape(gone['question'])} [dim]before[/dim] {escape(gone['answer'])}   "
+            f"[dim]after[/dim] {escape(memory.ask(gone['question']).text)}\n"
+            f"  of the {len(others)} other pairs that were known, {still} still are\n"
+            f"  receipt: {receipt.version}, {receipt.details['replayed']} writes trained again in "
+            f"{receipt.milliseconds / 1000:.1f} s; weights {receipt.details['weights'][:16]}, "
+            f"{'the same' if checked else 'NOT the same'} when trained from nothing; "
+            f"its text {'is still' if left else 'is nowhere'} in the home\n",
+            highlight=False,
+        )
 
 
 def _show_answers(scored: dict[str, list[dict[str, Any]]], out: Console) -> None:
