@@ -119,6 +119,8 @@ def test_the_demo_shows_every_step(tmem: Run) -> None:
     assert code == 0
     for step in ("reads", "extracts", "writes them into Delta", "before", "after", "exact match", "TMEM"):
         assert step in out, step
+    ending = " ".join(out.partition("Forget one pair")[2].split())
+    assert "the same when trained from nothing" in ending and "its text is nowhere in the home" in ending
 
 
 def _broken(change: Callable[[dict[str, Any]], object]) -> Callable[[Path, Path], Path]:

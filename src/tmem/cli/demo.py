@@ -93,15 +93,13 @@ def _forget_one(model: Model, trajectory: Trajectory, out: Console) -> None:
         if not known:
             return
         gone, others = known[0], known[1:]
-        out.print(
-            f"\nForget one pair, [cyan]{escape(gone['question'])}[/cyan] {escape(gone['answer'])}:", highlight=False
-        )
+        out.print("\nForget one pair:", highlight=False)
         receipt = memory.forget([gone["id"]])
         still = sum(memory.ask(row["question"]).text == row["answer"] for row in others)
         checked = memory.verify(deep=True)["weights"] == receipt.details["weights"]
         left = any(gone["question"].encode() in path.read_bytes() for path in Path(home).rglob("*") if path.is_file())
         out.print(
-            f"  {escape(gone['question'])} [dim]before[/dim] {escape(gone['answer'])}   "
+            f"  [cyan]{escape(gone['question'])}[/cyan] [dim]before[/dim] {escape(gone['answer'])}   "
             f"[dim]after[/dim] {escape(memory.ask(gone['question']).text)}\n"
             f"  of the {len(others)} other pairs that were known, {still} still are\n"
             f"  receipt: {receipt.version}, {receipt.details['replayed']} writes trained again in "
