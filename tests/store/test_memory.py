@@ -129,16 +129,27 @@ def test_told_now_and_trained_later(memory: Memory) -> None:
 
 
 def test_several_threads_lose_nothing(memory: Memory) -> None:
-    def tell(user: str) -> None:
-        for number in range(2):
-            memory.add(pairs=[(f"What is {user}'s number {number}?", str(number))], user_id=user, infer=False)
+    errors: list[BaseException] = []
 
-    threads = [threading.Thread(target=tell, args=(user,)) for user in ("a", "b", "a", "b")]
+    def live(user: str, first: bool) -> None:
+        try:
+            for number in range(3):
+                question = f"What is {user}'s number {number} of {first}?"
+                [row] = memory.add(pairs=[(question, str(number))], user_id=user).pairs
+                memory.ask(question, user_id=user)
+                if number == 1:
+                    memory.forget([row["id"]], user_id=user)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=live, args=(user, first)) for user in "ab" for first in (True, False)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    assert all(len(memory.get_all(user_id=user)) == 2 for user in "ab")
+        thread.join(timeout=120)
+    assert not errors and not any(thread.is_alive() for thread in threads)
+    for user in "ab":
+        assert len(memory.get_all(user_id=user)) == 4 and memory.verify(user_id=user, deep=True)
 
 
 def test_calls_that_cannot_work(memory: Memory) -> None:

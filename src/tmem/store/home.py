@@ -12,7 +12,7 @@ import hashlib
 import json
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from tmem.errors import DataError, DeltaError, IntegrityError, NotFound, ScopeRe
 from tmem.files import check_folder
 from tmem.store import queries, snapshots
 from tmem.store import schema as db
-from tmem.store.ledger import History, Node, digest, view
+from tmem.store.ledger import History, Node, Pair, digest, view
 from tmem.store.queries import Version
 from tmem.store.trainer import Tensors, Trained, Trainer, state_digest
 
@@ -141,12 +141,7 @@ class Home:
 
     def version(self, scope: str, number: int) -> Version:
         """One version. Raises :class:`NotFound`."""
-        found = self.versions(scope)
-        for version in found:
-            if version.number == number:
-                return version
-        newest = f"the newest is {found[-1].number}" if found else "nothing was written yet"
-        raise NotFound(f"there is no version {number}: {newest}")
+        return find(self.versions(scope), number)
 
     def head(self, scope: str) -> int | None:
         """The number of the version in force; None if nothing was written yet."""
@@ -166,20 +161,32 @@ class Home:
 
         Raises :class:`IntegrityError` if file, ledger and what was published do not agree: nothing is used then.
         """
-        number = self.head(scope) if number is None else number
-        if number is None:
-            return self.trainer.zeros()
-        version = self.version(scope, number)
+        for last in (False, False, True):
+            with self.db.read() as connection:  # one state of the ledger, whatever is published or forgotten meanwhile
+                found, new = queries.versions(connection, scope), queries.new_pairs(connection, scope)
+                wanted = queries.head(connection, scope) if number is None else number
+            if wanted is None:
+                return self.trainer.zeros()
+            try:
+                return self._state(scope, find(found, wanted), found, new)
+            except IntegrityError:
+                if last or self.versions(scope) == found:
+                    raise  # else a file that was there has been removed since
+        raise AssertionError
+
+    def _state(
+        self, scope: str, version: Version, found: Sequence[Version], new: Mapping[int, Sequence[Pair]]
+    ) -> Tensors:
         if (scope, version.ledger) in self._states:
             return self._remember(scope, version.ledger, self._states[scope, version.ledger])
-        history = self.history(scope, number)
+        history = History(self.start, view(queries.nodes(found), version.number), new)
         if history.digests[-1] != version.ledger:
-            raise IntegrityError(f"{self.path}: the ledger is not the one that version {number} was made from")
-        state, done = self.nearest(scope, history, self.versions(scope))
+            raise IntegrityError(f"{self.path}: the ledger is not the one that version {version.number} was made from")
+        state, done = self.nearest(scope, history, found)
         for _, step in history.steps(done):
             state = self.trainer.train(state, step).state
         if version.weights is not None and state_digest(state) != version.weights:
-            raise IntegrityError(f"{self.path}: version {number} made anew is not what was published")
+            raise IntegrityError(f"{self.path}: version {version.number} made anew is not what was published")
         return self._remember(scope, version.ledger, state)
 
     def nearest(self, scope: str, history: History, found: Sequence[Version]) -> tuple[Tensors, int]:
@@ -379,3 +386,12 @@ class Home:
 def scope_id(names: Names) -> str:
     """sha256 (hex) of the three names; a name itself is never part of a path."""
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
+def find(found: Sequence[Version], number: int) -> Version:
+    """The version with a number. Raises :class:`NotFound`."""
+    for version in found:
+        if version.number == number:
+            return version
+    newest = f"the newest is {found[-1].number}" if found else "nothing was written yet"
+    raise NotFound(f"there is no version {number}: {newest}")

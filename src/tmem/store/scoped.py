@@ -66,7 +66,9 @@ class Shared:
     home: Home
     trainer: FastWeightTrainer
     engine: HFEngine
-    turn: RLock  # hooks are attached to the model while it runs: one at a time
+    # Hooks are attached to the model while it runs: one thread at a time. Whoever needs a scope's lock too takes that
+    # one first.
+    turn: RLock
 
 
 class ScopedMemory:
@@ -221,13 +223,13 @@ class ScopedMemory:
     def rollback(self, version: str | int) -> Receipt:
         """Put the pairs of an earlier version in force again, as a new version; what was forgotten stays forgotten."""
         began = time.perf_counter()
-        with self._turn:
+        with self.home.lock(self.id), self._turn:
             made = revise.rollback(self.home, self.id, self._number(version))
         return Receipt("rollback", made.id, milliseconds=milliseconds(began))
 
     def tag(self, version: str | int, name: str) -> None:
         """Name a version; its weights stay on disk."""
-        with self._turn:
+        with self.home.lock(self.id), self._turn:
             revise.tag(self.home, self.id, self._number(version), name)
 
     def forget(self, ids: Sequence[str]) -> Receipt:
@@ -236,7 +238,7 @@ class ScopedMemory:
         The limit: what was told later was extracted by a model that had them.
         """
         began = time.perf_counter()
-        with self._turn:
+        with self.home.lock(self.id), self._turn:
             details = revise.forget(self.home, self.id, ids)
         return Receipt("forget", self._version(), milliseconds=milliseconds(began), details=details)
 
