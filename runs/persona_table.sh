@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Every memory on the persona world: two models, three stream lengths, three seeds, thirty conversations each.
-# About an hour on two cores. Interrupted, it goes on where it was. The tables are printed and written to out/persona.
+# About an hour and a half on two cores. Interrupted, it goes on where it was. The tables are printed and written to out/persona.
 #
 #   runs/persona_table.sh [OUT] [WORKERS]
 set -euo pipefail
 out=${1:-out/persona}
 workers=${2:-2}
 tmem=${TMEM:-.venv/bin/tmem}
-for facts in 8 16 32; do
+for facts in 4 8 16; do
   memories=none,tail,full,memagent,rag,tmem,tmem+explicit
   # Two calls for every turn, by prompts that these models were never taught: A-MEM is run on the shortest stream only.
-  if [[ $facts == 8 ]]; then memories+=,amem; fi
+  if [[ $facts == 4 ]]; then memories+=,amem; fi
   for model in ${MODELS:-persona-nano persona-small}; do
     "$tmem" eval persona --model "$model" --facts "$facts" --limit 30 --seeds 1,2,3 --workers "$workers" \
       --memory "$memories" --out "$out/$(basename "$model")-$facts"
