@@ -13,21 +13,10 @@ from helpers import tiny
 from tmem import Memory
 from tmem.errors import DataError, IntegrityError, UsageError
 from tmem.fastweights import Basis, FastWeights
-from tmem.model import Model, load
+from tmem.model import Model
 from tmem.store.export import save_peft
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return load("persona-nano")
-
-
-@pytest.fixture
-def memory(model: Model, tmp_path: Path) -> Any:
-    with Memory(model, tmp_path / "home") as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama", "gemma2", "phi3"])

@@ -6,30 +6,18 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tmem import Memory
 from tmem.agent.extraction import QAPair
 from tmem.errors import NotFound, ScopeRequired, UsageError
-from tmem.model import Model, load
+from tmem.model import Model
 from tmem.store.contradiction import contradicted
 from tmem.store.ledger import Pair
 from tmem.store.scoped import render
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return load("persona-nano")
-
-
-@pytest.fixture
-def memory(model: Model, tmp_path: Path) -> Any:
-    with Memory(model, tmp_path / "home") as opened:
-        yield opened
 
 
 def test_what_is_told_is_known_in_other_words(memory: Memory) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +26,7 @@ HomeOption = Annotated[
 ]
 IdsArgument = Annotated[list[str], typer.Argument(help="Ids of pairs, or how they begin.")]
 HOME = "~/.tmem"
+Opener = Callable[[], AbstractContextManager[Any]]  # the memory that the options name
 
 
 class Form(StrEnum):
@@ -32,7 +35,13 @@ class Form(StrEnum):
 
 
 @contextmanager
-def opened(home: str, model: str, user: str | None, agent: str | None, run: str | None) -> Iterator[Any]:
+def opened(
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+) -> Iterator[Any]:
     """One scope of a home."""
     from tmem import Memory
     from tmem.errors import ScopeRequired
@@ -43,17 +52,27 @@ def opened(home: str, model: str, user: str | None, agent: str | None, run: str 
         yield memory.scope(user, agent, run)
 
 
+def scoped(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first argument opens a memory, as one with the options that say which."""
+    whose = inspect.signature(opened, eval_str=True).parameters
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    def run(**options: Any) -> None:
+        command(partial(opened, **{name: options.pop(name) for name in whose}), **options)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature([*own, *whose.values()])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *whose.values())}
+    return run
+
+
 def add(
+    open_memory: Opener,
     text: Annotated[str | None, typer.Argument(help="What was said; - reads standard input.")] = None,
     question: Annotated[str | None, typer.Option("--question", "-q", help="Write this pair, as it is.")] = None,
     answer: Annotated[str | None, typer.Option("--answer", "-a", help="Its answer.")] = None,
     name: Annotated[str | None, typer.Option(help="Who said it.")] = None,
     when: Annotated[str | None, typer.Option(help="When it was said.")] = None,
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Tell something: it is extracted and written into the weights at once."""
@@ -62,23 +81,19 @@ def add(
     text = sys.stdin.read() if text == "-" else text
     message: Any = {"role": "user", "content": text, "name": name} if name else text or ""
     pairs = [] if question is None else [(question, answer)]
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         show_receipt(memory.add(message, pairs=pairs, timestamp=when), as_json)
 
 
 def ask(
+    open_memory: Opener,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     version: Annotated[str | None, typer.Option(help="Ask an earlier version (number, id or tag).")] = None,
     show: Annotated[int, typer.Option(min=0, help="Show the model this many fitting pairs.")] = 0,
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the weights."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         found = memory.ask(question, version=version, show_pairs=show)
     if as_json:
         print_json({"text": found.text, "version": found.version, "shown": found.shown, "ms": found.milliseconds})
@@ -87,16 +102,12 @@ def ask(
 
 
 def list_pairs(
+    open_memory: Opener,
     everything: Annotated[bool, typer.Option("--all", help="Also superseded, quarantined and forgotten ones.")] = False,
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """All pairs that were written."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         rows = memory.get_all(status=None if everything else "active")
     if as_json:
         print_json({"pairs": rows})
@@ -105,31 +116,23 @@ def list_pairs(
 
 
 def update(
+    open_memory: Opener,
     pair: Annotated[str, typer.Argument(help="Id of a pair, or how it begins.")],
     answer: Annotated[str, typer.Argument(help="The answer that holds now.")],
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Correct a pair."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         show_receipt(memory.update(whole_id(memory, pair), answer), as_json)
 
 
 def forget(
+    open_memory: Opener,
     pairs: IdsArgument,
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Forget pairs: weights as if they had never been told, and no byte of them left."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         receipt = memory.forget([whole_id(memory, pair) for pair in pairs])
     show_receipt(receipt, as_json)
     if not as_json:
@@ -142,16 +145,12 @@ def forget(
 
 
 def history(
+    open_memory: Opener,
     pair: Annotated[str, typer.Argument(help="Id of a pair, or how it begins.")],
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """A pair and those whose place it took."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         rows = memory.history(whole_id(memory, pair))
     if as_json:
         print_json({"pairs": rows})
@@ -160,15 +159,11 @@ def history(
 
 
 def versions(
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
+    open_memory: Opener,
     as_json: JsonOption = False,
 ) -> None:
     """All versions of the weights."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         rows = memory.versions()
     if as_json:
         print_json({"versions": rows})
@@ -184,17 +179,13 @@ def versions(
 
 
 def diff(
+    open_memory: Opener,
     first: Annotated[str, typer.Argument(help="A version: number, id or tag.")],
     second: Annotated[str, typer.Argument(help="Another one.")],
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """What one version knows and another does not."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         changed = memory.diff(first, second)
     if as_json:
         print_json(changed)
@@ -205,30 +196,22 @@ def diff(
 
 
 def rollback(
+    open_memory: Opener,
     version: Annotated[str, typer.Argument(help="Number, id or tag.")],
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Go back to an earlier version; what was forgotten since stays forgotten."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         show_receipt(memory.rollback(version), as_json)
 
 
 def verify(
+    open_memory: Opener,
     deep: Annotated[bool, typer.Option("--deep", help="Train anew from the first pair.")] = False,
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Check that the weights are those that the ledger says."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         found = memory.verify(deep=deep)
     if as_json:
         print_json(found)
@@ -240,30 +223,22 @@ def verify(
 
 
 def rebuild(
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
+    open_memory: Opener,
     as_json: JsonOption = False,
 ) -> None:
     """Make the weights anew from the ledger, where their file is damaged."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         show_receipt(memory.rebuild(), as_json)
 
 
 def why(
+    open_memory: Opener,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     answer: Annotated[str | None, typer.Option(help="The answer to explain; default: the one it gives.")] = None,
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Which pairs moved an answer: how likely it is with each of them and trained without it."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         rows = memory.why(question, answer=answer)
     if as_json:
         print_json({"pairs": rows})
@@ -278,18 +253,14 @@ def why(
 
 
 def export(
+    open_memory: Opener,
     target: Annotated[Path, typer.Argument(help="A file for the ledger, a folder for an adapter.")],
     form: Annotated[Form, typer.Option("--format", help="ledger: JSON lines; peft: a LoRA adapter.")] = Form.ledger,
     version: Annotated[str | None, typer.Option(help="An earlier version (number, id or tag).")] = None,
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Take a memory elsewhere. It is personal data there too, and no forgetting reaches it."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         if form is Form.peft:
             memory.save_pretrained(target, version=version)
         else:
@@ -301,29 +272,21 @@ def export(
 
 
 def import_(
+    open_memory: Opener,
     source: Annotated[Path, typer.Argument(help="A ledger that tmem export wrote.")],
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Take a ledger in, into a memory that was told nothing yet."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         show_receipt(memory.import_(source), as_json)
 
 
 def stats(
-    user: UserOption = None,
-    agent: AgentOption = None,
-    run: RunOption = None,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
+    open_memory: Opener,
     as_json: JsonOption = False,
 ) -> None:
     """Pairs by status, versions, size."""
-    with opened(home, model, user, agent, run) as memory:
+    with open_memory() as memory:
         found = memory.stats()
     if as_json:
         print_json(found)
@@ -355,7 +318,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 def register(app: typer.Typer) -> None:
     """Put these commands into the application."""
     for name, command in COMMANDS.items():
-        app.command(name, rich_help_panel="memories that last")(command)
+        app.command(name, rich_help_panel="memories that last")(scoped(command))
 
 
 def whole_id(memory: Any, start: str) -> str:

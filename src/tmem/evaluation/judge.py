@@ -236,9 +236,9 @@ def _statuses(inside: str) -> list[str]:
         entries = [entry for entry in inside.split(",") if entry.strip()]
     found = []
     for entry in entries:
-        text = {True: "yes", False: "no"}.get(entry) if isinstance(entry, bool) else str(entry).lower()
-        said = re.match(r"\W*(?:\d+\W+)?(yes|no)\b", text or "")
-        found.append(said.group(1) if said else str(text))
+        text = ("yes" if entry else "no") if isinstance(entry, bool) else str(entry).lower()
+        said = re.match(r"\W*(?:\d+\W+)?(yes|no)\b", text)
+        found.append(said.group(1) if said else text)
     return found
 
 

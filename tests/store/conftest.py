@@ -1,0 +1,22 @@
+"""A memory on the smallest embedded model, in a home of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmem import Memory
+from tmem.model import Model, load
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    return load("persona-nano")
+
+
+@pytest.fixture
+def memory(model: Model, tmp_path: Path) -> Any:
+    with Memory(model, tmp_path / "home") as opened:
+        yield opened
