@@ -33,6 +33,7 @@ from tmem.cli.common import (
 )
 from tmem.cli.evaluate import eval_app
 from tmem.cli.memories import register
+from tmem.cli.train import train_app
 from tmem.errors import TmemError, UsageError
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(eval_app, name="eval")
+app.add_typer(train_app, name="train")
 register(app)
 
 

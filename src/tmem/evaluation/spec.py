@@ -129,9 +129,9 @@ class Spec:
         }
 
 
-def open_run(folder: Path, description: dict[str, Any], command: str) -> None:
-    """Write run.json, or check that the folder's run is this one. Raises :class:`DataError` naming the difference."""
-    path = folder / "run.json"
+def open_run(folder: Path, description: dict[str, Any], command: str, name: str = "run.json") -> None:
+    """Write what a run is, or check that the folder's is this one. Raises :class:`DataError` naming the difference."""
+    path = folder / name
     if not path.exists():
         write_json(path, {**description, "command": command})
         return

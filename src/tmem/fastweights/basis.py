@@ -107,7 +107,7 @@ class Basis:
             if basis.weights_hash == expected:
                 return basis
         basis = cls.from_model(model, layers, rank, init, seed)
-        with suppress(OSError):  # a read-only model folder costs time at the next start, nothing else
+        with suppress(DataError):  # a read-only model folder costs time at the next start, nothing else
             basis.save(path)
         return basis
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +105,7 @@ class FastWeights:
         # Phi-3 has two sites in one linear, hence one hook per linear; its sites are its row blocks in order.
         self._linears = [(linear, list(group)) for linear, group in groupby(self.sites, key=lambda site: site.module)]
         self._is_active = False
+        self._norms: tuple[list[int], dict[str, float]] | None = None
 
     def zeros(self, sessions: int) -> Delta:
         """Empty memories: B = 0 for every site, on the model's device."""
@@ -171,11 +171,14 @@ class FastWeights:
         total = torch.tensor([norm**2 for norm in self._weight_norms.values()]).sum().sqrt()
         return torch.stack([square.cpu() for square in changes]).sum(0).sqrt() / total, by_site
 
-    @cached_property
+    @property
     def _weight_norms(self) -> dict[str, float]:
-        return {
-            site.name: float(torch.linalg.vector_norm(site.weight.detach(), dtype=torch.float32)) for site in self.sites
-        }
+        """|W|_F by site; computed again when theta_0 was trained further."""
+        versions = [site.module.weight._version for site in self.sites]
+        if self._norms is None or self._norms[0] != versions:
+            norms = (torch.linalg.vector_norm(site.weight.detach(), dtype=torch.float32) for site in self.sites)
+            self._norms = versions, {site.name: float(norm) for site, norm in zip(self.sites, norms, strict=True)}
+        return self._norms[1]
 
     def _segments(self, delta: Delta, rows: list[int] | None) -> list[_Segment]:
         """How the batch is cut so that each piece is one batched product; empty if no row has a memory."""

@@ -24,6 +24,7 @@ from tmem.fastweights.basis import tensors_hash
 from tmem.files import read_json
 from tmem.model import assets
 from tmem.model.chat import Chat, Message
+from tmem.model.head import Head
 from tmem.model.settings import Settings, read_settings
 
 # Smaller models are computed in float32 whatever they are stored in: exact, and on CPUs also faster.
@@ -57,6 +58,9 @@ class Model:
         # Many questions about one stream count the same texts.
         self._count = lru_cache(maxsize=4096)(lambda text: len(self.chat.encode(text)))
         self._fast: dict[tuple[Any, ...], FastWeights] = {}
+        if settings.basis is not None:
+            basis = Basis.load(directory / settings.basis, hf)
+            self._fast[(basis.init, basis.layers, basis.rank)] = FastWeights(hf, basis)
         self._replay: dict[int, TailReplay] = {}
 
     @property
@@ -80,6 +84,11 @@ class Model:
     def weights_hash(self) -> str:
         """sha256 over every parameter as float32: the identity of theta_0. Reads all weights once."""
         return tensors_hash(self.hf.named_parameters())
+
+    @cached_property
+    def head(self) -> Head:
+        """From hidden states to logits, without the layers."""
+        return Head(self.hf)
 
     def encode_chat(self, messages: Sequence[Message], begun: str = "") -> list[int]:
         """Prompt tokens for the next assistant message, which begins with ``begun``; see :class:`Chat`."""

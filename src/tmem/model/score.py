@@ -7,9 +7,12 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tmem.errors import UsageError
 from tmem.fastweights import Delta, FastWeights
+from tmem.fastweights.sites import decoder
+from tmem.model.head import Head
 from tmem.model.load import Model
 
 
@@ -44,24 +47,43 @@ def logprobs(
         batch, order = sorted(order[:count], key=lambda i: sessions[i]), order[count:]
         active = nullcontext() if fast is None else fast.active(delta, [sessions[i] for i in batch])
         with active:
-            found = _batch_logprobs(model, [texts[i] for i in batch], [len(prompts[i]) for i in batch])
-        for i, score in zip(batch, found, strict=True):
+            found, _ = score_batch(model, [texts[i] for i in batch], [len(prompts[i]) for i in batch])
+        for i, score in zip(batch, found.split([len(outputs[i]) for i in batch]), strict=True):
             scores[i] = score
     return [score for score in scores if score is not None]
 
 
-def _batch_logprobs(model: Model, texts: list[list[int]], starts: list[int]) -> list[Tensor]:
-    """Scores of each text's tokens from ``starts`` on; only their positions go through the head."""
+def score_batch(
+    model: Model, texts: Sequence[Sequence[int]], starts: Sequence[int], chunk: int = 1024
+) -> tuple[Tensor, Tensor]:
+    """Scores of each text's tokens from ``starts`` on, of all texts one after the other.
+
+    log pi(token), (K,), with gradients if they are enabled, and the entropy of the distribution it is from, (K,), in
+    nats and without. Only the K positions go through the head, ``chunk`` at a time: where gradients are wanted, the
+    logits (K, V) of long texts are never held at once but made again for the backward pass.
+    """
     width = max(len(text) for text in texts)
-    ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=model.device)  # (N, T)
+    ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=model.device)  # (N, T)
     lengths = torch.tensor([len(text) for text in texts], device=model.device)[:, None]
     start = torch.tensor(starts, device=model.device)[:, None]
     position = torch.arange(width, device=model.device)
     mask = position < lengths  # (N, T)
     keep = (position >= start - 1) & (position < lengths - 1)  # where the next token is an output token
-    logits = model.hf(
-        input_ids=ids, attention_mask=mask.long(), use_cache=False, logits_to_keep=keep
-    ).logits.float()  # (outputs of all texts, V)
-    targets = ids[:, 1:][keep[:, :-1]]
-    scores = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)
-    return list(scores.split([len(text) - begin for text, begin in zip(texts, starts, strict=True)]))
+    targets = ids[:, 1:][keep[:, :-1]]  # (K,)
+    hidden = decoder(model.hf)(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state[keep]
+    if len(hidden) <= chunk:
+        return _head_scores(model.head, hidden, targets)
+    parts = [
+        checkpoint(_head_scores, model.head, *part, use_reentrant=False)
+        for part in zip(hidden.split(chunk), targets.split(chunk), strict=True)
+    ]
+    return torch.cat([scores for scores, _ in parts]), torch.cat([entropies for _, entropies in parts])
+
+
+def _head_scores(head: Head, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and entropies (K,) of ``targets`` (K,) after ``hidden`` (K, H)."""
+    logits = head(hidden).float()  # (K, V)
+    scores = logits.log_softmax(-1)
+    with torch.no_grad():
+        entropies = -(scores.exp() * scores).sum(-1)
+    return scores.gather(1, targets[:, None])[:, 0], entropies

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from tmem.errors import DataError, ModelError
 from tmem.files import read_json
@@ -20,7 +20,8 @@ class Settings(BaseModel):
     ones. ``budget`` is the working context's limit L_max and ``window`` the longest sequence, both in
     tokens (None: the model config's own). ``lr`` replaces the learning rate of every write recipe and
     ``recipes`` holds further overrides by recipe name. ``question_known`` says whether the extraction sees
-    the question (None: as the prompt set has it). ``figures`` are the model's measured results, only ever
+    the question (None: as the prompt set has it). ``basis``: the file with the A of a theta_0 that was trained through
+    its fast weights; None: A is taken from the weights. ``figures`` are the model's measured results, only ever
     shown.
     """
 
@@ -32,6 +33,7 @@ class Settings(BaseModel):
     lr: PositiveFloat | None = None
     recipes: dict[str, dict[str, Any]] = {}
     question_known: bool | None = None
+    basis: str | None = Field(default=None, pattern=r"^[\w-]+\.safetensors$")
     max_new_tokens_extract: PositiveInt = 4096
     max_new_tokens_memory: PositiveInt = 1024
     max_new_tokens_answer: PositiveInt = 50

@@ -1,0 +1,211 @@
+"""``tmem train rl``: reinforcement learning of theta_0 through the fast weights; ``tmem train report``: its curves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tmem.cli.common import (
+    DEFAULT_MODEL,
+    ModelOption,
+    People,
+    RecipeName,
+    SeedOption,
+    ThreadsOption,
+    err,
+    load_model,
+    out,
+)
+from tmem.cli.evaluate import Question, names, recipe_changes
+from tmem.errors import UsageError
+
+train_app = typer.Typer(help="Train the model that the memory lives in.", no_args_is_help=True)
+
+
+class Bench(StrEnum):
+    persona = "persona"
+    locomo = "locomo"
+    longmemeval = "longmemeval"
+    search = "search"
+
+
+class How(StrEnum):
+    episode = "episode"
+    question = "question"
+
+
+class Weighting(StrEnum):
+    tokens = "tokens"
+    kinds = "kinds"
+
+
+class Credit(StrEnum):
+    all = "all"
+    answers = "answers"
+
+
+class Keep(StrEnum):
+    memory = "memory"
+    disk = "disk"
+
+
+@train_app.command()
+def rl(
+    folder: Annotated[
+        Path, typer.Option("--out", help="The run's folder; the same command goes on after an interruption.")
+    ],
+    bench: Annotated[Bench, typer.Argument(help="What to train on.")] = Bench.persona,
+    model: ModelOption = DEFAULT_MODEL,
+    memory: Annotated[str, typer.Option(help="What the agent remembers by: tmem, memagent, rag, none ...")] = "tmem",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 200,
+    tasks: Annotated[int, typer.Option(min=1, help="Tasks a step.")] = 8,
+    group: Annotated[int, typer.Option(min=2, help="Lives of each task, compared with each other.")] = 8,
+    parts: Annotated[int, typer.Option(min=1, help="Optimizer steps a step, each on its share of the tasks.")] = 1,
+    rate: Annotated[float, typer.Option("--lr", help="Rate of AdamW on theta_0.")] = 1e-6,
+    reward: Annotated[str, typer.Option(help="f1, em, or module:function.")] = "f1",
+    invalid: Annotated[float, typer.Option(min=0, help="Taken off for extractions that are no valid JSON.")] = 0.0,
+    pairs: Annotated[float, typer.Option(min=0, help="Taken off for every pair of an extraction.")] = 0.0,
+    credit: Annotated[Credit, typer.Option(help="Learn from all actions, or from answers alone.")] = Credit.all,
+    advantage: Annotated[
+        How, typer.Option(help="episode: one outcome for all actions; question: an answer has its own.")
+    ] = How.episode,
+    weighting: Annotated[
+        Weighting, typer.Option(help="tokens: all alike; kinds: answers and extractions one half each.")
+    ] = Weighting.tokens,
+    scale: Annotated[bool, typer.Option("--scale/--no-scale", help="Divide by the group's spread.")] = False,
+    clip: Annotated[float, typer.Option(min=0, help="How far a ratio to the acting policy counts.")] = 0.2,
+    kl: Annotated[float, typer.Option(min=0, help="Weight of the divergence from the start.")] = 0.0,
+    slow_lora: Annotated[int, typer.Option(min=0, help="Train a LoRA of this rank instead of all weights.")] = 0,
+    seed: SeedOption = 1,
+    recipe: Annotated[RecipeName, typer.Option(help="How a write trains.")] = RecipeName.tmem,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: rank=12, init=random.")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Tokens of the working context, L_max.")] = None,
+    question: Annotated[
+        Question | None, typer.Option(help="Whether memories know the question while they read.")
+    ] = None,
+    held_out: Annotated[int, typer.Option(min=0, help="Episodes kept for watching; never trained on.")] = 16,
+    eval_every: Annotated[int, typer.Option(min=1, help="Steps between looks at them.")] = 20,
+    facts: Annotated[int, typer.Option(min=1, help="Facts a conversation.", rich_help_panel="persona")] = 8,
+    people: Annotated[People, typer.Option(rich_help_panel="persona")] = People.seen,
+    data: Annotated[str | None, typer.Option(help="The data set's file.", rich_help_panel="data sets")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Passages, JSONL.", rich_help_panel="search")] = None,
+    objectives: Annotated[int, typer.Option(min=1, help="Questions at once.", rich_help_panel="search")] = 4,
+    turns: Annotated[int, typer.Option(min=1, help="Searches, at most.", rich_help_panel="search")] = 10,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", rich_help_panel="running")] = 5,
+    at_once: Annotated[int, typer.Option(min=1, help="Lives in one batch.", rich_help_panel="running")] = 64,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens in one forward pass of learning.", rich_help_panel="running")
+    ] = 4_096,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Save memory: make activations again.", rich_help_panel="running")
+    ] = False,
+    keep: Annotated[
+        Keep, typer.Option("--deltas", help="Where the memories of a step are kept.", rich_help_panel="running")
+    ] = Keep.memory,
+    track: Annotated[
+        str | None, typer.Option(help="tensorboard, wandb: also log there.", rich_help_panel="running")
+    ] = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Train theta_0 on a task's outcome: both how it acts and what it writes into its own memory.
+
+    Several processes share the work: accelerate launch --num_processes N -m tmem train rl ...
+    """
+    from accelerate import Accelerator
+
+    from tmem.evaluation.spec import Spec
+    from tmem.training.grpo import METRICS, Config, Running, Trainer
+    from tmem.training.rewards import Reward
+
+    if bench is not Bench.persona and data is None:
+        raise UsageError(f"tmem train rl {bench.value} needs --data")
+    options: dict[str, dict[str, Any]] = {
+        "persona": {"facts": facts, "episodes": tasks, "people": people.value},
+        "locomo": {"path": data},
+        "longmemeval": {"path": data},
+        "search": {"questions": data, "corpus": corpus, "objectives": objectives, "turns": turns},
+    }
+    spec = Spec(
+        bench.value,
+        options[bench.value],
+        model,
+        recipe=recipe.value,
+        changes=recipe_changes(change or []),
+        budget=budget,
+        question_known=None if question is None else question is Question.known,
+        write_tail=bench is Bench.persona,
+    )
+    config = Config(
+        spec,
+        memory=memory,
+        tasks=tasks,
+        group=group,
+        parts=parts,
+        lr=rate,
+        reward=Reward(reward, invalid, pairs),
+        advantage=advantage.value,
+        weighting=weighting.value,
+        credit=credit.value,
+        scale=scale,
+        clip=clip,
+        kl=kl,
+        slow_lora=slow_lora,
+        seed=seed,
+        held_out=held_out,
+        eval_every=eval_every,
+    )
+    trackers = tuple(names("--track", track)) if track else ()
+    running = Running(steps, save_every, at_once, max_tokens, recompute, keep is Keep.disk, trackers)
+    accelerator = Accelerator(log_with=list(trackers) or None, project_dir=folder)
+    loaded = load_model(model, threads, accelerator.device)
+    trainer = Trainer(config, loaded, folder, running, accelerator)
+    main = accelerator.is_main_process
+    if main and trainer.step:
+        print(f"tmem: going on after step {trainer.step}", file=sys.stderr)
+    try:
+        with bar(steps, trainer.step) as (tell, pulse):
+            trainer.train(tell if main else None, pulse if main else None)
+    except KeyboardInterrupt:
+        print(f"\ntmem: interrupted; the same command goes on from {folder}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if main:
+        out.print(f"model: {escape(str(folder / 'model'))}; figures: {escape(str(folder / METRICS))}", highlight=False)
+        out.print(f"curves: tmem train report {escape(str(folder))} --html report.html", highlight=False)
+
+
+@contextmanager
+def bar(steps: int, done: int) -> Iterator[tuple[Any, Any]]:
+    """Progress on standard error: a bar where that is a terminal, else nothing."""
+    if not err.is_terminal:
+        yield None, None
+        return
+    columns = (
+        TextColumn("step {task.completed}/{task.total}"),
+        BarColumn(),
+        TextColumn("{task.fields[last]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[now]}"),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=steps, completed=done, last="", now="")
+
+        def tell(figures: dict[str, Any]) -> None:
+            if figures["type"] == "step":
+                progress.update(task, completed=figures["step"], last=f"reward {figures['reward']:.3f}", now="")
+            elif figures.get("f1") is not None:
+                progress.console.print(
+                    f"step {figures['step']}: held-out F1 {figures['f1']:.3f}, EM {figures['em']:.3f}", highlight=False
+                )
+
+        def pulse(now: Any) -> None:
+            progress.update(task, now=f"{now.episodes} lived, {now.living} living, {now.tokens:,} tokens")
+
+        yield tell, pulse

@@ -1,0 +1,97 @@
+"""Checkpoints of a training: all that is needed to go on bit for bit, and the model as anyone can load it."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tmem.errors import DataError
+from tmem.fastweights import FastWeights
+from tmem.fastweights.basis import read_safetensors, tensors_hash
+from tmem.files import save_safetensors, write_json
+from tmem.model import Model
+from tmem.model.settings import FILE_NAME
+from tmem.training.slow_lora import merged_state
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def save(folder: Path, step: int, identity: str, trained: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """Trained weights, optimizer and random states after ``step`` steps, in one file and at once.
+
+    ``identity`` says what training this is of.
+    """
+    tensors = {f"weight.{name}": value for name, value in trained.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+    tensors["torch_random"] = torch.get_rng_state()
+    facts = {"step": str(step), "identity": identity, "python_random": json.dumps(random.getstate())}
+    facts["checksum"] = tensors_hash(tensors.items())
+    save_safetensors(folder / CHECKPOINT, tensors, facts)
+
+
+def restore(folder: Path, identity: str, trained: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
+    """Put a checkpoint back in place; returns the steps that it has behind it, 0 if there is none.
+
+    Raises :class:`DataError` for one that is damaged or of another training.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return 0
+    tensors, facts = read_safetensors(path)
+    weights = {name[7:]: value for name, value in tensors.items() if name.startswith("weight.")}
+    if facts.get("identity") != identity:
+        raise DataError(f"{path}: of another model or other settings; give another --out")
+    shapes = {name: value.shape for name, value in weights.items()}
+    if tensors_hash(tensors.items()) != facts.get("checksum") or shapes != {n: v.shape for n, v in trained.items()}:
+        raise DataError(f"{path}: damaged; delete the folder and train again")
+    with torch.no_grad():
+        for name, value in trained.items():
+            value.copy_(weights[name])
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    torch.set_rng_state(tensors["torch_random"])
+    version, numbers, gauss = json.loads(facts["python_random"])
+    random.setstate((version, tuple(numbers), gauss))
+    return int(facts["step"])
+
+
+def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str, Any]) -> None:
+    """Write the model as it is now as a directory that ``--model`` takes, in the place of an older one.
+
+    The A that it was trained with travels along: that of the pretrained weights (paper, RL). ``about`` is added to its
+    figures.
+    """
+    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for path in (new, old):
+        shutil.rmtree(path, ignore_errors=True)
+    settings = model.settings.model_dump(exclude_defaults=True) | {"figures": about}
+    try:
+        state = merged_state(model.hf)
+        model.hf.save_pretrained(new, state_dict=state)
+        model.tokenizer.save_pretrained(new)
+        if fast is not None:
+            own = {site.name: state[site.name.partition("[")[0] + ".weight"] for site in fast.sites}
+            blocks = (
+                (site.name, own[site.name][slice(*site.rows)] if site.rows else own[site.name]) for site in fast.sites
+            )
+            replace(fast.basis, weights_hash=tensors_hash(blocks)).save(new / "basis.safetensors")
+            settings["basis"] = "basis.safetensors"
+        write_json(new / FILE_NAME, settings)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,332 @@
+"""Reinforcement learning of theta_0 through the fast weights (paper, RL): group-relative policy gradients.
+
+A step lives through a few tasks, n times each, under the policy of the moment; every life has a Delta of its own. Its
+reward less the group's mean becomes the advantage of all that was done in it, answers and extractions alike, and
+theta_0 is moved along the gradient of log pi under theta_0 + Delta_t, Delta_t as it was when the action was sampled.
+
+What is simpler than elsewhere, and why:
+
+1. Rollouts and learning take turns in one process: nothing is ever learnt from an older policy than that of its step.
+2. Several processes share the tasks of a step and add up their gradients; each holds the whole model.
+3. The advantage is not divided by the group's spread unless asked: hard tasks do not count more than others.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from torch import Tensor
+
+from tmem.agent.lockstep import Pulse, Sampling
+from tmem.errors import TmemError, UsageError
+from tmem.evaluation.spec import Spec, open_run
+from tmem.evaluation.summary import mean
+from tmem.fastweights import FastWeights
+from tmem.files import append_line, check_folder, write_bytes
+from tmem.model import Model
+from tmem.seeds import derive
+from tmem.training import checkpoint, measure
+from tmem.training.advantages import Credit, How, Rollout, Weighting, samples
+from tmem.training.policy_loss import Objective, Sums, backward
+from tmem.training.rewards import Reward, own_reward
+from tmem.training.rollouts import Curriculum, live
+from tmem.training.slow_lora import add_slow_lora
+
+METRICS = "metrics.jsonl"
+MOST_RECALLED = 64  # pairs that are asked for again in every step
+SAMPLED = Sampling(temperature=1.0)  # actions are drawn from pi itself, since its log-probabilities are learnt from
+
+
+class Diverged(TmemError):
+    """The loss or the gradient is not finite."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides what is learnt. Defaults are the paper's where it says something.
+
+    ``spec``: benchmark, model, recipe and how the agent lives. ``tasks`` a step, ``group`` lives of each. ``parts``:
+    optimizer steps per step, each on its share of the tasks. ``slow_lora``: its rank, 0 trains all weights.
+    ``held_out``: episodes that are evaluated every ``eval_every`` steps and never trained on.
+    """
+
+    spec: Spec
+    memory: str = "tmem"
+    tasks: int = 8
+    group: int = 8
+    parts: int = 1
+    lr: float = 1e-6
+    grad_norm: float = 1.0  # gradients are scaled down to it
+    reward: Reward = field(default_factory=Reward)
+    advantage: How = "episode"
+    weighting: Weighting = "tokens"
+    credit: Credit = "all"
+    scale: bool = False
+    clip: float = 0.2
+    kl: float = 0.0
+    slow_lora: int = 0
+    seed: int = 1
+    held_out: int = 16
+    eval_every: int = 20
+
+
+@dataclass(frozen=True)
+class Running:
+    """How the work is done; changes no result beyond rounding."""
+
+    steps: int = 200
+    save_every: int = 5
+    at_once: int = 64  # lives in one batch
+    max_tokens: int = 4_096  # in one forward pass of learning
+    recompute: bool = False
+    deltas_on_disk: bool = False
+    track: tuple[str, ...] = ()  # tensorboard, wandb: trackers of accelerate
+
+
+class Trainer:
+    """One training run in a folder; made again with the same configuration it goes on where it was.
+
+    Raises :class:`UsageError` and :class:`DataError` for what cannot work, before any work is done.
+    """
+
+    def __init__(self, config: Config, model: Model, folder: Path, running: Running, accelerator: Accelerator) -> None:
+        self.config, self.model, self.folder, self.running = config, model, folder, running
+        self.accelerator = accelerator
+        if config.group < 2 or config.tasks < config.parts or config.tasks < accelerator.num_processes:
+            raise UsageError(
+                "a group needs two lives, and a step at least one task for every part and every process: "
+                f"got --group {config.group}, --tasks {config.tasks}, --parts {config.parts}"
+            )
+        if config.spec.grammar:
+            raise UsageError("a grammar would hide from the policy what it does wrong: train without --grammar")
+        if config.reward.name not in ("f1", "em"):
+            own_reward(config.reward.name)
+        check_folder(folder)
+        agent = config.spec.agent(model, config.memory, config.seed)
+        self.agent = replace(agent, building=SAMPLED, answering=SAMPLED, keep_deltas=True, at_once=running.at_once)
+        self.fast: FastWeights | None = model.fast(agent.recipe) if agent.policy.learns else None
+        self.curriculum = Curriculum(config.spec, model, config.seed, config.tasks, config.held_out, agent.split)
+        about = self._describe()
+        if accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            open_run(folder, about, "", "training.json")
+        self.identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        self.objective = Objective(config.clip, config.kl, *self._start())
+        self.trained = self._choose()
+        self.optimizer = torch.optim.AdamW(self.trained.values(), lr=config.lr, betas=(0.9, 0.95), weight_decay=0.0)
+        set_seed(derive(config.seed, "global") % 2**32)  # nothing here draws from it; a user's own reward may
+        self.step = checkpoint.restore(folder, self.identity, self.trained, self.optimizer)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            forget_after(folder / METRICS, self.step)
+        if running.track:
+            accelerator.init_trackers("tmem", {"config": json.dumps(about)})
+
+    # ---- what is trained ----
+
+    def _describe(self) -> dict[str, Any]:
+        about = asdict(self.config)
+        about["spec"]["recipe"] = self.agent.recipe.model_dump()
+        about["spec"]["budget"] = self.agent.budget
+        data = self.curriculum.bench.identity()
+        found = about | {"data": data, "model_hash": self.model.weights_hash, "version": version("tmem")}
+        return dict(json.loads(json.dumps(found, default=str)))
+
+    def _start(self) -> tuple[Model | None, FastWeights | None]:
+        """The model before training, if the divergence from it counts."""
+        if self.config.kl == 0.0:
+            return None, None
+        model = self.model
+        plain = model.settings.model_copy(update={"basis": None})
+        start = Model(model.name, model.directory, copy.deepcopy(model.hf), model.tokenizer, plain)
+        return start, FastWeights(start.hf, self.fast.basis) if self.fast is not None else None
+
+    def _choose(self) -> dict[str, Tensor]:
+        """The parameters that are trained, by name."""
+        if self.config.slow_lora:
+            self.model.hf.requires_grad_(False)
+            add_slow_lora(self.model.hf, self.config.slow_lora, self.config.seed)
+        else:
+            self.model.hf.requires_grad_(True)
+        return {name: value for name, value in self.model.hf.named_parameters() if value.requires_grad}
+
+    # ---- the loop ----
+
+    def train(
+        self,
+        tell: Callable[[dict[str, Any]], None] | None = None,
+        pulse: Callable[[Pulse], None] | None = None,
+    ) -> None:
+        """Train up to ``running.steps``; ``tell`` gets the figures of every step, ``pulse`` the rollouts' progress.
+
+        Raises :class:`Diverged` when the loss is not finite; the last checkpoint is left as it was.
+        """
+        if self.step == 0:
+            self._record(self._evaluate(), tell)
+        while self.step < self.running.steps:
+            figures = self._learn(self.step, pulse)
+            self.step += 1
+            last = self.step >= self.running.steps
+            self._record({"type": "step", "step": self.step, **figures}, tell)
+            if self.step % self.config.eval_every == 0 or last:
+                self._record(self._evaluate(), tell)
+                self._export()
+            if self.step % self.running.save_every == 0 or last:
+                self._save()
+        if self.running.track:
+            self.accelerator.end_training()
+
+    def _save(self) -> None:
+        """Write the checkpoint to go on from."""
+        if self.accelerator.is_main_process:
+            checkpoint.save(self.folder, self.step, self.identity, self.trained, self.optimizer)
+        self.accelerator.wait_for_everyone()
+
+    def _export(self) -> None:
+        """Write the model as others load it."""
+        if self.accelerator.is_main_process:
+            about = {"trained_from": self.model.name, "memory": self.config.memory, "rl_steps": self.step}
+            checkpoint.export(self.folder / "model", self.model, self.fast, about)
+
+    def _learn(self, step: int, pulse: Callable[[Pulse], None] | None) -> dict[str, Any]:
+        """One step: rollouts, then an optimizer step for each part of the tasks."""
+        config, world = self.config, self.accelerator.num_processes
+        started = time.perf_counter()
+        tasks, seed = self.curriculum.at(step)
+        own = list(range(len(tasks)))[self.accelerator.process_index :: world]
+        agent = replace(self.agent, seed=derive(config.seed, step, "rollouts"))
+        with ExitStack() as stack:
+            spill = None
+            if self.running.deltas_on_disk and self.fast is not None:
+                spill = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder, prefix=".deltas-")))
+            lived = live(
+                agent,
+                self.curriculum.bench,
+                [tasks[place] for place in own],
+                config.group,
+                f"step {step}",
+                seed,
+                config.reward,
+                pulse,
+                spill,
+            )
+            rolled = time.perf_counter()
+            figures = measure.acting(agent, list(lived.groups.values()), MOST_RECALLED)
+            learning = time.perf_counter()
+            sums, norms = Sums(), []
+            for number in range(config.parts):
+                groups = [group for place, group in lived.groups.items() if own[place] % config.parts == number]
+                part, norm = self._update(groups)
+                sums.add(part)
+                norms.append(norm)
+        done = time.perf_counter()
+        figures |= learning_figures(sums, config.parts) | {"gradient": mean(norms), "dropped": lived.dropped}
+        figures["seconds"] |= {"rollouts": round(rolled - started, 3), "learning": round(done - learning, 3)}
+        return self._together(figures)
+
+    def _update(self, groups: list[list[Rollout]]) -> tuple[Sums, float]:
+        """One optimizer step on these groups and the other processes' own."""
+        config = self.config
+        among = sum(gather_object([len(groups)])) if self.accelerator.num_processes > 1 else len(groups)
+        if not among:
+            return Sums(), 0.0
+        found = samples(groups, among, config.advantage, config.weighting, config.credit, config.scale)
+        sums = backward(self.model, self.fast, found, self.objective, self.running.max_tokens, self.running.recompute)
+        for value in self.trained.values():
+            if value.grad is None:
+                value.grad = torch.zeros_like(value)
+            if self.accelerator.num_processes > 1:
+                value.grad = self.accelerator.reduce(value.grad, reduction="sum")
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trained.values(), config.grad_norm))
+        if not math.isfinite(norm):  # the same on all processes
+            kept = f"the last checkpoint in {self.folder} is kept" if self.step else "nothing was trained yet"
+            raise Diverged(f"step {self.step + 1}: the loss is not finite; {kept}: try again with a smaller --lr")
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return sums, norm
+
+    # ---- what is recorded ----
+
+    def _evaluate(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        figures: list[Any] = [None]
+        if self.accelerator.is_main_process and self.config.held_out:
+            figures = [measure.held_out(self.agent, *self.curriculum.held_out())]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(figures)
+        seconds = round(time.perf_counter() - started, 3)
+        return {"type": "held out", "step": self.step, **(figures[0] or {}), "seconds": seconds}
+
+    def _together(self, figures: dict[str, Any]) -> dict[str, Any]:
+        """The figures of all processes as one: means over processes, and all that was dropped."""
+        if self.accelerator.num_processes == 1:
+            return figures
+        return merge_figures(gather_object([figures]))
+
+    def _record(self, figures: dict[str, Any], tell: Callable[[dict[str, Any]], None] | None) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        append_line(self.folder / METRICS, json.dumps(figures))
+        if self.running.track:
+            self.accelerator.log(flat(figures), step=self.step)
+        if tell is not None:
+            tell(figures)
+
+
+def learning_figures(sums: Sums, parts: int) -> dict[str, Any]:
+    """Means over the tokens that were learnt from, None where there were none."""
+    tokens = max(sums.tokens, 1)
+    return {
+        "loss": sums.loss / parts,
+        "learnt_tokens": sums.tokens,
+        "entropy": sums.entropy / tokens,
+        "clip_fraction": sums.clipped / tokens,
+        "kl": sums.kl / tokens,
+        "kl_start": sums.kl_start / tokens,
+    }
+
+
+def merge_figures(found: list[Any]) -> Any:
+    """Several processes' figures as one: numbers become means, lists are joined."""
+    known = [value for value in found if value is not None]
+    if not known:
+        return None
+    if isinstance(known[0], dict):
+        return {key: merge_figures([value.get(key) for value in known]) for key in known[0]}
+    if isinstance(known[0], list):
+        return [item for value in known for item in value]
+    return known[0] if isinstance(known[0], str) else mean(known)
+
+
+def flat(figures: dict[str, Any], before: str = "") -> dict[str, float]:
+    """The numbers of nested figures by path, as trackers take them."""
+    found: dict[str, float] = {}
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{before}{key}/")
+        elif isinstance(value, (int, float)):
+            found[before + key] = float(value)
+    return found
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Cut what was recorded after ``step``: these steps are made again."""
+    if not path.exists():
+        return
+    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    kept = [line for line in lines if json.loads(line)["step"] <= step] if step else []
+    write_bytes(path, b"".join(kept))

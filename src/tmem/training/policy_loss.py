@@ -1,0 +1,172 @@
+"""The clipped policy gradient, every action under the Delta that was in force when it was sampled (paper, RL).
+
+No gradient flows through the online update: Delta_t is a constant here, and theta_0 is what is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tmem.fastweights import Delta, FastWeights
+from tmem.fastweights.sites import decoder
+from tmem.model import Model
+from tmem.model.score import score_batch
+from tmem.training.advantages import Sample
+
+PADDED = 1.5  # the longest text of a batch is at most so many times as long as the shortest
+
+
+@dataclass
+class Sums:
+    """Over the tokens that were learnt from; divide by ``tokens`` for means."""
+
+    loss: float = 0.0  # already a mean
+    tokens: int = 0
+    entropy: float = 0.0
+    clipped: int = 0
+    kl: float = 0.0  # of the policy that acted against the one that is trained, estimated (k3)
+    kl_start: float = 0.0  # of the policy that is trained against the one at the start
+
+    def add(self, other: Sums) -> None:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """``clip``: how far the ratio to the acting policy counts. ``kl``: weight of the divergence from ``start``."""
+
+    clip: float = 0.2
+    kl: float = 0.0
+    start: Model | None = None
+    start_fast: FastWeights | None = None
+
+
+def backward(
+    model: Model,
+    fast: FastWeights | None,
+    found: Sequence[Sample],
+    objective: Objective,
+    max_tokens: int = 16_384,
+    recompute: bool = False,
+) -> Sums:
+    """Add the gradient of the loss over ``found`` to the parameters that ask for one; returns what was measured.
+
+    ``max_tokens`` bounds one forward pass, padding included. ``recompute``: layers' activations are made again in the
+    backward pass, which saves memory. Samples that cannot contribute are left out: an advantage of zero without KL.
+    """
+    sums = Sums()
+    useful = [sample for sample in found if sample.advantage != 0.0 or objective.kl > 0.0]
+    for batch in batches(useful, max_tokens):
+        delta, rows = stack(batch)
+        texts = [[*sample.prompt_ids, *sample.output_ids] for sample in batch]
+        starts = [len(sample.prompt_ids) for sample in batch]
+        reference = None
+        if objective.kl > 0.0:
+            assert objective.start is not None
+            with torch.no_grad(), _active(objective.start_fast, delta, rows):
+                reference, _ = score_batch(objective.start, texts, starts)
+        # Recomputed layers run again inside backward(): it belongs under the same hooks.
+        with _active(fast, delta, rows), _recomputing(model, recompute):
+            scores, entropy = score_batch(model, texts, starts)  # (K,) each
+            loss, measured = token_loss(scores, batch, objective, reference)
+            loss.backward()
+        measured.entropy = float(entropy.sum())
+        sums.add(measured)
+    return sums
+
+
+def token_loss(
+    scores: Tensor, batch: Sequence[Sample], objective: Objective, reference: Tensor | None = None
+) -> tuple[Tensor, Sums]:
+    """The loss from log pi_theta of all the batch's output tokens, (K,), and that of the start, (K,).
+
+    -weight min(r a, clip(r, 1 - c, 1 + c) a) with r = pi_theta / pi_acting, plus kl (x - log x - 1) with
+    x = pi_start / pi_theta, summed over tokens.
+    """
+    counts = torch.tensor([len(sample.output_ids) for sample in batch])
+    columns = torch.tensor([[sample.advantage, sample.weight] for sample in batch]).repeat_interleave(counts, 0)
+    advantage, weight = columns.to(scores.device).unbind(1)  # (K,) each
+    acting = torch.tensor([value for sample in batch for value in sample.logprobs], device=scores.device)
+    difference = scores - acting
+    ratio = difference.exp()
+    bounded = ratio.clamp(1 - objective.clip, 1 + objective.clip)
+    gain = torch.minimum(ratio * advantage, bounded * advantage)
+    loss = -(weight * gain).sum()
+    with torch.no_grad():
+        # Clipped where the gradient is cut off, not wherever the ratio is far off.
+        clipped = int((gain < ratio * advantage).sum())
+        measured = Sums(tokens=len(scores), clipped=clipped, kl=float((ratio - 1 - difference).sum()))
+    if reference is not None:
+        away = reference - scores
+        divergence = away.exp() - away - 1
+        loss = loss + objective.kl * (weight * divergence).sum()
+        measured.kl_start = float(divergence.detach().sum())
+    measured.loss = float(loss.detach())
+    return loss, measured
+
+
+def batches(found: Sequence[Sample], max_tokens: int) -> Iterator[list[Sample]]:
+    """Samples of similar length together: at most ``max_tokens`` in a batch with its padding, and little padding."""
+    rest = sorted(found, key=_length, reverse=True)
+    while rest:
+        longest = _length(rest[0])
+        most = max(1, max_tokens // longest)
+        count = sum(_length(sample) * PADDED >= longest for sample in rest[:most])
+        yield rest[:count]
+        rest = rest[count:]
+
+
+def _length(sample: Sample) -> int:
+    return len(sample.prompt_ids) + len(sample.output_ids)
+
+
+def stack(batch: list[Sample]) -> tuple[Delta | None, list[int]]:
+    """The memories of a batch as one, each once, and the row of every sample in it, -1 for none; sorts the batch."""
+    places: dict[int, int] = {}
+    deltas: list[Delta] = []
+    rows = {}
+    for sample in batch:
+        if sample.delta is None:
+            rows[id(sample)] = -1
+            continue
+        if id(sample.delta) not in places:
+            places[id(sample.delta)] = len(deltas)
+            deltas.append(sample.delta)
+        rows[id(sample)] = places[id(sample.delta)]
+    batch.sort(key=lambda sample: rows[id(sample)])  # rows that share a memory lie together
+    return (Delta.cat(deltas) if deltas else None), [rows[id(sample)] for sample in batch]
+
+
+@contextmanager
+def _active(fast: FastWeights | None, delta: Delta | None, rows: list[int]) -> Iterator[None]:
+    with nullcontext() if fast is None or delta is None else fast.active(delta, rows):
+        yield
+
+
+@contextmanager
+def _recomputing(model: Model, recompute: bool) -> Iterator[None]:
+    """Layers recompute their activations inside. Only they themselves are in training mode, so nothing drops out."""
+    if not recompute:
+        yield
+        return
+    layers = list(decoder(model.hf).layers)  # type: ignore[arg-type]
+    hf: Any = model.hf
+    # Transformers 5 renames them.
+    enable = getattr(hf, "activation_checkpointing_enable", hf.gradient_checkpointing_enable)
+    disable = getattr(hf, "activation_checkpointing_disable", hf.gradient_checkpointing_disable)
+    enable({"use_reentrant": False})
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+        disable()

@@ -1,0 +1,90 @@
+"""What an episode was worth: the task's outcome, per question and as a whole (paper, RL)."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tmem.agent.trajectory import Trajectory
+from tmem.errors import TmemError, UsageError
+from tmem.evaluation.summary import mean
+from tmem.tasks.base import Benchmark, Task
+from tmem.tasks.scoring import SCORERS
+
+# A user's own reward: (task, predictions by question id, trajectory) -> a number, or one for every question id.
+OwnReward = Callable[[Task, dict[str, str], Trajectory], float | Mapping[str, float]]
+
+
+class RewardError(TmemError):
+    """A reward that cannot be used; the episode is dropped and named."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The episode's reward, and those of its questions where it is their mean (else empty)."""
+
+    reward: float
+    by_question: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Reward:
+    """``name``: f1, em, or module:function. ``invalid`` and ``pairs`` are taken off the episode's reward.
+
+    ``invalid``: for an extraction that is no valid JSON, as a mean over extractions. ``pairs``: for every pair written
+    per extraction. Both are off as published.
+    """
+
+    name: str = "f1"
+    invalid: float = 0.0
+    pairs: float = 0.0
+
+    def __call__(self, bench: Benchmark, task: Task, life: Trajectory, seed: int) -> Outcome:
+        """The outcome of a life of this task. Raises :class:`RewardError` if there is none."""
+        items = [item for item in task.items if item.id in life.answers]
+        predictions = {item.id: bench.prediction(item, life.answers[item.id], seed) for item in items}
+        if self.name in ("f1", "em"):
+            if not bench.scorers:
+                raise UsageError(f"{bench.name} has no scorer of its own: give a reward as module:function")
+            score = SCORERS[bench.scorers[0]]
+            found: Any = {
+                item.id: getattr(score(predictions[item.id], item.gold, item.category), self.name) for item in items
+            }
+        else:
+            try:
+                found = own_reward(self.name)(task, predictions, life)
+            except UsageError:
+                raise
+            except Exception as error:  # a user's code: whatever it raises costs this episode and no more
+                raise RewardError(f"{life.episode}: the reward raised {type(error).__name__}: {error}") from None
+        by_question = found if isinstance(found, Mapping) else {}
+        try:
+            by_question = {name: float(value) for name, value in by_question.items()}
+            reward = mean(by_question.values()) if isinstance(found, Mapping) else float(found)
+        except (TypeError, ValueError):
+            raise RewardError(f"{life.episode}: the reward is no number but {found!r:.60}") from None
+        if not all(map(math.isfinite, [reward, *by_question.values()])):
+            raise RewardError(f"{life.episode}: the reward is not finite")
+        return Outcome(reward - self._penalty(life), by_question)
+
+    def _penalty(self, life: Trajectory) -> float:
+        invalid = mean(float(write.status not in ("ok", "empty")) for write in life.writes)
+        return self.invalid * invalid + self.pairs * mean(len(write.pairs) for write in life.writes)
+
+
+def own_reward(name: str) -> OwnReward:
+    """The function called ``module:function``. Raises :class:`UsageError` if there is none."""
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise UsageError(f"unknown reward '{name}': f1, em, or module:function")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"reward '{name}' cannot be imported ({error})") from None
+    if not callable(found):
+        raise UsageError(f"reward '{name}' is no function")
+    own: OwnReward = found
+    return own

@@ -1,0 +1,135 @@
+"""Rollouts: the tasks of a training step, each lived n times by the same code that evaluation runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tmem.agent.lockstep import Agent, Pulse
+from tmem.agent.trajectory import Trajectory
+from tmem.errors import DataError
+from tmem.evaluation.spec import Spec
+from tmem.fastweights import Delta
+from tmem.model import Model
+from tmem.seeds import derive, generator
+from tmem.tasks.base import Benchmark, Task
+from tmem.training.advantages import Rollout
+from tmem.training.rewards import Reward, RewardError
+
+
+class Curriculum:
+    """Which tasks a step trains on, and which are held out; a function of the seed and the step alone.
+
+    Persona conversations are made up anew for every step. A data set is gone through in an order that is shuffled for
+    each pass, without its last ``held_out`` episodes. Where the memory knows the question (paper), every question is
+    a task of its own.
+    """
+
+    def __init__(self, spec: Spec, model: Model, seed: int, per_step: int, held_out: int, split: bool) -> None:
+        self.seed, self.per_step, self.split = seed, per_step, split
+        self.world = derive(seed, "world")  # decides what is random in prompts
+        self._made = spec.bench == "persona"
+        if self._made:
+            self.bench: Benchmark = replace(spec, options=spec.options | {"episodes": per_step}).benchmark(model)
+            self._held = replace(spec, options=spec.options | {"episodes": held_out}).benchmark(model)
+            return
+        self.bench = self._held = spec.benchmark(model)
+        tasks = list(self.bench.tasks(self.world))
+        self._kept, self._tasks = tasks[len(tasks) - held_out :], self._parts(tasks[: len(tasks) - held_out])
+        if not self._tasks:
+            raise DataError(
+                f"{spec.bench}: nothing is left to train on when {held_out} of {len(tasks)} episodes are held out; "
+                "give more data or a smaller --held-out"
+            )
+
+    def at(self, step: int) -> tuple[list[Task], int]:
+        """The tasks of a step, and the seed that their prompts were made with."""
+        if self._made:
+            world = derive(self.seed, step, "world")
+            return self._parts(list(self.bench.tasks(world)))[: self.per_step], world
+        first = step * self.per_step
+        return [self._tasks[self._place(number)] for number in range(first, first + self.per_step)], self.world
+
+    def held_out(self) -> tuple[Benchmark, list[Task], int]:
+        """The benchmark, the episodes that are never trained on, and the seed of their prompts."""
+        if self._made:
+            world = derive(self.seed, "held out")
+            return self._held, list(self._held.tasks(world)), world
+        return self._held, self._kept, self.world
+
+    def _place(self, number: int) -> int:
+        """Where the task that comes as this number of the whole training stands in the data."""
+        turn, place = divmod(number, len(self._tasks))
+        return int(torch.randperm(len(self._tasks), generator=generator(self.seed, turn, "order"))[place])
+
+    def _parts(self, tasks: Sequence[Task]) -> list[Task]:
+        if not self.split:
+            return list(tasks)
+        return [
+            replace(task, episode=replace(task.episode, asks=(ask,)), items=(item,))
+            for task in tasks
+            for ask, item in zip(task.episode.asks, task.items, strict=True)
+        ]
+
+
+@dataclass
+class Lived:
+    """What a step's lives gave: by place of the task the group to learn from, and what was dropped, in words."""
+
+    groups: dict[int, list[Rollout]]
+    dropped: list[str]
+
+
+def live(
+    agent: Agent,
+    bench: Benchmark,
+    tasks: Sequence[Task],
+    times: int,
+    name: str,
+    world: int,
+    reward: Reward,
+    progress: Callable[[Pulse], None] | None = None,
+    spill: Path | None = None,
+) -> Lived:
+    """Live through every task ``times`` times. ``name`` makes the seeds of these lives their own.
+
+    An episode without a usable reward is dropped, and a group of which fewer than two episodes are left. With
+    ``spill`` every Delta lies in a file of that folder instead of memory, one per episode and trigger.
+    """
+    episodes = [
+        replace(task.episode, id=f"{name}/{task.episode.id}/{number}") for task in tasks for number in range(times)
+    ]
+    lives = agent.run(episodes, progress, None if spill is None else _spiller(agent, spill))
+    lived = Lived({}, [])
+    for place, task in enumerate(tasks):
+        group = []
+        for life in lives[place * times : (place + 1) * times]:
+            try:
+                outcome = reward(bench, task, life, world)
+            except RewardError as error:
+                lived.dropped.append(str(error))
+                continue
+            group.append(Rollout(life, outcome.reward, outcome.by_question, task.facts))
+        if len(group) > 1:
+            lived.groups[place] = group
+        else:
+            lived.dropped.append(f"{name}/{task.episode.id}: of {times} episodes {len(group)} had a reward")
+    return lived
+
+
+def _spiller(agent: Agent, folder: Path) -> Callable[[Trajectory], Any]:
+    """Puts the Delta of each write into a file; what stays is mapped from it and read when it is used."""
+    basis = agent.model.fast(agent.recipe).basis
+    numbers = count()
+
+    def spill(life: Trajectory) -> None:
+        path = folder / f"{next(numbers)}.safetensors"
+        life.deltas[-1].save(path)
+        life.deltas[-1] = Delta.load(path, basis)
+
+    return spill

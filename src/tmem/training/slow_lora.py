@@ -1,0 +1,49 @@
+"""Training theta_0 through a slow LoRA of its own, by peft: few numbers to train, the base weights untouched.
+
+It lies beside the fast weights: their hooks stay on the base layers that peft wraps, and A is that of the base.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tmem.errors import UsageError
+from tmem.fastweights.sites import decoder
+from tmem.seeds import derive
+
+
+def add_slow_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
+    """Give every linear layer of the decoder a LoRA of this rank, that starts as nothing and is all that is trained.
+
+    Its scale is 1 (alpha = rank). Fast weights have to be made before. Raises :class:`UsageError` without the extra.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise UsageError("--slow-lora needs the extra rl: pip install 'tmem[rl]'") from None
+    linears = [name for name, module in decoder(model).named_modules() if isinstance(module, nn.Linear)]
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted({name.split(".")[-1] for name in linears}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "slow lora"))
+        inject_adapter_in_model(config, model)
+    model.eval()
+
+
+def merged_state(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The weights as a plain checkpoint has them: a slow LoRA is added to copies of the matrices it belongs to."""
+    state = dict(model.state_dict())
+    for name, module in list(model.named_modules()):
+        layer: Any = module
+        if not hasattr(layer, "base_layer"):
+            continue
+        change = layer.get_delta_weight("default")
+        own = {key: state.pop(key) for key in list(state) if key.startswith(name + ".")}
+        for key, value in own.items():
+            if key.startswith(f"{name}.base_layer."):
+                plain = key.replace(".base_layer.", ".", 1)
+                state[plain] = value + change.to(value.dtype) if key.endswith(".weight") else value
+    return state

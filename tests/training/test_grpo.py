@@ -1,0 +1,301 @@
+"""Training through rollouts, on the smallest embedded model: it resumes bit for bit, and loses nothing silently."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from tmem.errors import DataError, ModelError, UsageError
+from tmem.evaluation.spec import Spec
+from tmem.model import Model, load, logprobs
+from tmem.training import grpo
+from tmem.training.checkpoint import CHECKPOINT
+from tmem.training.grpo import METRICS, Config, Diverged, Running, Trainer, flat, merge_figures
+from tmem.training.rewards import Reward
+from tmem.training.rollouts import Curriculum
+
+SPEC = Spec(
+    "persona", {"facts": 2, "episodes": 2, "people": "seen"}, "persona-nano", changes={"epochs": 5}, write_tail=True
+)
+CONFIG = Config(SPEC, tasks=2, group=3, lr=1e-4, held_out=1, eval_every=2)
+RUNNING = Running(steps=2, save_every=1)
+
+
+def trainer(folder: Path, running: Running = RUNNING, model: Model | None = None, **changes: Any) -> Trainer:
+    config = replace(CONFIG, **changes)
+    return Trainer(config, model or load(config.spec.model, "cpu"), folder, running, Accelerator(cpu=True))
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """What was recorded, without the times."""
+    found = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    for one in found:
+        del one["seconds"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps without interruption."""
+    folder = tmp_path_factory.mktemp("rl")
+    trainer(folder).train()
+    return folder
+
+
+def test_steps_and_looks_are_recorded(trained: Path) -> None:
+    found = metrics(trained)
+    assert [(one["type"], one["step"]) for one in found] == [
+        *(("held out", 0), ("step", 1), ("step", 2), ("held out", 2)),
+    ]
+    step = found[1]
+    assert step["episodes"] == 6
+    assert step["learnt_tokens"] > 0
+    assert step["dropped"] == []
+    assert 0 <= step["recall_after_write"] <= 1
+    assert abs(step["kl"]) < 1e-5  # what acted is what learns: generation and scoring agree
+    assert step["clip_fraction"] == 0
+    assert flat(step)["extraction/recall"] == step["extraction"]["recall"]
+
+
+def test_resuming_gives_the_same_bits(trained: Path, tmp_path: Path) -> None:
+    trainer(tmp_path, replace(RUNNING, steps=1)).train()
+    trainer(tmp_path).train()
+    # The run that ended after a step looked at held-out episodes then, too.
+    assert [one for one in metrics(tmp_path) if one["step"] != 1 or one["type"] == "step"] == metrics(trained)
+    assert same(trained, tmp_path)
+    assert (tmp_path / "model/model.safetensors").read_bytes() == (trained / "model/model.safetensors").read_bytes()
+
+
+def same(one: Path, other: Path) -> bool:
+    a, b = load_file(one / CHECKPOINT), load_file(other / CHECKPOINT)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(trained: Path, tmp_path: Path) -> None:
+    command = [sys.executable, __file__, str(tmp_path)]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    deadline = time.monotonic() + 120
+    while not (tmp_path / CHECKPOINT).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / CHECKPOINT).exists()
+    trainer(tmp_path).train()
+    assert metrics(tmp_path) == metrics(trained)
+    assert same(trained, tmp_path)
+
+
+def test_where_memories_are_kept_changes_nothing(trained: Path, tmp_path: Path) -> None:
+    trainer(tmp_path, replace(RUNNING, deltas_on_disk=True)).train()
+    assert same(trained, tmp_path)
+    assert not list(tmp_path.glob(".deltas-*"))
+
+
+def test_the_model_carries_the_a_that_it_was_trained_with(trained: Path, tmp_path: Path) -> None:
+    start, model = load("persona-nano", "cpu"), load(trained / "model", "cpu")
+    recipe = start.recipe("tmem")
+    assert model.weights_hash != start.weights_hash
+    assert model.fast(recipe).basis.digest == start.fast(recipe).basis.digest
+    assert model.settings.figures["rl_steps"] == 2
+    damaged = tmp_path / "model"
+    damaged.mkdir()
+    for path in (trained / "model").iterdir():
+        (damaged / path.name).write_bytes(path.read_bytes())
+    (damaged / "basis.safetensors").unlink()
+    with pytest.raises(DataError, match="no such file"):
+        load(damaged, "cpu")
+    other = load("persona-nano", "cpu").fast(recipe).basis
+    other.save(damaged / "basis.safetensors")
+    with pytest.raises(ModelError, match="other weights"):
+        load(damaged, "cpu")
+
+
+def test_another_training_is_not_continued(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"lr is 0\.0001, now 0\.1"):
+        trainer(trained, lr=0.1)
+    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
+    with pytest.raises(DataError, match="another model or other settings"):
+        trainer(tmp_path, seed=2)
+    (tmp_path / CHECKPOINT).write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="cannot be read"):
+        trainer(tmp_path, seed=2)
+
+
+def test_a_diverging_run_stops_with_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer(tmp_path, replace(RUNNING, steps=1)).train()
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    running = trainer(tmp_path)
+    real = grpo.backward
+
+    def broken(model: Any, *args: Any) -> Any:
+        sums = real(model, *args)
+        next(iter(running.trained.values())).grad.fill_(torch.nan)  # type: ignore[union-attr]
+        return sums
+
+    monkeypatch.setattr(grpo, "backward", broken)
+    with pytest.raises(Diverged, match=r"step 2: the loss is not finite; the last checkpoint .* smaller --lr"):
+        running.train()
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_a_reward_that_raises_costs_its_episode_alone(tmp_path: Path) -> None:
+    reward = Reward("own_rewards:raises_for_the_first")
+    trainer(tmp_path, replace(RUNNING, steps=1), reward=reward, held_out=0).train()
+    [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
+    assert step["episodes"] == 4
+    assert len(step["dropped"]) == 2
+    assert all("the reward raised KeyError: 'no such fact'" in text for text in step["dropped"])
+
+
+def test_groups_without_any_reward_leave_the_model_as_it_was(tmp_path: Path) -> None:
+    running = trainer(tmp_path, replace(RUNNING, steps=1), reward=Reward("own_rewards:never_a_number"), held_out=0)
+    before = {name: value.clone() for name, value in running.trained.items()}
+    running.train()
+    assert all(torch.equal(before[name], value) for name, value in running.trained.items())
+    [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
+    assert (step["episodes"], step["gradient"]) == (0, 0)
+    assert sum("not finite" in text for text in step["dropped"]) == 6
+    assert sum("of 3 episodes 0 had a reward" in text for text in step["dropped"]) == 2
+
+
+def test_rewards_of_ones_own_and_penalties() -> None:
+    start = load("persona-nano", "cpu")
+    curriculum = Curriculum(SPEC, start, 1, 2, 0, split=False)
+    tasks, world = curriculum.at(0)
+    agent = replace(SPEC.agent(start, "tmem", 1), keep_deltas=True)
+    [life] = agent.run([tasks[0].episode])
+    by_question = Reward("own_rewards:long_answers")(curriculum.bench, tasks[0], life, world)
+    assert by_question.by_question == {name: len(text.strip()) / 100 for name, text in life.answers.items()}
+    whole = Reward("own_rewards:pairs_written")(curriculum.bench, tasks[0], life, world)
+    assert whole.reward == len(life.ledger)
+    f1 = Reward("f1")(curriculum.bench, tasks[0], life, world)
+    less = Reward("f1", invalid=0.5, pairs=0.01)(curriculum.bench, tasks[0], life, world)
+    assert life.writes[0].status == "ok"
+    assert less.reward == pytest.approx(f1.reward - 0.01 * len(life.writes[0].pairs))
+    life.writes[0] = replace(life.writes[0], status="bad_json")
+    invalid = Reward("f1", invalid=0.5)(curriculum.bench, tasks[0], life, world)
+    assert invalid.reward == pytest.approx(f1.reward - 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group": 1}, "two lives"),
+        ({"parts": 3}, "at least one task for every part"),
+        ({"reward": Reward("bleu")}, "unknown reward 'bleu'"),
+        ({"reward": Reward("nowhere:f")}, "cannot be imported"),
+        ({"reward": Reward("own_rewards:nothing")}, "cannot be imported"),
+        ({"reward": Reward("own_rewards:not_a_function")}, "no function"),
+        ({"memory": "elephant"}, "unknown memory 'elephant'"),
+        ({"spec": replace(SPEC, grammar=True)}, "without --grammar"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_work(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        trainer(tmp_path, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_are_optimizer_steps_of_their_own(tmp_path: Path) -> None:
+    running = trainer(tmp_path, replace(RUNNING, steps=1), parts=2, held_out=0)
+    running.train()
+    assert {int(state["step"]) for state in running.optimizer.state.values()} == {2}
+
+
+@pytest.mark.parametrize("memory", ["memagent", "rag", "none"])
+def test_any_memory_can_be_trained(tmp_path: Path, memory: str) -> None:
+    running = trainer(tmp_path, replace(RUNNING, steps=1), memory=memory, credit="all", advantage="question")
+    running.train()
+    [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
+    assert step["learnt_tokens"] > 0 or step["spread"] == 0
+    assert "pairs" not in step
+    assert load(tmp_path / "model", "cpu").settings.basis is None
+
+
+def test_a_slow_lora_is_trained_alone_and_merged_for_others(tmp_path: Path) -> None:
+    running = trainer(tmp_path, replace(RUNNING, steps=1), slow_lora=4, lr=1e-2, held_out=0, kl=0.1)
+    assert all("lora" in name for name in running.trained)
+    base = {n: v.clone() for n, v in running.model.hf.named_parameters() if "lora" not in n}
+    running.train()
+    assert all(torch.equal(base[n], v) for n, v in running.model.hf.named_parameters() if n in base)
+    model = load(tmp_path / "model", "cpu")
+    recipe = model.recipe("tmem")
+    start = load("persona-nano", "cpu")
+    assert model.fast(recipe).basis.digest == start.fast(recipe).basis.digest
+    delta = model.fast(recipe).zeros(1)
+    for name, b in delta.b.items():
+        b.copy_(torch.randn(b.shape, generator=torch.Generator().manual_seed(len(name))) * 0.05)
+    prompts, outputs = [[5, 6, 7]], [[8, 9, 10]]
+    [merged] = logprobs(model, prompts, outputs, delta, model.fast(recipe))
+    with torch.no_grad():
+        [own] = logprobs(running.model, prompts, outputs, delta, running.fast)
+        [plain] = logprobs(start, prompts, outputs, delta, start.fast(recipe))
+    assert torch.allclose(merged, own, atol=1e-4)
+    assert not torch.allclose(merged, plain, atol=1e-3)
+
+
+def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    subprocess.run([*launch, __file__, str(two), "1"], env=environment, check=True, timeout=240)
+    trainer(one, replace(RUNNING, steps=1)).train()
+    [alone], [shared] = ([m for m in metrics(folder) if m["type"] == "step"] for folder in (one, two))
+    assert shared["gradient"] == pytest.approx(alone["gradient"], rel=1e-4)
+    assert shared["reward"] == pytest.approx(alone["reward"])
+    a, b = load_file(one / CHECKPOINT), load_file(two / CHECKPOINT)
+    moments = [name for name in a if name.endswith("exp_avg")]
+    assert moments
+    for name in moments:  # a tenth of the gradient each
+        assert (a[name] - b[name]).norm() < 1e-4 * a[name].norm().clamp_min(1e-8), name
+
+
+def test_figures_of_processes_become_one() -> None:
+    figures = [{"reward": 1.0, "dropped": ["a"], "in": {"x": None}}, {"reward": 0.0, "dropped": [], "in": {"x": 2.0}}]
+    assert merge_figures(figures) == {"reward": 0.5, "dropped": ["a"], "in": {"x": 2.0}}
+
+
+def test_a_data_set_is_gone_through_without_what_is_held_out(tmp_path: Path) -> None:
+    from tmem.tasks.persona import make_world
+
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(make_world(1, 5, 1, 2)))
+    spec = Spec("locomo", {"path": str(path)}, "persona-nano")
+    curriculum = Curriculum(spec, load("persona-nano", "cpu"), 3, 2, 2, split=False)
+    turns = [[task.episode.id for task in curriculum.at(step)[0]] for step in range(6)]
+    _, held, _ = curriculum.held_out()
+    seen = [name for turn in turns for name in turn]
+    assert all(sorted(seen[i : i + 3]) == sorted(set(seen)) for i in (0, 3, 6, 9))  # each pass has every one
+    assert not set(seen) & {task.episode.id for task in held}
+    assert turns == [[task.episode.id for task in curriculum.at(step)[0]] for step in range(6)]
+    split = Curriculum(spec, load("persona-nano", "cpu"), 3, 2, 2, split=True).at(0)[0]
+    assert all(len(task.items) == len(task.episode.asks) == 1 for task in split)
+    with pytest.raises(DataError, match="nothing is left to train on"):
+        Curriculum(spec, load("persona-nano", "cpu"), 3, 2, 5, split=False)
+
+
+if __name__ == "__main__":  # a run of its own, to be killed or shared
+    torch.set_num_threads(1)
+    trainer(Path(sys.argv[1]), replace(RUNNING, steps=int(sys.argv[2]) if len(sys.argv) > 2 else 2)).train()

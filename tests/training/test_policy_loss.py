@@ -1,0 +1,175 @@
+"""The policy gradient: a hand-computed example, separately merged models, and nothing but the output tokens in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import FAMILIES
+from references import MemoryModel, merged, prompt, teacher_forced
+from torch import Tensor
+
+from tmem.fastweights import FastWeights
+from tmem.model import Model, logprobs
+from tmem.model.score import score_batch
+from tmem.training.advantages import Sample
+from tmem.training.policy_loss import Objective, backward, batches, token_loss
+
+WithMemories = Callable[[str], MemoryModel]
+
+
+def sample(length: int, tokens: int, advantage: float, weight: float = 0.1, logprob: float = -2.0) -> Sample:
+    ids = prompt(tokens, seed=length)
+    return Sample("answer", prompt(length), ids, (logprob,) * tokens, advantage, weight, None)
+
+
+def gradients(model: Model, fast: FastWeights, found: Sequence[Sample], **how: object) -> dict[str, Tensor]:
+    """The gradient of every parameter."""
+    objective = how.pop("objective", Objective())
+    model.hf.requires_grad_(True)
+    try:
+        backward(model, fast, found, objective, **how)  # type: ignore[arg-type]
+        return {
+            name: torch.zeros_like(value) if value.grad is None else value.grad.clone()
+            for name, value in model.hf.named_parameters()
+        }
+    finally:
+        model.hf.requires_grad_(False)
+        model.hf.zero_grad(set_to_none=True)
+
+
+@pytest.fixture
+def mixed(with_memories: WithMemories) -> tuple[Model, FastWeights, list[Sample]]:
+    """Actions of several lengths under three memories and none, whose acting policy is the model itself."""
+    model, fast, delta = with_memories("qwen3")
+    rows = [0, None, 2, 1, 0, 2]
+    found = [
+        sample(length, tokens, advantage, weight)
+        for length, tokens, advantage, weight in [
+            *((5, 9, 0.5, 0.02), (23, 4, -0.25, 0.01), (11, 6, -1.0, 0.02)),
+            *((2, 3, 0.75, 0.03), (17, 12, 0.1, 0.01), (9, 2, -0.4, 0.02)),
+        ]
+    ]
+    with torch.no_grad():
+        outputs = [s.output_ids for s in found]
+        scores = logprobs(model, [s.prompt_ids for s in found], outputs, delta, fast, rows)
+    singles = [delta.select([row]) for row in range(3)]
+    return (
+        model,
+        fast,
+        [
+            replace(s, logprobs=tuple(own.tolist()), delta=None if row is None else singles[row])
+            for s, own, row in zip(found, scores, rows, strict=True)
+        ],
+    )
+
+
+def test_two_actions_by_hand() -> None:
+    batch = [
+        replace(sample(3, 1, 2.0, weight=0.5), logprobs=(math.log(0.2),)),
+        replace(sample(3, 2, -1.0, weight=0.25), logprobs=(math.log(0.4), math.log(0.1))),
+    ]
+    scores = torch.tensor([math.log(0.3), math.log(0.2), math.log(0.15)], requires_grad=True)
+    loss, sums = token_loss(scores, batch, Objective(clip=0.2))
+    # Ratios 1.5, 0.5 and 1.5: the first gains min(1.5, 1.2) x 2; the second loses at least 0.8, the third 1.5.
+    assert loss.item() == pytest.approx(-(0.5 * 2.4 + 0.25 * -0.8 + 0.25 * -1.5))
+    assert (sums.clipped, sums.tokens) == (2, 3)
+    assert sums.kl == pytest.approx(sum(r - 1 - math.log(r) for r in (1.5, 0.5, 1.5)), abs=1e-6)
+    loss.backward()
+    # d(-w r a)/d log pi = -w r a where it is not clipped.
+    assert scores.grad is not None
+    assert scores.grad.tolist() == pytest.approx([0.0, 0.0, 0.25 * 1.5])
+
+
+def test_divergence_from_the_start_by_hand() -> None:
+    batch = [replace(sample(3, 1, 0.0, weight=1.0), logprobs=(-1.0,))]
+    scores = torch.tensor([-1.0], requires_grad=True)
+    loss, sums = token_loss(scores, batch, Objective(kl=0.5), reference=torch.tensor([-1.5]))
+    expected = math.exp(-0.5) + 0.5 - 1
+    assert loss.item() == pytest.approx(0.5 * expected)
+    assert sums.kl_start == pytest.approx(expected)
+    loss.backward()
+    assert scores.grad is not None
+    assert scores.grad.item() == pytest.approx(0.5 * (1 - math.exp(-0.5)))
+
+
+def test_gradient_equals_that_of_separately_merged_models(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
+    model, fast, found = mixed
+    expected: dict[str, Tensor] = {}
+    for one in found:
+        hf = model.hf if one.delta is None else merged(model, fast, one.delta, 0)
+        hf.requires_grad_(True)
+        scores = teacher_forced(hf, one.prompt_ids, one.output_ids)
+        assert scores.tolist() == pytest.approx(one.logprobs, abs=1e-4)
+        # The ratio is one: its gradient is that of the log-probability.
+        (-one.weight * one.advantage * scores.sum()).backward()
+        for name, value in hf.named_parameters():
+            if value.grad is not None:
+                expected[name] = expected.get(name, torch.zeros_like(value)) + value.grad
+        hf.requires_grad_(False)
+        hf.zero_grad(set_to_none=True)
+    actual = gradients(model, fast, found)
+    assert actual.keys() == expected.keys()
+    norm = torch.cat([value.flatten() for value in expected.values()]).norm()
+    away = torch.cat([(actual[name] - expected[name]).flatten() for name in actual]).norm()
+    assert away < 1e-4 * norm
+
+
+def test_neither_padding_nor_other_episodes_contribute(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
+    model, fast, found = mixed
+    together = gradients(model, fast, found)
+    alone = [gradients(model, fast, [one], max_tokens=1) for one in found]
+    for name, value in together.items():
+        assert torch.allclose(value, sum(own[name] for own in alone), rtol=1e-3, atol=1e-6), name  # type: ignore[arg-type]
+
+
+def test_recomputed_activations_give_the_same_gradient(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
+    model, fast, found = mixed
+    calls: list[int] = []
+    handle = model.hf.model.layers[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        plain, once = gradients(model, fast, found), len(calls)
+        again = gradients(model, fast, found, recompute=True)
+    finally:
+        handle.remove()
+    assert len(calls) == 3 * once
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
+    assert not any(module.training for module in model.hf.modules())
+
+
+def test_advantages_of_zero_cost_and_change_nothing(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
+    model, fast, found = mixed
+    none = [replace(one, advantage=0.0) for one in found]
+    assert all(not value.any() for value in gradients(model, fast, none).values())
+
+
+def test_at_the_start_the_divergence_has_no_gradient(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
+    model, fast, found = mixed
+    objective = Objective(kl=1.0, start=model, start_fast=fast)
+    pulled = gradients(model, fast, [replace(one, advantage=0.0) for one in found], objective=objective)
+    assert max(float(value.abs().max()) for value in pulled.values()) < 1e-5
+
+
+def test_batches_hold_similar_lengths() -> None:
+    found = [sample(length, 5, 1.0) for length in (5, 100, 7, 90, 40, 6)]
+    lengths = [[len(one.prompt_ids) + 5 for one in batch] for batch in batches(found, 300)]
+    assert lengths == [[105, 95], [45], [12, 11, 10]]
+    assert [len(batch) for batch in batches(found, 1)] == [1] * 6
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_head_alone_in_pieces_is_the_models_own(family: str, with_memories: WithMemories) -> None:
+    model, _, _ = with_memories(family)
+    texts, starts = [list(prompt(12)), list(prompt(7))], [4, 1]
+    whole, entropies = score_batch(model, texts, starts)
+    pieces, entropies_too = score_batch(model, texts, starts, chunk=3)
+    logits = [model.hf(input_ids=torch.tensor([text]), use_cache=False).logits[0].log_softmax(-1) for text in texts]
+    own = torch.cat([own[start - 1 : -1] for own, start in zip(logits, starts, strict=True)])
+    targets = torch.tensor([token for text, start in zip(texts, starts, strict=True) for token in text[start:]])
+    assert torch.allclose(whole, own.gather(1, targets[:, None])[:, 0], atol=1e-4)
+    assert torch.allclose(entropies, -(own.exp() * own).sum(-1), atol=1e-4)
+    assert torch.allclose(whole, pieces, atol=1e-5)
+    assert torch.allclose(entropies, entropies_too, atol=1e-5)
