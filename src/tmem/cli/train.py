@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tmem.cli.common import (
     DEFAULT_MODEL,
+    JsonOption,
     ModelOption,
     People,
     RecipeName,
@@ -23,6 +24,7 @@ from tmem.cli.common import (
     err,
     load_model,
     out,
+    print_json,
 )
 from tmem.cli.evaluate import Question, names, recipe_changes
 from tmem.errors import UsageError
@@ -179,6 +181,30 @@ def rl(
     if main:
         out.print(f"model: {escape(str(folder / 'model'))}; figures: {escape(str(folder / METRICS))}", highlight=False)
         out.print(f"curves: tmem train report {escape(str(folder))} --html report.html", highlight=False)
+
+
+@train_app.command("report")
+def report_command(
+    folders: Annotated[list[Path], typer.Argument(help="Trainings, or folders that hold some.")],
+    html: Annotated[Path | None, typer.Option(help="Write a page with curves that needs no network.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What trainings gave: held-out scores before and after, and curves."""
+    from dataclasses import asdict
+
+    from tmem.cli.report import show
+    from tmem.training.report import find, sections, write_page
+
+    trainings = find(folders)
+    if html is not None:
+        write_page(trainings, html)
+    if as_json:
+        print_json({"trainings": [asdict(training) for training in trainings]})
+        return
+    for section in sections(trainings):
+        show(section, out)
+    if html is not None:
+        out.print(f"page: {escape(str(html))}", highlight=False)
 
 
 @contextmanager

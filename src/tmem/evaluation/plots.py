@@ -1,63 +1,13 @@
-"""A report's figures as SVG to be put into the page: text stays text, and ink has the page's colour, light or dark."""
+"""What evaluations show, drawn: scores, costs, retention, losses."""
 
 from __future__ import annotations
 
-import html
-import io
-import math
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tmem.errors import UsageError
+from tmem.evaluation.figure import COLOURS, INK, MARKS, Figure, drawn
 from tmem.evaluation.stats import ORDER
 from tmem.evaluation.tables import metric
-
-INK = "#010203"  # stands for the page's text colour
-# Between light and dark, so that they stand out from either background; marks tell them apart without colour.
-COLOURS = (
-    *("#7d8794", "#3b82c4", "#e07b39", "#2e9e6b", "#c05299", "#a88b1f"),
-    *("#8a6fd1", "#d14d4d", "#3fa3ad", "#a0694b", "#6f8f2f", "#e0709a"),
-)
-MARKS = "osD^vPX"
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tmem",
-    "font.size": 10,
-    "text.parse_math": False,  # a name may have dollar signs
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.15,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.markersize": 5,
-    **dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), INK
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawing with the words below it; ``name`` is what it shows in a word, ``width`` is in pixels."""
-
-    name: str
-    caption: str
-    svg: str
-    width: int
-
-    def element(self, own: str) -> str:
-        """The drawing to put into a page; its ids begin with ``own``, since a page has no id twice."""
-        return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{own}-", self.svg)
-
-    def file(self) -> str:
-        """The drawing as an SVG file of its own, dark on white."""
-        look = f'width="{self.width}" style="color:#1c1d1f;background:#fff"'
-        return self.svg.replace("<svg ", f"<svg {look} ", 1) + "\n"
 
 
 def overview_figures(across: Mapping[str, Sequence[dict[str, Any]]]) -> list[Figure]:
@@ -84,36 +34,6 @@ def run_figures(run: Mapping[str, Any], alone: Mapping[str, Any] | None) -> list
     if losses:
         figures.append(_losses(losses))
     return figures
-
-
-def _figure(name: str, caption: str, draw: Callable[[Any], None], width: float = 5.4) -> Figure:
-    """What ``draw`` does to a pair of axes, with a legend below; ``width`` in inches."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure as Canvas
-    except ImportError:
-        raise UsageError("figures need the extra eval: pip install 'tmem[eval]'") from None
-    data = io.StringIO()
-    with rc_context(STYLE), warnings.catch_warnings():
-        # Letters that matplotlib's font lacks are no fault: the text stays text, and the browser has fonts.
-        warnings.filterwarnings("ignore", message="Glyph")
-        canvas = Canvas(layout="constrained")
-        axes = canvas.add_subplot()
-        draw(axes)
-        handles, labels = axes.get_legend_handles_labels()
-        columns = max(1, int(width * 12 / (6 + max(map(len, labels)))))  # some twelve letters an inch, six for a mark
-        canvas.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
-        canvas.set_size_inches(width, 3.2 + 0.22 * math.ceil(len(labels) / columns))
-        canvas.savefig(data, format="svg", transparent=True, metadata={"Date": None})
-    return Figure(name, caption, _for_page(data.getvalue(), caption), round(width * 96))
-
-
-def _for_page(svg: str, caption: str) -> str:
-    """An SVG file as an element of a page: without a size and a style of its own, in the page's ink."""
-    start, body = svg[svg.index("<svg") :].strip().replace(INK, "currentColor").split(">", maxsplit=1)
-    start = re.sub(r'\s(width|height)="[^"]*"', "", start)
-    body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
-    return f'{start} role="img" aria-label="{html.escape(caption)}">{body}'
 
 
 def _look(memory: str) -> dict[str, Any]:
@@ -153,7 +73,7 @@ def _bars(group: Mapping[str, Any]) -> Figure:
         axes.set_ylabel(name)
 
     caption = f"{group['title']}: {name} by memory and model, with 95 % intervals."
-    return _figure("scores", caption, draw, max(5.4, 0.22 * len(runs) * len(memories) + 1))
+    return drawn("scores", caption, draw, max(5.4, 0.22 * len(runs) * len(memories) + 1))
 
 
 def _costs(group: Mapping[str, Any]) -> Figure:
@@ -183,7 +103,7 @@ def _costs(group: Mapping[str, Any]) -> Figure:
         axes.set_ylabel(name)
 
     larger = " A larger mark is a larger model." if len(sizes) > 1 else ""
-    return _figure("cost", f"{group['title']}: {name} against cost.{larger}", draw)
+    return drawn("cost", f"{group['title']}: {name} against cost.{larger}", draw)
 
 
 def _along(lines: Mapping[str, Any], words: str) -> Figure:
@@ -201,7 +121,7 @@ def _along(lines: Mapping[str, Any], words: str) -> Figure:
         axes.set_xlabel(words)
         axes.set_ylabel(name)
 
-    return _figure("along", f"{lines['title']}: {name} by {words}, with 95 % intervals.", draw)
+    return drawn("along", f"{lines['title']}: {name} by {words}, with 95 % intervals.", draw)
 
 
 def _line(axes: Any, x: Sequence[Any], points: Sequence[Mapping[str, Any]], memory: str) -> None:
@@ -224,7 +144,7 @@ def _retention(memories: Mapping[str, Sequence[Mapping[str, Any]]], measure: str
         axes.set_xlabel("sessions (or other units) read since the answer was told")
         axes.set_ylabel(name)
 
-    return _figure("retention", f"Retention: {name} by the age of what is asked for, with 95 % intervals.", draw)
+    return drawn("retention", f"Retention: {name} by the age of what is asked for, with 95 % intervals.", draw)
 
 
 def _losses(memories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
@@ -238,4 +158,4 @@ def _losses(memories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         axes.set_xlabel("write of a stream")
         axes.set_ylabel("loss per token")
 
-    return _figure("loss", "Loss of the new pairs of each write: first epoch (dotted) and last epoch (solid).", draw)
+    return drawn("loss", "Loss of the new pairs of each write: first epoch (dotted) and last epoch (solid).", draw)

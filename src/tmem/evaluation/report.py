@@ -12,10 +12,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from tmem.errors import DataError, UsageError
+from tmem.errors import DataError
 from tmem.evaluation import stats
 from tmem.evaluation.across import ALL, ANSWERABLE, across
-from tmem.evaluation.plots import Figure, overview_figures, run_figures
+from tmem.evaluation.figure import Figure
+from tmem.evaluation.page import write
+from tmem.evaluation.plots import overview_figures, run_figures
 from tmem.evaluation.recordfiles import read_lines
 from tmem.evaluation.tables import Section, overview, run_section
 from tmem.files import check_folder, read_json, write_text
@@ -221,24 +223,20 @@ def _comparisons(run: Run, memories: list[str], headline: list[str]) -> list[dic
 
 # ---- the page ----
 
+INTRODUCTION = (
+    "Agents read long streams under a small working context and answer questions in the end. They differ in their "
+    "memory: what they keep of what they have read. This page shows how well each memory answers, what it costs, and "
+    "how sure that is."
+)
+
 
 def write_page(report: dict[str, Any], path: Path) -> None:
     """Write the report as one HTML file that needs nothing else, no network and no script.
 
     Raises :class:`UsageError` without the extra ``eval`` and :class:`DataError` if the file cannot be written.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError:
-        raise UsageError("the HTML report needs the extra eval: pip install 'tmem[eval]'") from None
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # questions and names may hold markup
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
     shown = [(section, figures) for section, figures in _parts(report) if section.facts or section.tables]
-    write_text(path, environment.get_template("report.html.j2").render(parts=shown))
+    write(path, "TMEM evaluation report", INTRODUCTION, shown)
 
 
 def write_figures(report: dict[str, Any], folder: Path) -> list[Path]:

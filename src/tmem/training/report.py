@@ -1,0 +1,195 @@
+"""What a training did, from its ``training.json`` and ``metrics.jsonl``: tables, and curves on one offline page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from tmem.errors import DataError
+from tmem.evaluation.figure import COLOURS, Figure, drawn
+from tmem.evaluation.page import write
+from tmem.evaluation.tables import Section, Table
+from tmem.files import read_json
+
+METRICS, ABOUT = "metrics.jsonl", "training.json"
+SMOOTH = 0.8  # of a curve's past in each of its points; drawn over the points themselves
+
+
+@dataclass(frozen=True)
+class Training:
+    """One recorded training: what it is, its steps, and its looks at held-out episodes."""
+
+    folder: str
+    about: dict[str, Any]
+    steps: list[dict[str, Any]]
+    looks: list[dict[str, Any]]
+
+    @property
+    def label(self) -> str:
+        return Path(self.folder).name
+
+
+def find(folders: Sequence[Path]) -> list[Training]:
+    """Every training at or below these folders. Raises :class:`DataError` for a folder without any."""
+    found: dict[Path, Training] = {}
+    for folder in folders:
+        places = sorted(path.parent for path in folder.rglob(ABOUT))
+        if not places:
+            raise DataError(f"{folder}: no training in it (no {ABOUT}); make one with tmem train rl --out {folder}")
+        for place in places:
+            found.setdefault(place.resolve(), _read(place))
+    return list(found.values())
+
+
+def _read(folder: Path) -> Training:
+    path = folder / METRICS
+    about = read_json(folder / ABOUT)
+    try:
+        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        records = [json.loads(line) for line in lines]
+        steps = [record for record in records if record["type"] == "step"]
+        looks = [record for record in records if record["type"] == "held out" and "f1" in record]
+    except FileNotFoundError:
+        return Training(str(folder), about, [], [])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read as figures of a training ({error})") from None
+    return Training(str(folder), about, steps, looks)
+
+
+def sections(trainings: Sequence[Training]) -> list[Section]:
+    """Before and after of every training, then each on its own."""
+    rows = [
+        [training.label, str(training.looks[-1]["step"]), *_before_after(training.looks)]
+        for training in trainings
+        if training.looks
+    ]
+    columns = ["training", "steps", "F1", "EM", "extraction recall", "precision", "recall after write", "pairs"]
+    note = "Greedy lives of held-out episodes, before → after."
+    first = Section("Before and after", tables=[Table("Held-out episodes", columns, rows, note)] if rows else [])
+    return [first, *map(_section, trainings)]
+
+
+def _before_after(looks: Sequence[dict[str, Any]]) -> list[str]:
+    paths = [
+        ("f1",),
+        ("em",),
+        ("extraction", "recall"),
+        ("extraction", "precision"),
+        ("recall_after_write",),
+        ("pairs",),
+    ]
+    return [_pair(looks, *path) for path in paths]
+
+
+def _pair(looks: Sequence[dict[str, Any]], *path: str) -> str:
+    before, after = (value_at(looks[place], path) for place in (0, -1))
+    return "" if before is None or after is None else f"{before:.3f} → {after:.3f}"
+
+
+def value_at(figures: Any, path: Sequence[str]) -> float | None:
+    """A number inside nested figures, None if there is none."""
+    for key in path:
+        figures = figures.get(key) if isinstance(figures, dict) else None
+    return None if figures is None else float(figures)
+
+
+def _section(training: Training) -> Section:
+    about, spec = training.about, training.about["spec"]
+    chosen = {
+        key: about[key] for key in ("tasks", "group", "parts", "lr", "advantage", "weighting", "credit", "clip", "kl")
+    }
+    facts = [
+        ("folder", training.folder),
+        ("task", f"{spec['bench']} {json.dumps(about['data'])}"),
+        ("model", f"{spec['model']} ({about['model_hash'][:12]}), memory {about['memory']}"),
+        ("learning", ", ".join(f"{key} {value}" for key, value in chosen.items())),
+        ("reward", ", ".join(f"{key} {value}" for key, value in about["reward"].items())),
+        ("seed", str(about["seed"])),
+    ]
+    section = Section(training.label, facts)
+    dropped = [text for step in training.steps for text in step["dropped"]]
+    if dropped:
+        section.remarks.append(f"{len(dropped)} episodes or groups were dropped; the first: {dropped[0]}")
+    if training.looks:
+        kinds = sorted({kind for look in training.looks for kind in look["by_category"]})
+        rows = [[kind, _pair(training.looks, "by_category", kind, "f1")] for kind in kinds]
+        section.tables.append(Table("F1 by kind of question, before → after", ["kind", "F1"], rows))
+    return section
+
+
+def figures(trainings: Sequence[Training]) -> list[Figure]:
+    """Curves of all trainings in one drawing each."""
+    wanted: list[tuple[str, str, bool, list[tuple[str, ...]]]] = [
+        ("f1", "F1 of held-out episodes.", True, [("f1",)]),
+        ("em", "EM of held-out episodes.", True, [("em",)]),
+        ("reward", "Reward of the rollouts: each step, and smoothed.", False, [("reward",)]),
+        (
+            "spread",
+            "Spread of the rewards within a group: without any there is nothing to learn.",
+            False,
+            [("spread",)],
+        ),
+        ("extraction", "Facts told that were extracted right, held-out.", True, [("extraction", "recall")]),
+        ("precision", "Extracted pairs that are right, held-out.", True, [("extraction", "precision")]),
+        ("recall", "Written pairs that come back right after their write, held-out.", True, [("recall_after_write",)]),
+        ("pairs", "Pairs per extraction.", False, [("pairs",)]),
+        ("json", "Extractions that are valid JSON.", False, [("valid_json",)]),
+        ("entropy", "Entropy of the policy per token that was learnt from, in nats.", False, [("entropy",)]),
+        ("clipped", "Share of tokens whose gradient was cut off.", False, [("clip_fraction",)]),
+        ("kl", "Divergence of the acting policy from the trained one, per token.", False, [("kl",)]),
+        ("gradient", "Norm of the gradient before it is scaled down.", False, [("gradient",)]),
+        ("delta", "Size of the fast weights after a write, |Delta|/|W|.", False, [("delta_ratio",)]),
+        ("seconds", "Seconds of a step.", False, [("seconds", "rollouts"), ("seconds", "learning")]),
+    ]
+    found = [_curves(name, caption, trainings, held, paths) for name, caption, held, paths in wanted]
+    return [figure for figure in found if figure is not None]
+
+
+def _curves(
+    name: str, caption: str, trainings: Sequence[Training], held: bool, paths: Sequence[tuple[str, ...]]
+) -> Figure | None:
+    lines: list[tuple[str, list[int], list[float]]] = []
+    for training in trainings:
+        for path in paths:
+            records = training.looks if held else training.steps
+            points = [(record["step"], value) for record in records if (value := value_at(record, path)) is not None]
+            if points:
+                label = training.label if len(paths) == 1 else f"{training.label}, {path[-1]}"
+                lines.append((label, [step for step, _ in points], [value for _, value in points]))
+    if not lines:
+        return None
+    return drawn(name, caption, _drawing(lines, held))
+
+
+def _drawing(lines: Sequence[tuple[str, list[int], list[float]]], held: bool) -> Callable[[Any], None]:
+    def draw(axes: Any) -> None:
+        for place, (label, steps, values) in enumerate(lines):
+            colour = COLOURS[(place + 1) % len(COLOURS)]
+            if held:
+                axes.plot(steps, values, color=colour, marker="o", label=label)
+            else:
+                axes.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
+                axes.plot(steps, smooth(values), color=colour, label=label)
+        axes.set_xlabel("step")
+
+    return draw
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """An exponential mean that begins at the first value."""
+    return list(accumulate(values, lambda past, value: SMOOTH * past + (1 - SMOOTH) * value))
+
+
+def write_page(trainings: Sequence[Training], path: Path) -> None:
+    """Write the report as one offline HTML file; errors as :func:`tmem.evaluation.page.write`."""
+    first, *others = sections(trainings)
+    parts = [(first, figures(trainings)), *((section, []) for section in others)]
+    introduction = (
+        "theta_0 is trained by the outcome of episodes that are lived through the fast weights: both how it acts and "
+        "what it writes into its own memory. Lines are trainings; a step lives each of its tasks several times."
+    )
+    write(path, "TMEM training report", introduction, parts)
