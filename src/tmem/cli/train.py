@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +31,7 @@ from tmem.cli.common import (
 from tmem.cli.evaluate import Question, names, recipe_changes
 from tmem.errors import UsageError
 
+TRACKERS = ("tensorboard", "wandb")
 train_app = typer.Typer(help="Train the model that the memory lives in.", no_args_is_help=True)
 
 
@@ -127,6 +130,12 @@ def rl(
     from tmem.training.grpo import METRICS, Config, Running, Trainer
     from tmem.training.rewards import Reward
 
+    if not 0 < rate < math.inf:
+        raise UsageError(f"--lr {rate:g}: give a number above 0")
+    trackers = tuple(names("--track", track)) if track else ()
+    for tracker in trackers:
+        if tracker not in TRACKERS or find_spec(tracker) is None:
+            raise UsageError(f"--track {tracker}: there is {' and '.join(TRACKERS)}, where they are installed")
     if bench is not Bench.persona and data is None:
         raise UsageError(f"tmem train rl {bench.value} needs --data")
     options: dict[str, dict[str, Any]] = {
@@ -164,7 +173,6 @@ def rl(
         held_out=held_out,
         eval_every=eval_every,
     )
-    trackers = tuple(names("--track", track)) if track else ()
     running = Running(steps, save_every, at_once, max_tokens, recompute, keep is Keep.disk, trackers)
     accelerator = Accelerator(log_with=list(trackers) or None, project_dir=folder)
     loaded = load_model(model, threads, accelerator.device)

@@ -6,6 +6,7 @@ judged, ``judgements-*.jsonl`` and ``calibration-*.json``, whatever the order of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -48,11 +49,16 @@ QUESTION = {"memory", "seed", "episode", "id", "category", "gold", "scores", "an
 # ---- reading ----
 
 
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Sorts paths by the numbers in them: 8 before 16."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
 def find_runs(folders: Iterable[Path]) -> list[Path]:
     """Every run at or below these folders, once. Raises :class:`DataError` for a folder without any."""
     found: dict[Path, Path] = {}
     for folder in folders:
-        runs = sorted(path.parent for path in folder.rglob("run.json"))
+        runs = sorted((path.parent for path in folder.rglob("run.json")), key=_by_number)
         if not runs:
             raise DataError(f"{folder}: no run in it (no run.json); record one with tmem eval BENCH --out {folder}")
         for run in runs:

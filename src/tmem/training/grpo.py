@@ -282,7 +282,7 @@ class Trainer:
             return
         append_line(self.folder / METRICS, json.dumps(figures))
         if self.running.track:
-            self.accelerator.log(flat(figures), step=self.step)
+            self.accelerator.log(flat(figures, f"{figures['type']}/"), step=self.step)
         if tell is not None:
             tell(figures)
 

@@ -1,0 +1,70 @@
+"""``tmem train`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli.running import Run, one_object
+
+SMALL = ["--facts", 1, "--tasks", 1, "--group", 2, "--held-out", 1, "--eval-every", 1, "--set", "epochs=2"]
+
+
+def test_train_goes_on_and_reports(tmem: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "rl"
+    code, out, err = tmem("train", "rl", *SMALL, "--steps", 1, "--out", folder)
+    assert (code, err) == (0, "")
+    assert "tmem train report" in out
+    code, out, err = tmem("train", "rl", *SMALL, "--steps", 2, "--out", folder)
+    assert (code, err) == (0, "tmem: going on after step 1\n")
+    steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(one["type"], one["step"]) for one in steps] == [
+        *(("held out", 0), ("step", 1), ("held out", 1), ("step", 2), ("held out", 2)),
+    ]
+    code, out, _ = tmem("train", "report", folder, "--html", tmp_path / "page.html")
+    assert code == 0
+    assert "Before and after" in out
+    assert (tmp_path / "page.html").read_text().count("<svg ") > 5
+    code, out, _ = tmem("train", "report", folder, "--json")
+    assert one_object(out)["trainings"][0]["about"]["reward"]["name"] == "f1"
+    code, out, _ = tmem("eval", "persona", "--model", folder / "model", "--facts", 1, "--limit", 1, "--json")
+    assert code == 0
+    assert one_object(out)["model"] == str(folder / "model")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "problem"),
+    [
+        (("persona", "--lr", "0"), 2, "--lr 0"),
+        (("persona", "--lr", "nan"), 2, "--lr nan"),
+        (("persona", "--reward", "bleu"), 2, "unknown reward 'bleu'"),
+        (("persona", "--memory", "elephant"), 2, "unknown memory 'elephant'"),
+        (("persona", "--tasks", 1, "--parts", 2), 2, "at least one task for every part"),
+        (("locomo",), 2, "tmem train rl locomo needs --data"),
+        (("persona", "--track", "abacus"), 2, "--track abacus"),
+        (("persona", "--model", "nobody"), 1, "unknown model 'nobody'"),
+    ],
+)
+def test_training_that_cannot_work(
+    tmem: Run, tmp_path: Path, options: tuple[str, ...], code: int, problem: str
+) -> None:
+    found, out, err = tmem("train", "rl", *options, "--out", tmp_path / "rl")
+    assert (found, out) == (code, "")
+    assert problem in err
+    assert not (tmp_path / "rl").exists()
+
+
+def test_another_training_in_the_same_folder(tmem: Run, tmp_path: Path) -> None:
+    tmem("train", "rl", *SMALL, "--steps", 1, "--out", tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    code, out, err = tmem("train", "rl", *SMALL, "--steps", 1, "--lr", "1e-3", "--out", tmp_path)
+    assert (code, out) == (1, "")
+    assert "lr is 1e-06, now 0.001" in err
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_no_training_to_report(tmem: Run, tmp_path: Path) -> None:
+    code, _, err = tmem("train", "report", tmp_path)
+    assert code == 1
+    assert "no training in it" in err
