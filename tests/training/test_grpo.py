@@ -246,6 +246,18 @@ def test_a_slow_lora_is_trained_alone_and_merged_for_others(tmp_path: Path) -> N
     assert not torch.allclose(merged, plain, atol=1e-3)
 
 
+def test_in_bf16_only_a_slow_lora_is_trained_and_that_in_float32(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lost in bf16"):
+        trainer(tmp_path / "all", model=load("persona-nano", "cpu", "bfloat16"))
+    running = trainer(
+        tmp_path / "lora", model=load("persona-nano", "cpu", "bfloat16"), slow_lora=2, lr=1e-6, held_out=0
+    )
+    before = {name: value.clone() for name, value in running.trained.items()}
+    running.train()
+    assert all(value.dtype == torch.float32 for value in running.trained.values())
+    assert any(not torch.equal(before[name], value) for name, value in running.trained.items())
+
+
 def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}

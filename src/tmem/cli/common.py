@@ -38,7 +38,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 DEFAULT_MODEL = "persona-nano"
 
 
-def load_model(name: str, threads: int | None = None, device: Any = None) -> Any:
+def load_model(name: str, threads: int | None = None, device: Any = None, dtype: str = "auto") -> Any:
     """Load a model, saying so on standard error."""
     import torch
     import transformers
@@ -49,7 +49,7 @@ def load_model(name: str, threads: int | None = None, device: Any = None) -> Any
     if threads is not None:
         torch.set_num_threads(threads)
     with err.status(f"loading {escape(name)}"):
-        return load(name, device)
+        return load(name, device, dtype)
 
 
 def choose_recipe(model: Any, name: str, lr: str | None, **changes: Any) -> Any:

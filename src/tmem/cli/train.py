@@ -175,7 +175,7 @@ def rl(
     )
     running = Running(steps, save_every, at_once, max_tokens, recompute, keep is Keep.disk, trackers)
     accelerator = Accelerator(log_with=list(trackers) or None, project_dir=folder)
-    loaded = load_model(model, threads, accelerator.device)
+    loaded = load_model(model, threads, accelerator.device, "auto" if slow_lora else "float32")
     trainer = Trainer(config, loaded, folder, running, accelerator)
     main = accelerator.is_main_process
     if main and trainer.step:

@@ -162,7 +162,10 @@ class Trainer:
             add_slow_lora(self.model.hf, self.config.slow_lora, self.config.seed)
         else:
             self.model.hf.requires_grad_(True)
-        return {name: value for name, value in self.model.hf.named_parameters() if value.requires_grad}
+        trained = {name: value for name, value in self.model.hf.named_parameters() if value.requires_grad}
+        if any(value.dtype != torch.float32 for value in trained.values()):
+            raise UsageError("small steps are lost in bf16: load the model as float32, or train a slow LoRA")
+        return trained
 
     # ---- the loop ----
 

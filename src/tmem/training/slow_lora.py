@@ -30,6 +30,9 @@ def add_slow_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "slow lora"))
         inject_adapter_in_model(config, model)
+    for name, value in model.named_parameters():
+        if ".lora_" in name:
+            value.data = value.data.float()  # small steps would be lost in bf16
     model.eval()
 
 
