@@ -17,6 +17,7 @@ import copy
 import hashlib
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -133,6 +134,8 @@ class Trainer:
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             forget_after(folder / METRICS, self.step)
+            for left in folder.glob(".deltas-*"):  # by a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
         if running.track:
             accelerator.init_trackers("tmem", {"config": json.dumps(about)})
 
@@ -237,7 +240,8 @@ class Trainer:
                 sums.add(part)
                 norms.append(norm)
         done = time.perf_counter()
-        figures |= learning_figures(sums, config.parts) | {"gradient": mean(norms), "dropped": lived.dropped}
+        sums.loss *= world / config.parts  # every process has its share of the mean
+        figures |= learning_figures(sums) | {"gradient": mean(norms), "dropped": lived.dropped}
         figures["seconds"] |= {"rollouts": round(rolled - started, 3), "learning": round(done - learning, 3)}
         return self._together(figures)
 
@@ -290,11 +294,11 @@ class Trainer:
             tell(figures)
 
 
-def learning_figures(sums: Sums, parts: int) -> dict[str, Any]:
-    """Means over the tokens that were learnt from, None where there were none."""
+def learning_figures(sums: Sums) -> dict[str, Any]:
+    """Means over the tokens that were learnt from: those of actions with an advantage."""
     tokens = max(sums.tokens, 1)
     return {
-        "loss": sums.loss / parts,
+        "loss": sums.loss,
         "learnt_tokens": sums.tokens,
         "entropy": sums.entropy / tokens,
         "clip_fraction": sums.clipped / tokens,
