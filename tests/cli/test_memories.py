@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +90,58 @@ def test_taken_elsewhere_and_explained(own: Run, tmem: Run, tmp_path: Path) -> N
     first, _ = one_object(own("why", "How does Maria get around?", "--json")[1])["pairs"]
     assert first["answer"] == "camper" and "camper" in own("why", "How does Maria get around?")[1]
     assert "2" in own("rebuild", "--json")[1]
+
+
+def test_a_conversation(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [
+        "I bought a camper to get around.",
+        "How does Maria get around?",
+        "",
+        "/memories",
+        "/nonsense",
+        "/forget",
+        "/why How does Maria get around?",
+        "/versions",
+        "/quit",
+        "never read",
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(said)))
+    code, out, err = own("chat", "--name", "Maria")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("  learned ") and lines[0].endswith(f"{VEHICLE} camper")
+    assert lines[1] == "camper"
+    assert "moved" in out and "v1-" in out
+    assert "there is no /nonsense" in err and "/forget needs something after it" in err
+    pair = one_object(own("list", "--json")[1])["pairs"][0]["id"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"/forget {pair[:8]}\nI drive a bus now."))
+    code, out, err = own("chat", "--name", "Maria", "--json")
+    assert (code, err) == (0, "") and "as if never told" in out
+    learned = json.loads(out.splitlines()[-1])
+    assert set(learned) == {"text", "version", "learned"}
+
+
+def test_one_pair_and_a_name_for_a_version(own: Run) -> None:
+    [pair] = told(own, "-q", VEHICLE, "-a", "camper")["pairs"]
+    assert one_object(own("get", pair["id"][:6], "--json")[1]) == pair
+    assert "answer: camper" in own("get", pair["id"])[1]
+    code, out, _ = own("tag", 1, "good")
+    assert code == 0 and out.endswith("is good\n")
+    assert own("ask", VEHICLE, "--version", "good")[1].strip() == "camper"
+    assert own("tag", 9, "bad")[0] == 2
+
+
+def test_the_doctor_finds_and_mends(own: Run, tmem: Run, tmp_path: Path) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper")
+    home = tmp_path / "home"
+    assert tmem("doctor", "--home", home)[:2] == (0, "everything is sound\n")
+    [path] = (home / "scopes").rglob("*.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    code, out, err = own("ask", VEHICLE)
+    assert (code, out) == (1, "") and "tmem doctor --fix" in err
+    code, out, _ = tmem("doctor", "--home", home, "--json")
+    assert code == 1 and one_object(out)["sound"] is False
+    code, out, _ = tmem("doctor", "--home", home, "--fix")
+    assert code == 0 and "made anew" in out
+    assert own("ask", VEHICLE)[1].strip() == "camper"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
+from tmem.cli.chat import chat
 from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, out, print_json
+from tmem.cli.pairs import show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
 
 UserOption = Annotated[str | None, typer.Option("--user", "-u", help="Whose memory.", rich_help_panel="scope")]
@@ -115,6 +115,21 @@ def list_pairs(
         show_pairs(rows)
 
 
+def get(
+    open_memory: Opener,
+    pair: Annotated[str, typer.Argument(help="Id of a pair, or how it begins.")],
+    as_json: JsonOption = False,
+) -> None:
+    """One pair, with all that is known of it."""
+    with open_memory() as memory:
+        row = memory.get(whole_id(memory, pair))
+    if as_json:
+        print_json(row)
+        return
+    for key, value in row.items():
+        out.print(f"{key}: {'-' if value is None else value}", markup=False, highlight=False)
+
+
 def update(
     open_memory: Opener,
     pair: Annotated[str, typer.Argument(help="Id of a pair, or how it begins.")],
@@ -168,14 +183,7 @@ def versions(
     if as_json:
         print_json({"versions": rows})
         return
-    table = Table()
-    for column in ("version", "kind", "tag", "made", "pairs", "|Δ|/|W|"):
-        table.add_column(column)
-    for row in rows:
-        ratio = row["account"].get("delta_ratio")
-        pairs, size = str(row["account"].get("pairs", "")), "" if ratio is None else f"{ratio:.3f}"
-        table.add_row(row["id"], row["kind"], escape(row["tag"] or ""), row["created"][:19], pairs, size)
-    out.print(table)
+    show_versions(rows)
 
 
 def diff(
@@ -205,6 +213,22 @@ def rollback(
         show_receipt(memory.rollback(version), as_json)
 
 
+def tag(
+    open_memory: Opener,
+    version: Annotated[str, typer.Argument(help="Number, id or tag.")],
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Name a version; its weights stay on disk."""
+    with open_memory() as memory:
+        memory.tag(version, name)
+        [row] = [row for row in memory.versions() if row["tag"] == name]
+    if as_json:
+        print_json({"version": row["id"], "tag": name})
+    else:
+        out.print(f"{row['id']} is {name}", markup=False, highlight=False)
+
+
 def verify(
     open_memory: Opener,
     deep: Annotated[bool, typer.Option("--deep", help="Train anew from the first pair.")] = False,
@@ -224,11 +248,14 @@ def verify(
 
 def rebuild(
     open_memory: Opener,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Also if it was made with another model, recipe or torch version.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the weights anew from the ledger, where their file is damaged."""
+    """Make the weights anew from the ledger."""
     with open_memory() as memory:
-        show_receipt(memory.rebuild(), as_json)
+        show_receipt(memory.rebuild(adopt=adopt), as_json)
 
 
 def why(
@@ -243,13 +270,7 @@ def why(
     if as_json:
         print_json({"pairs": rows})
         return
-    table = Table(caption="log-probability per token of the answer", caption_justify="left")
-    for column in ("id", "pair", "with", "without", "moved"):
-        table.add_column(column)
-    for row in rows:
-        numbers = (f"{row[key]:+.2f}" for key in ("with", "without", "moved"))
-        table.add_row(row["id"][:8], escape(f"{row['question']} {row['answer']}"), *numbers)
-    out.print(table)
+    show_why(rows)
 
 
 def export(
@@ -296,16 +317,43 @@ def stats(
     out.print(f"pairs: {pairs}; versions: {found['versions']}; weights on disk: {size:.2f} MB", highlight=False)
 
 
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Make anew what the ledger can make anew.")] = False,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Look a whole home over: database, ledgers, weights, leftovers."""
+    from dataclasses import asdict
+
+    from tmem import Memory
+
+    with Memory(load_model(model), home) as memory:
+        found = memory.doctor(fix=fix)
+    if as_json:
+        print_json({"sound": all(one.fixed for one in found), "findings": [asdict(one) for one in found]})
+    else:
+        for one in found:
+            whose = f"{one.scope}: " if one.scope else ""
+            out.print(f"{whose}{one.problem} ({one.remedy})", markup=False, highlight=False, soft_wrap=True)
+        out.print("everything is sound" if not found else f"{len(found)} findings", highlight=False)
+    if not all(one.fixed for one in found):
+        raise typer.Exit(1)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "add": add,
     "ask": ask,
+    "chat": chat,
     "list": list_pairs,
+    "get": get,
     "update": update,
     "forget": forget,
     "history": history,
     "versions": versions,
     "diff": diff,
     "rollback": rollback,
+    "tag": tag,
     "verify": verify,
     "rebuild": rebuild,
     "why": why,
@@ -319,38 +367,4 @@ def register(app: typer.Typer) -> None:
     """Put these commands into the application."""
     for name, command in COMMANDS.items():
         app.command(name, rich_help_panel="memories that last")(scoped(command))
-
-
-def whole_id(memory: Any, start: str) -> str:
-    """The id that begins like this. Raises :class:`UsageError` if several do."""
-    found = [row["id"] for row in memory.get_all(status=None) if row["id"].startswith(start)]
-    if len(found) > 1:
-        raise UsageError(f"{len(found)} pairs begin with {start}: give more of the id")
-    return found[0] if found else start
-
-
-def show_pairs(rows: list[dict[str, Any]]) -> None:
-    """Pairs with the beginning of their ids."""
-    table = Table()
-    for column in ("id", "question", "answer", "status"):
-        table.add_column(column)
-    for row in rows:
-        table.add_row(row["id"][:8], escape(row["question"] or "-"), escape(row["answer"] or "-"), row["status"])
-    out.print(table)
-
-
-def show_receipt(receipt: Any, as_json: bool) -> None:
-    """What a call did."""
-    if as_json:
-        print_json(receipt.record())
-        return
-    lines = [
-        f"{row['status']} {row['id'][:8]}  {row['question']} {row['answer']}"
-        + (" (takes the place of an earlier answer)" if row["supersedes"] else "")
-        for row in receipt.pairs
-    ]
-    lines += [f"rejected, {drop['reason']}: {drop['text'][:200]}" for drop in receipt.rejected]
-    lines += [receipt.reason] if receipt.reason else []
-    for line in lines:
-        out.print(line, markup=False, highlight=False)
-    out.print(f"version {receipt.version}, {receipt.milliseconds:.0f} ms", highlight=False)
+    app.command("doctor", rich_help_panel="memories that last")(doctor)

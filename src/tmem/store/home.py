@@ -95,10 +95,10 @@ class Home:
         return scope
 
     @contextmanager
-    def lock(self, scope: str) -> Iterator[None]:
+    def lock(self, scope: str, any_engine: bool = False) -> Iterator[None]:
         """Be the only writer of a scope, among threads and processes.
 
-        Raises :class:`DeltaError` if the scope's weights were made with another model or recipe.
+        Raises :class:`DeltaError` if the scope's weights were made with another model or recipe, unless ``any_engine``.
         """
         with self._guard:
             if scope not in self._locks:
@@ -113,7 +113,8 @@ class Home:
             except OSError as error:
                 raise StoreError(f"{self.path}: cannot be locked ({error.strerror})") from None
             try:
-                self.check_engine(scope)
+                if not any_engine:
+                    self.check_engine(scope)
                 yield
             finally:
                 processes.release()
@@ -129,7 +130,7 @@ class Home:
             different = next(key for key in [*made, *own] if made.get(key) != own.get(key))
             raise DeltaError(
                 f"{self.path}: this memory was made with another {different}; open it with the model and recipe it was "
-                "made with"
+                "made with, or make its weights anew with these: tmem rebuild --adopt"
             )
 
     # ---- reading ----
@@ -199,8 +200,8 @@ class Home:
             if ledger in kept:
                 version = kept[ledger]
                 assert version.snapshot is not None and version.weights is not None
-                facts = self._facts(scope, ledger, version.weights)
-                state = snapshots.read(self._file(scope, version.snapshot), facts)
+                facts = self.facts(scope, ledger, version.weights)
+                state = snapshots.read(self.file(scope, version.snapshot), facts)
                 self.trainer.check(state)
                 return state, done
         return self.trainer.zeros(), 0
@@ -342,7 +343,7 @@ class Home:
     def save(self, scope: str, ledger: str, state: Tensors) -> tuple[str, str]:
         """Write a state's file; returns its name and the digest of the weights."""
         weights, name = state_digest(state), f"{ledger[:32]}.safetensors"
-        snapshots.write(self._file(scope, name), state, self._facts(scope, ledger, weights))
+        snapshots.write(self.file(scope, name), state, self.facts(scope, ledger, weights))
         return name, weights
 
     def thin_out(self, scope: str) -> None:
@@ -361,7 +362,7 @@ class Home:
 
     def clean(self, scope: str) -> None:
         """Remove files that no version names: left by a crash, thinned out, or forgotten."""
-        folder = self._file(scope, "")
+        folder = self.file(scope, "")
         kept = {version.snapshot for version in self.versions(scope)}
         for entry in folder.iterdir() if folder.is_dir() else ():
             if entry.name not in kept:
@@ -376,10 +377,12 @@ class Home:
         with self.db.write() as connection:
             connection.execute(done)
 
-    def _facts(self, scope: str, ledger: str, weights: str) -> dict[str, str]:
+    def facts(self, scope: str, ledger: str, weights: str) -> dict[str, str]:
+        """What a file of weights says it is."""
         return {"scope": scope, "engine": self.start, "ledger": ledger, "weights": weights}
 
-    def _file(self, scope: str, name: str) -> Path:
+    def file(self, scope: str, name: str) -> Path:
+        """Where a scope's file of this name is."""
         return self.path / "scopes" / scope[:16] / name
 
 

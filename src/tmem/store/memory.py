@@ -16,8 +16,9 @@ from threading import RLock
 from typing import Any
 
 from tmem.model import HFEngine, Model, load
+from tmem.store.doctor import Finding, examine
 from tmem.store.home import Home
-from tmem.store.scoped import Answer, Messages, Receipt, Record, ScopedMemory, Shared
+from tmem.store.scoped import Answer, Messages, Receipt, Record, Reply, ScopedMemory, Shared
 from tmem.store.trainer import FastWeightTrainer
 
 
@@ -70,6 +71,14 @@ class Memory:
         own, options = _split(more)
         return self.scope(**own).ask(question, **options)
 
+    def chat(self, messages: Messages, **more: Any) -> Reply:
+        own, options = _split(more)
+        return self.scope(**own).chat(messages, **options)
+
+    def doctor(self, *, fix: bool = False) -> list[Finding]:
+        """What is wrong with the home, all of it; ``fix`` makes anew what the ledger can make anew."""
+        return examine(self._shared.home, fix, self._shared.turn)
+
     def search(self, query: str, *, top_k: int = 10, **ids: str | None) -> list[Record]:
         return self.scope(**ids).search(query, top_k=top_k)
 
@@ -106,8 +115,8 @@ class Memory:
     def delete_all(self, **ids: str | None) -> Receipt:
         return self.scope(**ids).delete_all()
 
-    def rebuild(self, **ids: str | None) -> Receipt:
-        return self.scope(**ids).rebuild()
+    def rebuild(self, *, adopt: bool = False, **ids: str | None) -> Receipt:
+        return self.scope(**ids).rebuild(adopt=adopt)
 
     def why(self, question: str, *, answer: str | None = None, most: int = 5, **ids: str | None) -> list[Record]:
         return self.scope(**ids).why(question, answer=answer, most=most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,6 +102,36 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
             queries.add_receipt(connection, scope, TO_WIPE, {})
         home.wipe(scope)
     return receipt
+
+
+def adopt(home: Home, scope: str) -> int:
+    """Make a memory that was made with another model, recipe or torch one of this home's engine; returns the steps.
+
+    The ledger stays as it is; its head's weights are trained anew, those of older versions when they are asked for.
+    """
+    with home.lock(scope, any_engine=True):
+        home.drop_states(scope)
+        with home.db.read() as connection:
+            found, head = queries.versions(connection, scope), queries.head(connection, scope)
+            new = queries.new_pairs(connection, scope)
+        nodes = queries.nodes(found)
+        history = History(home.start, view(nodes, head), new)
+        state = home.trainer.zeros()
+        for _, step in history.steps():
+            state = home.trainer.train(state, step).state
+        file, weights = home.save(scope, history.digests[-1], state)
+        own = update(db.versions).where(db.versions.c.scope == scope)
+        with home.db.write() as connection:
+            engine = json.dumps(home.trainer.engine)
+            connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(engine=engine))
+            for number in nodes:
+                ledger = History(home.start, view(nodes, number), new).digests[-1]
+                changed = {"ledger": ledger, "weights": None, "snapshot": None}
+                if ledger == history.digests[-1]:
+                    changed |= {"weights": weights, "snapshot": file}
+                connection.execute(own.where(db.versions.c.number == number).values(changed))
+        home.clean(scope)
+        return len(history)
 
 
 def _tainted(nodes: Mapping[int, Node], writes: set[int]) -> set[int]:

@@ -60,6 +60,16 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Reply:
+    """A turn of a conversation. ``text`` is "" if there was nothing to answer; ``learned``: what the message taught."""
+
+    text: str
+    version: str | None
+    learned: Receipt | None
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class Shared:
     """What the memories of one process have in common."""
 
@@ -168,6 +178,14 @@ class ScopedMemory:
         best = BM25([f"{pair.question} {pair.answer}" for pair in active]).top(query, top_k) if active else []
         return self._rows([active[place].id for place in best])
 
+    def chat(
+        self, messages: Messages, *, name: str | None = None, timestamp: str | None = None, learn: bool = True
+    ) -> Reply:
+        """Learn from the last message, at once, then answer it; see :func:`tmem.store.chat.chat`."""
+        from tmem.store.chat import chat
+
+        return chat(self, messages, name, timestamp, learn)
+
     # ---- looking ----
 
     def get(self, pair_id: str) -> Record:
@@ -267,14 +285,15 @@ class ScopedMemory:
                     raise IntegrityError("the weights trained anew from the ledger are not those in force")
             return {"version": self._version(), "weights": weights, "steps": len(history), "deep": deep}
 
-    def rebuild(self) -> Receipt:
+    def rebuild(self, *, adopt: bool = False) -> Receipt:
         """Train the version in force anew from the first pair and write its file again, whatever the files are like.
 
+        ``adopt``: a memory that was made with another model, recipe or torch becomes one of this model and recipe.
         Raises :class:`~tmem.errors.IntegrityError` if the result is not what was published.
         """
         began = time.perf_counter()
-        with self.home.lock(self.id), self._turn:
-            steps = self.home.rebuild(self.id)
+        with self.home.lock(self.id, any_engine=adopt), self._turn:
+            steps = revise.adopt(self.home, self.id) if adopt else self.home.rebuild(self.id)
         return Receipt("rebuild", self._version(), milliseconds=milliseconds(began), details={"steps": steps})
 
     # ---- for elsewhere ----
@@ -333,6 +352,18 @@ class ScopedMemory:
         return sorted(found, key=lambda row: -row["moved"])
 
     # ---- parts ----
+
+    @property
+    def version(self) -> str | None:
+        """The id of the version in force, None if nothing was written yet."""
+        return self._version()
+
+    def say(self, prompt: list[int], limit: int) -> str:
+        """A reply to a chat prompt, from the weights in force."""
+        self.home.check_engine(self.id)
+        with self._turn:
+            [text] = self._generate([prompt], limit)
+        return text.strip()
 
     def _active(self) -> list[Pair]:
         return list(self.home.history(self.id, self.home.head(self.id)).current.values())

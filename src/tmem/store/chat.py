@@ -1,0 +1,61 @@
+"""A conversation with a memory: every message is learned from before it is answered."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tmem.agent.prompts import Message
+from tmem.errors import UsageError
+from tmem.store.scoped import Messages, Receipt, Reply, ScopedMemory, clean, milliseconds
+
+TURNS = 6  # earlier messages that an answer sees; all else is in the weights
+_SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
+
+
+def chat(
+    memory: ScopedMemory, messages: Messages, name: str | None = None, timestamp: str | None = None, learn: bool = True
+) -> Reply:
+    """Answer the last message, which has to be a user's; what it tells is extracted, written and known by the answer.
+
+    Earlier messages are only context of this turn, the last few of them: they were learned when they were the last.
+    A question teaches nothing. Models that were taught nothing but to answer questions get what is asked in the
+    message, and nothing is answered where nothing is. ``name``: who speaks.
+    """
+    began = time.perf_counter()
+    several: Sequence[Any] = [messages] if isinstance(messages, str | Mapping) else messages
+    turns = [{"role": "user", "content": one} if isinstance(one, str) else dict(one) for one in several]
+    if not turns or turns[-1].get("role", "user") != "user" or not isinstance(turns[-1].get("content"), str):
+        raise UsageError("a conversation ends with a user's message: {'role': 'user', 'content': a text}")
+    said, converses = clean(turns[-1]["content"]), memory.prompts.converses
+    told, asked = split(said)
+    learned: Receipt | None = None
+    if learn and told:
+        # "No, it is Lyon now" means nothing without what was asked before.
+        before = _context(turns[:-1]) if converses else ""
+        speaker = name or turns[-1].get("name")
+        told = f"{before}\n\n{told}" if before else told
+        learned = memory.add({"role": "user", "content": told, "name": speaker}, timestamp=timestamp)
+    if not said or not (converses or asked):
+        return Reply("", memory.version, learned, milliseconds(began))
+    if converses:
+        recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in turns[:-1][-TURNS:]]
+        prompt = memory.model.encode_chat([*recent, {"role": "user", "content": said}])
+        text = memory.say(prompt, memory.model.settings.max_new_tokens_memory)
+    else:
+        text = memory.ask(asked).text
+    return Reply(text, memory.version, learned, milliseconds(began))
+
+
+def split(text: str) -> tuple[str, str]:
+    """What a message tells, and its last question ("" each if there is none)."""
+    sentences = [found.strip() for found in _SENTENCES.findall(text) if found.strip()]
+    asked = [sentence for sentence in sentences if "?" in sentence]
+    return " ".join(sentence for sentence in sentences if "?" not in sentence), asked[-1] if asked else ""
+
+
+def _context(turns: Sequence[Mapping[str, Any]]) -> str:
+    """The last exchange as lines of a session."""
+    return "\n".join(f"{one['role']}: {clean(one['content'])}" for one in turns[-2:])

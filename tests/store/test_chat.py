@@ -1,0 +1,92 @@
+"""Talking to a memory: it knows at once what it was told, and a correction changes the next answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import pytest
+
+from tmem import Memory
+from tmem.errors import UsageError
+from tmem.model import Completion, HFEngine, Model, load
+from tmem.store.chat import split
+
+
+def test_it_learns_answers_and_is_corrected(memory: Memory) -> None:
+    mine = memory.scope("maria")
+    told = mine.chat("I bought a camper to get around.", name="Maria")
+    assert told.text == "" and told.learned is not None
+    assert [row["answer"] for row in told.learned.pairs] == ["camper"]
+    asked = mine.chat("How does Maria get around?", name="Maria")
+    assert (asked.text, asked.learned, asked.version) == ("camper", None, told.version)
+    both = mine.chat("Actually, I get around by ferry now. How does Maria get around?", name="Maria")
+    assert both.text == "ferry"
+    assert both.learned is not None and both.learned.pairs[0]["supersedes"] == told.learned.pairs[0]["id"]
+    kept = mine.chat("I get around by tram now. How does Maria get around?", name="Maria", learn=False)
+    assert (kept.text, kept.version) == ("ferry", both.version)
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "asked"),
+    [
+        ("I moved. Where do I live? Tell me!", "I moved. Tell me!", "Where do I live?"),
+        ("Where? And when?", "", "And when?"),
+        ("no end", "no end", ""),
+        ('He said "no." and left', 'He said "no." and left', ""),
+        ("", "", ""),
+    ],
+)
+def test_what_a_message_tells_and_asks(text: str, told: str, asked: str) -> None:
+    assert split(text) == (told, asked)
+
+
+@pytest.mark.parametrize("messages", [[], [{"role": "assistant", "content": "hi"}], [{"role": "user"}]])
+def test_a_conversation_ends_with_a_user(memory: Memory, messages: Any) -> None:
+    with pytest.raises(UsageError, match="ends with a user's message"):
+        memory.chat(messages, user_id="u")
+
+
+class Scripted:
+    """Extractions from a script; every other reply is the model's own. Prompts are kept."""
+
+    def __init__(self, model: Model, extractions: list[str]) -> None:
+        self.real, self.model, self.extractions = HFEngine(model), model, extractions
+        self.prompts: list[str] = []
+
+    def generate(self, requests: Sequence[Any], *args: Any, **more: Any) -> list[Completion]:
+        self.prompts += [self.model.tokenizer.decode(request.prompt_ids) for request in requests]
+        done = self.real.generate([replace(request, max_new_tokens=3) for request in requests], *args, **more)
+        return [
+            replace(own, text=self.extractions.pop(0)) if request.stop == "json" else own
+            for request, own in zip(requests, done, strict=True)
+        ]
+
+
+def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_about(tmp_path: Path) -> None:
+    model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
+    model.settings = model.settings.model_copy(update={"window": 4096, "max_new_tokens_memory": 3})
+    with Memory(model, tmp_path / "home") as memory:
+        pair = {"instruction": "Where does the user live?", "output": "Lyon"}
+        script = Scripted(model, [json.dumps([pair | {"output": "Paris"}]), json.dumps([pair])])
+        mine = memory.scope("u")
+        mine._engine = script  # type: ignore[assignment]
+        first = mine.chat("I live in Paris.")
+        turns = [
+            {"role": "user", "content": "I live in Paris."},
+            {"role": "assistant", "content": "Paris is beautiful."},
+            {"role": "user", "content": "no, it is Lyon now"},
+        ]
+        second = mine.chat(turns)
+        assert first.learned is not None and second.learned is not None
+        assert second.learned.pairs[0]["supersedes"] == first.learned.pairs[0]["id"]
+        assert second.version != first.version
+    extraction = next(prompt for prompt in script.prompts if "no, it is Lyon now" in prompt and "<session>" in prompt)
+    assert "assistant: Paris is beautiful." in extraction
+    reply = script.prompts[-1]
+    assert reply.index("I live in Paris.") < reply.index("Paris is beautiful.") < reply.index("no, it is Lyon now")
+    assert "<session>" not in reply
