@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load
 from sqlalchemy import text
 from store.fakes import FakeTrainer
 

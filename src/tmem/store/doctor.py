@@ -73,8 +73,9 @@ def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
             wrong = f"the ledger is not the one that version {version.number} was made from"
             yield Finding(name, wrong, "put a backup of tmem.db in its place")
             return  # nothing can be made anew from it
-    for version in found:
-        problem = None if version.snapshot is None else _broken(home, scope, version)
+    files = {version.snapshot: version for version in found if version.snapshot is not None}  # versions may share one
+    for version in files.values():
+        problem = _broken(home, scope, version)
         if problem is not None:
             yield _anew(home, scope, name, version, problem) if fix else Finding(name, problem, "--fix makes it anew")
     folder, kept = home.path / "scopes" / scope[:16], {version.snapshot for version in found}
@@ -107,13 +108,14 @@ def _broken(home: Home, scope: str, version: Version) -> str | None:
 
 def _anew(home: Home, scope: str, name: str, version: Version, problem: str) -> Finding:
     """Train a version's weights anew from the ledger and write their file again."""
-    own = update(db.versions).where(db.versions.c.scope == scope, db.versions.c.number == version.number)
-    with home.db.write() as connection:
-        connection.execute(own.values(snapshot=None))  # nothing is started from the damaged file
+    own = update(db.versions).where(db.versions.c.scope == scope)
+    with home.db.write() as connection:  # nothing is started from the damaged file
+        connection.execute(own.where(db.versions.c.snapshot == version.snapshot).values(snapshot=None))
     try:
-        file, _ = home.save(scope, version.ledger, home.state(scope, version.number))
+        file, weights = home.save(scope, version.ledger, home.state(scope, version.number))
     except StoreError as error:
         return Finding(name, problem, str(error))
+    same = (db.versions.c.ledger == version.ledger) & (db.versions.c.weights == weights)
     with home.db.write() as connection:
-        connection.execute(own.values(snapshot=file))
+        connection.execute(own.where(same).values(snapshot=file))
     return Finding(name, problem, "made anew from the ledger, bit for bit", True)
