@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store.volumes import FIGURES, TORTURE
 
 from tmem import Memory
 from tmem.model import Model, load
@@ -20,3 +21,11 @@ def model() -> Model:
 def memory(model: Model, tmp_path: Path) -> Any:
     with Memory(model, tmp_path / "home") as opened:
         yield opened
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of ``make torture``."""
+    if TORTURE:
+        terminalreporter.section("figures")
+        for line in FIGURES:
+            terminalreporter.write_line(line)

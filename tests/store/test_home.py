@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 from store.fakes import FakeTrainer
+from store.volumes import volume
 
 from tmem.errors import DeltaError, IntegrityError, NotFound, ScopeRequired, StoreError
 from tmem.store import schema
@@ -220,7 +221,7 @@ def test_no_byte_of_a_forgotten_text_stays(tmp_path: Path) -> None:
     assert found_in(tmp_path, CANARY) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=volume(60, 200), deadline=None)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=9), st.data())
 def test_any_forgetting_of_any_ledger(tmp_path_factory: pytest.TempPathFactory, sizes: list[int], data: Any) -> None:
     tmp_path = tmp_path_factory.mktemp("any")

@@ -360,18 +360,25 @@ class Home:
                 connection.execute(own.values(snapshot=None))
         self.clean(scope)
 
-    def clean(self, scope: str) -> None:
-        """Remove files that no version names: left by a crash, thinned out, or forgotten."""
+    def clean(self, scope: str, must: bool = False) -> None:
+        """Remove files that no version names: left by a crash, thinned out, or forgotten.
+
+        What cannot be removed now is when this is next called, unless it ``must``: :class:`StoreError` then.
+        """
         folder = self.file(scope, "")
         kept = {version.snapshot for version in self.versions(scope)}
         for entry in folder.iterdir() if folder.is_dir() else ():
             if entry.name not in kept:
-                entry.unlink(missing_ok=True)
+                try:
+                    entry.unlink(missing_ok=True)
+                except OSError as error:
+                    if must:
+                        raise StoreError(f"{entry}: cannot be removed yet ({error.strerror}); open it again") from None
 
     def wipe(self, scope: str) -> None:
         """Remove what a forgetting left behind: states in memory, files, and pages of the database and its log."""
         self.drop_states(scope)
-        self.clean(scope)
+        self.clean(scope, must=True)
         self.db.scrub()
         done = delete(db.receipts).where(db.receipts.c.scope == scope, db.receipts.c.kind == TO_WIPE)
         with self.db.write() as connection:
