@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench ablations clean
+.PHONY: demo test check bench ablations torture clean
 
 demo: $(VENV)/ready
 	$(BIN)/tmem demo
@@ -20,6 +20,10 @@ bench: $(VENV)/ready
 # The ablations of the method: about an hour on one core.
 ablations: $(VENV)/ready
 	$(BIN)/python benchmarks/ablations.py
+
+# What memories that last have to outlive, at full volume: the figures of docs/reliability.md. Half an hour.
+torture: $(VENV)/ready
+	TMEM_TORTURE=1 $(BIN)/python -m pytest tests/store --timeout=3600
 
 # The CPU build of torch is enough and a tenth of the size; where no index offers it, the plain one is taken.
 $(VENV)/ready: requirements.lock pyproject.toml

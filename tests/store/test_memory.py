@@ -12,10 +12,12 @@ import pytest
 from tmem import Memory
 from tmem.agent.extraction import QAPair
 from tmem.errors import NotFound, ScopeRequired, UsageError
-from tmem.model import Model
+from tmem.model import HFEngine, Model
 from tmem.store.contradiction import contradicted
+from tmem.store.home import Home, NewPair
 from tmem.store.ledger import Pair
-from tmem.store.scoped import render
+from tmem.store.scoped import ScopedMemory, Shared, render
+from tmem.store.trainer import FastWeightTrainer
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
 
@@ -107,6 +109,17 @@ def test_written_pairs_are_searched_and_can_be_shown(memory: Memory) -> None:
     [found] = memory.search("silver", top_k=1, user_id="u")
     assert found["question"] == COLOUR
     assert memory.ask(COLOUR, user_id="u", show_pairs=1).shown == [found["id"]]
+
+
+def test_what_cannot_be_learned_is_quarantined_and_changes_nothing(model: Model, tmp_path: Path) -> None:
+    trainer = FastWeightTrainer(model, model.recipe("tmem", lr=10.0, epochs=2), largest=1e9)
+    home = Home(tmp_path / "home", trainer)
+    scope = home.scope(("u", None, None))
+    _, [pair_id] = home.tell(scope, [NewPair(VEHICLE, "camper")])
+    assert home.absorb(scope) == [] and home.head(scope) is None
+    mine = ScopedMemory(Shared(home, trainer, HFEngine(model), threading.RLock()), scope)
+    assert mine.get(pair_id)["status"] == "quarantined"
+    assert "were not learned: their loss rose from" in mine._why_quarantined()
 
 
 def test_told_now_and_trained_later(memory: Memory) -> None:

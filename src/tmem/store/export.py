@@ -87,7 +87,7 @@ def load_ledger(path: Path) -> list[list[tuple[str, str, int | None]]]:
                 if record["write"] < last:
                     raise DataError(f"{where}: 'write' goes backwards; keep the lines in their order")
                 last = record["write"]
-                own = record["question"].strip(), record["answer"].strip(), supersedes
+                own = record["question"], record["answer"], supersedes
                 writes.setdefault(last, []).append(own)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
@@ -104,9 +104,11 @@ def _record(line: str, where: str) -> dict[str, Any]:
     texts = ("question", "answer")
     if not isinstance(record, dict) or type(record.get("write")) is not int:
         raise DataError(f"{where}: not a pair with 'write', 'question' and 'answer'")
-    if not all(isinstance(record.get(key), str) and record[key].strip() for key in texts):
+    own = {key: record[key] for key in texts if isinstance(record.get(key), str)}
+    own = {key: without_surrogates(text).replace("\0", "").strip() for key, text in own.items()}
+    if not all(own.get(key) for key in texts):
         raise DataError(f"{where}: 'question' and 'answer' must be text")
-    return {**record, **{key: without_surrogates(record[key]).replace("\0", "") for key in texts}}
+    return {**record, **own}
 
 
 def new_pairs(write: Sequence[tuple[str, str, int | None]], ids: Sequence[str]) -> list[NewPair]:

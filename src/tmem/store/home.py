@@ -389,8 +389,11 @@ class Home:
         return {"scope": scope, "engine": self.start, "ledger": ledger, "weights": weights}
 
     def file(self, scope: str, name: str) -> Path:
-        """Where a scope's file of this name is."""
-        return self.path / "scopes" / scope[:16] / name
+        """Where a scope's file of this name is. Raises :class:`IntegrityError` if that is not in the home."""
+        folder = self.path / "scopes" / scope[:16]
+        if name not in ("", Path(name).name) or name == ".." or folder.is_symlink():
+            raise IntegrityError(f"{folder}: {name or 'it'} leads out of the home; put a backup in its place")
+        return folder / name
 
 
 def scope_id(names: Names) -> str:

@@ -17,6 +17,7 @@ from tmem.model import Model, logprobs
 from tmem.store.ledger import Pair, Step
 
 Tensors = dict[str, Tensor]
+UNLEARNED = 2.0  # nats per token: below that a loss that rose a little is no failure
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class FastWeightTrainer:
             return account.reason
         if account.delta_ratio > self.largest:
             return f"the weights grew too large: |Delta|/|W| is {account.delta_ratio:.2f}, more than {self.largest:g}"
+        first, last = account.new_loss[0], account.new_loss[-1]
+        if last > max(first, UNLEARNED):
+            return f"the new pairs were not learned: their loss rose from {first:.2f} to {last:.2f}"
         return None
 
     def check(self, state: Mapping[str, Tensor]) -> None:
