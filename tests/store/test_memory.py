@@ -129,14 +129,21 @@ def test_told_now_and_trained_later(memory: Memory) -> None:
     assert memory.ask(VEHICLE, user_id="u").text == "camper"
 
 
+THINGS = [
+    *[("vehicle", "camper"), ("job", "baker"), ("pet", "cat")],
+    *[("sport", "tennis"), ("favourite colour", "silver"), ("best friend", "Kevin")],
+]
+
+
 def test_several_threads_lose_nothing(memory: Memory) -> None:
     errors: list[BaseException] = []
 
     def live(user: str, first: bool) -> None:
         try:
             for number in range(3):
-                question = f"What is {user}'s number {number} of {first}?"
-                [row] = memory.add(pairs=[(question, str(number))], user_id=user).pairs
+                thing, answer = THINGS[3 * first + number]
+                question = f"What is Maria's {thing}?"
+                [row] = memory.add(pairs=[(question, answer)], user_id=user).pairs
                 memory.ask(question, user_id=user)
                 if number == 1:
                     memory.forget([row["id"]], user_id=user)
