@@ -34,10 +34,12 @@ from tmem.tasks.scoring import normalize
 WORLDS = [1, 2]  # seeds of the conversations
 
 
-def lived(model: str, memory: str, facts: int, people: str, episodes: int, folder: Path) -> list[dict[str, Any]]:
+def lived(
+    model: str, memory: str, facts: int, people: str, episodes: int, workers: int, folder: Path
+) -> list[dict[str, Any]]:
     """The records of a model's lives under one condition."""
     spec = Spec("persona", {"facts": facts, "episodes": episodes, "people": people}, model, write_tail=True)
-    run(spec, load(model), [memory], WORLDS, folder, episodes)
+    run(spec, load(model), [memory], WORLDS, folder, episodes, workers)
     return list(read_records(folder))
 
 
@@ -95,7 +97,7 @@ def examples(
     rows = []
     for episode, own in written(before).items():
         other, facts = written(after)[episode], told[episode]
-        if own == other:
+        if set(own) == set(other):
             continue
         cells = [
             "<br>".join(f"{question} {answer} {mark(facts, question, answer)}" for question, answer in found) or "none"
@@ -123,6 +125,7 @@ def main() -> None:
     parser.add_argument("--trained", type=Path, default=Path("out/rl"))
     parser.add_argument("--out", type=Path, default=Path("out/rl-gain"))
     parser.add_argument("--episodes", type=int, default=30, help="conversations of each of two worlds")
+    parser.add_argument("--workers", type=int, default=1, help="processes, one torch thread each")
     parser.add_argument("--examples", type=int, default=10, help="conversations whose pairs are shown side by side")
     parser.add_argument("--parts", nargs="+", default=["all", "answers", "memagent", "rag"])
     args = parser.parse_args()
@@ -140,7 +143,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|")
         for people in ("seen", "unseen"):
             for length in (facts, 2 * facts):
-                condition = (memory, length, people, args.episodes)
+                condition = (memory, length, people, args.episodes, args.workers)
                 place = f"{memory}-{length}-{people}"
                 before = lived(start, *condition, args.out / f"start-{place}")
                 after = {

@@ -81,6 +81,9 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
         state = merged_state(model.hf)
         model.hf.save_pretrained(new, state_dict=state)
         model.tokenizer.save_pretrained(new)
+        mode = (new / "config.json").stat().st_mode
+        for path in new.glob("*.safetensors"):  # written as nobody else's to read
+            path.chmod(mode)
         if fast is not None:
             own = {site.name: state[site.name.partition("[")[0] + ".weight"] for site in fast.sites}
             blocks = (
