@@ -22,9 +22,10 @@ def test_train_goes_on_and_reports(tmem: Run, tmp_path: Path) -> None:
     assert [(one["type"], one["step"]) for one in steps] == [
         *(("held out", 0), ("step", 1), ("held out", 1), ("step", 2), ("held out", 2)),
     ]
-    code, out, _ = tmem("train", "report", folder, "--html", tmp_path / "page.html")
+    code, out, _ = tmem("train", "report", folder, "--html", tmp_path / "page.html", "--figures", tmp_path / "f")
     assert code == 0
     assert "Before and after" in out
+    assert (tmp_path / "f" / "1-f1.svg").read_text().startswith("<svg ")
     assert (tmp_path / "page.html").read_text().count("<svg ") > 5
     code, out, _ = tmem("train", "report", folder, "--json")
     assert one_object(out)["trainings"][0]["about"]["reward"]["name"] == "f1"

@@ -195,15 +195,20 @@ def rl(
 def report_command(
     folders: Annotated[list[Path], typer.Argument(help="Trainings, or folders that hold some.")],
     html: Annotated[Path | None, typer.Option(help="Write a page with curves that needs no network.")] = None,
+    drawings: Annotated[
+        Path | None, typer.Option("--figures", help="Write the curves as SVG files into this folder.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """What trainings gave: held-out scores before and after, and curves."""
     from dataclasses import asdict
 
     from tmem.cli.report import show
-    from tmem.training.report import find, sections, write_page
+    from tmem.evaluation.figure import save
+    from tmem.training.report import figures, find, sections, write_page
 
     trainings = find(folders)
+    drawn = [] if drawings is None else save(figures(trainings), drawings)
     if html is not None:
         write_page(trainings, html)
     if as_json:
@@ -213,6 +218,8 @@ def report_command(
         show(section, out)
     if html is not None:
         out.print(f"page: {escape(str(html))}", highlight=False)
+    if drawn:
+        out.print(f"figures: {escape(', '.join(map(str, drawn)))}", highlight=False)
 
 
 @contextmanager

@@ -7,11 +7,13 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tmem.errors import UsageError
+from tmem.files import check_folder, write_text
 
 INK = "#010203"  # stands for the page's text colour
 # Between light and dark, so that they stand out from either background; marks tell them apart without colour.
@@ -89,3 +91,13 @@ def _for_page(svg: str, caption: str) -> str:
     start = re.sub(r'\s(width|height)="[^"]*"', "", start)
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
     return f'{start} role="img" aria-label="{html.escape(caption)}">{body}'
+
+
+def save(figures: Sequence[Figure], folder: Path) -> list[Path]:
+    """Write figures as SVG files, ``1-scores.svg`` and so on. Raises :class:`DataError` if that fails."""
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}-{figure.name}.svg" for number, figure in enumerate(figures, start=1)]
+    for path, figure in zip(paths, figures, strict=True):
+        write_text(path, figure.file())
+    return paths

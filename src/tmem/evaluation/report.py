@@ -16,12 +16,12 @@ from typing import Any
 from tmem.errors import DataError
 from tmem.evaluation import stats
 from tmem.evaluation.across import ALL, ANSWERABLE, across
-from tmem.evaluation.figure import Figure
+from tmem.evaluation.figure import Figure, save
 from tmem.evaluation.page import write
 from tmem.evaluation.plots import overview_figures, run_figures
 from tmem.evaluation.recordfiles import read_lines
 from tmem.evaluation.tables import Section, overview, run_section
-from tmem.files import check_folder, read_json, write_text
+from tmem.files import read_json
 
 
 @dataclass(frozen=True)
@@ -247,13 +247,7 @@ def write_page(report: dict[str, Any], path: Path) -> None:
 
 def write_figures(report: dict[str, Any], folder: Path) -> list[Path]:
     """Write the page's figures as SVG files, ``1-scores.svg`` and so on; errors as :func:`write_page`."""
-    check_folder(folder)
-    figures = [figure for _, own in _parts(report) for figure in own]
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{number}-{figure.name}.svg" for number, figure in enumerate(figures, start=1)]
-    for path, figure in zip(paths, figures, strict=True):
-        write_text(path, figure.file())
-    return paths
+    return save([figure for _, own in _parts(report) for figure in own], folder)
 
 
 def _parts(report: dict[str, Any]) -> list[tuple[Section, list[Figure]]]:
