@@ -129,7 +129,7 @@ def test_neither_padding_nor_other_episodes_contribute(mixed: tuple[Model, FastW
 def test_recomputed_activations_give_the_same_gradient(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
     model, fast, found = mixed
     calls: list[int] = []
-    handle = model.hf.model.layers[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+    handle = model.hf.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
         plain, once = gradients(model, fast, found), len(calls)
         again = gradients(model, fast, found, recompute=True)
