@@ -184,11 +184,17 @@ class Home:
         if history.digests[-1] != version.ledger:
             raise IntegrityError(f"{self.path}: the ledger is not the one that version {version.number} was made from")
         state, done = self.nearest(scope, history, found)
-        for _, step in history.steps(done):
-            state = self.trainer.train(state, step).state
+        state = self.replay(history, state, done)
         if version.weights is not None and state_digest(state) != version.weights:
             raise IntegrityError(f"{self.path}: version {version.number} made anew is not what was published")
         return self._remember(scope, version.ledger, state)
+
+    def replay(self, history: History, state: Tensors | None = None, done: int = 0) -> Tensors:
+        """The weights of a history, trained on from a state that has its first ``done`` steps; else from nothing."""
+        state = self.trainer.zeros() if state is None else state
+        for _, step in history.steps(done):
+            state = self.trainer.train(state, step).state
+        return state
 
     def nearest(self, scope: str, history: History, found: Sequence[Version]) -> tuple[Tensors, int]:
         """The latest state of a history that ``found`` versions or memory still have, and how many steps it has."""
@@ -214,8 +220,7 @@ class Home:
         left = {write: [pair for pair in own if pair.id not in ids] for write, own in new.items()}
         history = History(self.start, view(queries.nodes(found), head), left)
         state, done = self.nearest(scope, history, found)
-        for _, step in history.steps(done):
-            state = self.trainer.train(state, step).state
+        state = self.replay(history, state, done)
         return state
 
     def rebuild(self, scope: str) -> int:
@@ -225,9 +230,7 @@ class Home:
         if head is None:
             return 0
         version, history = self.version(scope, head), self.history(scope, head)
-        state = self.trainer.zeros()
-        for _, step in history.steps():
-            state = self.trainer.train(state, step).state
+        state = self.replay(history)
         if (history.digests[-1], state_digest(state)) != (version.ledger, version.weights):
             raise IntegrityError(f"{self.path}: the ledger no longer makes what was published as version {head}")
         name, _ = self.save(scope, version.ledger, state)

@@ -116,9 +116,7 @@ def adopt(home: Home, scope: str) -> int:
             new = queries.new_pairs(connection, scope)
         nodes = queries.nodes(found)
         history = History(home.start, view(nodes, head), new)
-        state = home.trainer.zeros()
-        for _, step in history.steps():
-            state = home.trainer.train(state, step).state
+        state = home.replay(history)
         file, weights = home.save(scope, history.digests[-1], state)
         own = update(db.versions).where(db.versions.c.scope == scope)
         with home.db.write() as connection:
