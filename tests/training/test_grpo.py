@@ -21,8 +21,8 @@ from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation.spec import Spec
 from tmem.model import Model, load, logprobs
 from tmem.training import grpo
-from tmem.training.checkpoint import CHECKPOINT
-from tmem.training.grpo import METRICS, Config, Diverged, Running, Trainer, flat, merge_figures
+from tmem.training.checkpoint import CHECKPOINT, METRICS
+from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, merge_figures
 from tmem.training.rewards import Reward
 from tmem.training.rollouts import Curriculum
 

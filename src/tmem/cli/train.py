@@ -127,7 +127,8 @@ def rl(
     from accelerate import Accelerator
 
     from tmem.evaluation.spec import Spec
-    from tmem.training.grpo import METRICS, Config, Running, Trainer
+    from tmem.training.checkpoint import METRICS
+    from tmem.training.grpo import Config, Running, Trainer
     from tmem.training.rewards import Reward
 
     if not 0 < rate < math.inf:

@@ -7,7 +7,6 @@ scaling stay as the model wrote them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tmem.errors import ModelError
-from tmem.fastweights.sites import decoder, decoder_name
+from tmem.fastweights.sites import decoder, decoder_name, view_with
 from tmem.seeds import generator
 
 
@@ -58,8 +57,12 @@ class TailReplay:
         self._kept, skip = _Keep(), _Skip()
         above = len(layers) - first_layer
         path = decoder_name(model).split(".")
-        self._trunk = _view(decoder(model), [], [*layers[:first_layer], self._kept, *[skip] * (above - 1)])
-        self._tail = _view(model, path, [*[skip] * (first_layer - 1), self._kept, *layers[first_layer:]])
+        self._trunk = view_with(
+            decoder(model), ["layers"], nn.ModuleList([*layers[:first_layer], self._kept, *[skip] * (above - 1)])
+        )
+        self._tail = view_with(
+            model, [*path, "layers"], nn.ModuleList([*[skip] * (first_layer - 1), self._kept, *layers[first_layer:]])
+        )
         self.exact = first_layer > 0 and self.check()  # no layer below the tail: nothing to save
 
     @torch.no_grad()
@@ -122,17 +125,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def _view(module: nn.Module, path: list[str], layers: list[nn.Module]) -> nn.Module:
-    """A shallow copy of ``module`` in which the decoder at ``path`` has other layers; all else is shared."""
-    view = copy.copy(module)
-    view.__dict__["_modules"] = dict(module._modules)
-    if path:
-        child = module._modules[path[0]]
-        assert child is not None
-        view._modules[path[0]] = _view(child, path[1:], layers)
-    else:
-        view._modules["layers"] = nn.ModuleList(layers)
-    view.training = False
-    return view

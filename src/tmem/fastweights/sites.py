@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +49,17 @@ def decoder_name(model: nn.Module) -> str:
     stack = decoder(model)
     name: str = next(name for name, module in model.named_modules() if module is stack)
     return name
+
+
+def view_with(module: nn.Module, path: Sequence[str], part: nn.Module) -> nn.Module:
+    """A shallow copy of ``module``, in evaluation mode, that has ``part`` at ``path``; all else is shared."""
+    view = copy.copy(module)
+    view.__dict__["_modules"] = dict(module._modules)
+    child = module._modules[path[0]]
+    assert child is not None
+    view._modules[path[0]] = part if len(path) == 1 else view_with(child, path[1:], part)
+    view.training = False
+    return view
 
 
 def find_sites(model: nn.Module, layers: int = 4) -> list[Site]:

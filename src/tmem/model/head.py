@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from tmem.fastweights.sites import decoder_name
+from tmem.fastweights.sites import decoder_name, view_with
 
 
 class _Given(nn.Module):
@@ -29,7 +28,7 @@ class Head:
 
     def __init__(self, model: nn.Module) -> None:
         self._given = _Given()
-        self._model = _with(model, decoder_name(model).split("."), self._given)
+        self._model = view_with(model, decoder_name(model).split("."), self._given)
 
     def __call__(self, hidden: Tensor) -> Tensor:
         self._given.hidden = hidden[None]
@@ -39,13 +38,3 @@ class Head:
             return logits
         finally:
             del self._given.hidden
-
-
-def _with(module: nn.Module, path: list[str], stub: nn.Module) -> nn.Module:
-    """A shallow copy of ``module`` that has ``stub`` at ``path``; all else is shared."""
-    view = copy.copy(module)
-    view.__dict__["_modules"] = dict(module._modules)
-    child = module._modules[path[0]]
-    assert child is not None
-    view._modules[path[0]] = stub if len(path) == 1 else _with(child, path[1:], stub)
-    return view

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from tmem.model import Model
 from tmem.model.settings import FILE_NAME
 from tmem.training.slow_lora import merged_state
 
-CHECKPOINT = "checkpoint.safetensors"
+# What a training's folder holds, beside the folder model/.
+CHECKPOINT, METRICS, ABOUT = "checkpoint.safetensors", "metrics.jsonl", "training.json"
 
 
 def save(folder: Path, step: int, identity: str, trained: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
@@ -29,8 +31,7 @@ def save(folder: Path, step: int, identity: str, trained: dict[str, Tensor], opt
     ``identity`` says what training this is of.
     """
     tensors = {f"weight.{name}": value for name, value in trained.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+    tensors |= optimizer_tensors(optimizer)
     tensors["torch_random"] = torch.get_rng_state()
     facts = {"step": str(step), "identity": identity, "python_random": json.dumps(random.getstate())}
     facts["checksum"] = tensors_hash(tensors.items())
@@ -55,16 +56,27 @@ def restore(folder: Path, identity: str, trained: dict[str, Tensor], optimizer: 
     with torch.no_grad():
         for name, value in trained.items():
             value.copy_(weights[name])
+    restore_optimizer(optimizer, tensors)
+    torch.set_rng_state(tensors["torch_random"])
+    version, numbers, gauss = json.loads(facts["python_random"])
+    random.setstate((version, tuple(numbers), gauss))
+    return int(facts["step"])
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer, by ``optimizer.INDEX.KEY``."""
+    states = optimizer.state_dict()["state"].items()
+    return {f"optimizer.{index}.{key}": value for index, state in states for key, value in state.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put what :func:`optimizer_tensors` gave back in place; tensors of other names are passed over."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    torch.set_rng_state(tensors["torch_random"])
-    version, numbers, gauss = json.loads(facts["python_random"])
-    random.setstate((version, tuple(numbers), gauss))
-    return int(facts["step"])
 
 
 def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str, Any]) -> None:

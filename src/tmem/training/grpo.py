@@ -42,12 +42,12 @@ from tmem.model import Model
 from tmem.seeds import derive
 from tmem.training import checkpoint, measure
 from tmem.training.advantages import Credit, How, Rollout, Weighting, samples
+from tmem.training.checkpoint import ABOUT, METRICS
 from tmem.training.policy_loss import Objective, Sums, backward
 from tmem.training.rewards import Reward, own_reward
 from tmem.training.rollouts import Curriculum, live
 from tmem.training.slow_lora import add_slow_lora
 
-METRICS = "metrics.jsonl"
 MOST_RECALLED = 64  # pairs that are asked for again in every step
 SAMPLED = Sampling(temperature=1.0)  # actions are drawn from pi itself, since its log-probabilities are learnt from
 
@@ -124,7 +124,7 @@ class Trainer:
         about = self._describe()
         if accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
-            open_run(folder, about, "", "training.json")
+            open_run(folder, about, "", ABOUT)
         self.identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         self.objective = Objective(config.clip, config.kl, *self._start())
         self.trained = self._choose()

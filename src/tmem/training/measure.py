@@ -13,12 +13,12 @@ from tmem.agent.lockstep import Agent, Sampling
 from tmem.agent.trajectory import Trajectory
 from tmem.evaluation.records import extraction_counts, extraction_scores, life_records
 from tmem.evaluation.summary import mean, summarize
-from tmem.fastweights import Delta
 from tmem.model import HFEngine, Request
 from tmem.seeds import generator
 from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import exact_match
 from tmem.training.advantages import Rollout
+from tmem.training.policy_loss import together
 
 
 def acting(agent: Agent, groups: Sequence[Sequence[Rollout]], most: int) -> dict[str, Any]:
@@ -72,19 +72,16 @@ def recall_after_write(agent: Agent, lives: Sequence[Trajectory], most: int | No
     if not written:
         return None
     model = agent.model
-    places = {id(delta): None for delta, _ in written}
-    rows = {key: row for row, key in enumerate(places)}
-    deltas = {id(delta): delta for delta, _ in written}
+    memories, rows = together([delta for delta, _ in written])
     requests = [
         Request(
             model.example(pair.question, pair.answer).prompt_ids,
-            memory=rows[id(delta)],
+            memory=row,
             max_new_tokens=model.settings.max_new_tokens_answer,
         )
-        for delta, pair in written
+        for row, (_, pair) in zip(rows, written, strict=True)
     ]
-    together = Delta.cat([deltas[key] for key in rows])
-    replies = (agent.engine or HFEngine(model)).generate(requests, together, model.fast(agent.recipe))
+    replies = (agent.engine or HFEngine(model)).generate(requests, memories, model.fast(agent.recipe))
     return mean(exact_match(reply.text, pair.answer) for reply, (_, pair) in zip(replies, written, strict=True))
 
 

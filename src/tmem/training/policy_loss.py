@@ -6,7 +6,7 @@ No gradient flows through the online update: Delta_t is a constant here, and the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,25 +129,21 @@ def _length(sample: Sample) -> int:
 
 def stack(batch: list[Sample]) -> tuple[Delta | None, list[int]]:
     """The memories of a batch as one, each once, and the row of every sample in it, -1 for none; sorts the batch."""
-    places: dict[int, int] = {}
-    deltas: list[Delta] = []
-    rows = {}
-    for sample in batch:
-        if sample.delta is None:
-            rows[id(sample)] = -1
-            continue
-        if id(sample.delta) not in places:
-            places[id(sample.delta)] = len(deltas)
-            deltas.append(sample.delta)
-        rows[id(sample)] = places[id(sample.delta)]
-    batch.sort(key=lambda sample: rows[id(sample)])  # rows that share a memory lie together
-    return (Delta.cat(deltas) if deltas else None), [rows[id(sample)] for sample in batch]
+    delta, rows = together([sample.delta for sample in batch])
+    order = sorted(range(len(batch)), key=rows.__getitem__)  # rows that share a memory lie together
+    batch[:] = [batch[place] for place in order]
+    return delta, [rows[place] for place in order]
 
 
-@contextmanager
-def _active(fast: FastWeights | None, delta: Delta | None, rows: list[int]) -> Iterator[None]:
-    with nullcontext() if fast is None or delta is None else fast.active(delta, rows):
-        yield
+def together(deltas: Sequence[Delta | None]) -> tuple[Delta | None, list[int]]:
+    """All of these memories as one, each once in the order in which they come, and the row of each, -1 for none."""
+    own = {id(delta): delta for delta in deltas if delta is not None}
+    places = {key: row for row, key in enumerate(own)}
+    return Delta.cat(list(own.values())) if own else None, [places.get(id(delta), -1) for delta in deltas]
+
+
+def _active(fast: FastWeights | None, delta: Delta | None, rows: list[int]) -> AbstractContextManager[None]:
+    return nullcontext() if fast is None or delta is None else fast.active(delta, rows)
 
 
 @contextmanager

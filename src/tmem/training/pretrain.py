@@ -36,6 +36,7 @@ from tmem.tasks.locomo import parse_sample, render_session
 from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.lexicon import WORDS
 from tmem.tasks.persona.world import invent
+from tmem.training.checkpoint import optimizer_tensors, restore_optimizer
 from tmem.training.grow import grow_from
 from tmem.training.induction import induction_start
 from tmem.training.rows import Batch, Row, RowMaker, collate, gold_extraction
@@ -195,9 +196,8 @@ def save_checkpoint(
     out: Path, step: int, model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer, tokenizer: Tokenizer
 ) -> None:
     """Everything needed to go on, and the model as it is now for use."""
-    tensors = {f"model.{name}": value for name, value in model.named_parameters()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+    tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.named_parameters()}
+    tensors |= optimizer_tensors(optimizer)
     save_safetensors(out / "checkpoint.safetensors", tensors, {"step": str(step)})
     write_json(out / "checkpoint.json", {"step": step})
     save_model(out / "model", model, tokenizer)
@@ -234,12 +234,7 @@ def load_checkpoint(out: Path, model: Qwen3ForCausalLM, optimizer: torch.optim.O
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"model.{name}"])
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    restore_optimizer(optimizer, tensors)
     return int(read_json(out / "checkpoint.json")["step"])
 
 

@@ -14,8 +14,8 @@ from tmem.evaluation.figure import COLOURS, Figure, drawn
 from tmem.evaluation.page import write
 from tmem.evaluation.tables import Section, Table
 from tmem.files import read_json
+from tmem.training.checkpoint import ABOUT, METRICS
 
-METRICS, ABOUT = "metrics.jsonl", "training.json"
 SMOOTH = 0.8  # of a curve's past in each of its points; drawn over the points themselves
 
 
