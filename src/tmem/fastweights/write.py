@@ -22,7 +22,7 @@ from tmem.errors import WriteError
 from tmem.fastweights.delta import Delta, FastWeights
 from tmem.fastweights.pool import Example, Pool
 from tmem.fastweights.recipe import Recipe
-from tmem.fastweights.replay import TailReplay, evaluating, plain_logits
+from tmem.fastweights.replay import TailReplay, evaluating, first_places, plain_logits
 from tmem.seeds import generator
 
 
@@ -244,13 +244,15 @@ class _Trainer:
         ax2: dict[str, Tensor] = {}  # site -> (K,)
 
         def watch(site: str, u: Tensor) -> None:
-            ax2[site] = u.detach()[batch.keep].square().sum(1)
+            # The last layer may run at the answers' positions alone, (N, A, rank): they come first in every row.
+            answers = batch.keep if u.shape[1] == batch.keep.shape[1] else first_places(batch.keep)
+            ax2[site] = u.detach()[answers].square().sum(1)
 
         with self.fast.active(Delta(b, self.delta.basis_digest), owners, watch if first else None):
             if self.replay is None:
                 logits = plain_logits(self.fast.model, batch.input_ids, batch.attention_mask, batch.keep)
             else:
-                logits = self.replay.logits(batch.hidden, batch.input_ids, batch.attention_mask, batch.keep)
+                logits = self.replay.logits(batch.stored, batch.input_ids, batch.attention_mask, batch.keep)
             loss = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (K,)
             tokens = [sum(self.pool.answers[row] for row in rows) for _, rows in part]  # by session, sum K
             share = torch.tensor([1 / count for count in tokens]).repeat_interleave(torch.tensor(tokens))

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from tmem.errors import DeltaError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.model.grammar import PairsGrammar
 from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
+from tmem.model.prefill import Memories, Prefill
 from tmem.model.sampling import sample
 
 Finish = Literal["stop", "json", "text", "length"]
@@ -95,11 +94,14 @@ class HFEngine:
     """A decode loop over transformers' own models and caches.
 
     ``max_tokens_per_batch`` bounds rows x (longest prompt + longest answer), and so the size of the cache.
+    What prompts begin with alike is read once; ``remember``: so many tokens of it stay for later calls (after a write,
+    only the layers that see Delta read them again), at the cost of their keys and values.
     """
 
-    def __init__(self, model: Model, max_tokens_per_batch: int = 32_768) -> None:
+    def __init__(self, model: Model, max_tokens_per_batch: int = 32_768, remember: int = 0) -> None:
         self.model = model
         self.max_tokens_per_batch = max_tokens_per_batch
+        self._prefill = Prefill(model, remember)
         self._pieces: dict[int, str] = {}
 
     def generate(
@@ -117,11 +119,12 @@ class HFEngine:
         for request in requests:
             self._check(request, delta, fast)
         completions: dict[int, Completion] = {}
-        for rows in self._batches(requests):
-            for row in self._decode(rows, delta, fast):
+        for rows, common in self._batches(requests, fast):
+            for row in self._decode(rows, common, Memories(delta, fast)):
                 completions[row.index] = self._complete(row)
                 if progress is not None:
                     progress(len(completions))
+        self._prefill.trim()
         return [completions[index] for index in range(len(requests))]
 
     def _check(self, request: Request, delta: Delta | None, fast: FastWeights | None) -> None:
@@ -141,19 +144,36 @@ class HFEngine:
             if not 0 <= request.memory < delta.sessions:
                 raise DeltaError(f"there is no memory {request.memory}: the delta holds 0 to {delta.sessions - 1}")
 
-    def _batches(self, requests: Sequence[Request]) -> Iterator[list[_Row]]:
-        """Requests of similar length together, so that little is padded; the longest first."""
+    def _batches(self, requests: Sequence[Request], fast: FastWeights | None) -> Iterator[tuple[list[_Row], list[int]]]:
+        """Requests of similar length together, so that little is padded, the longest first; those that begin alike
+        follow each other. With each batch: how many tokens of each prompt are a beginning that others have, too.
+        """
         rows = [self._row(index, request) for index, request in enumerate(requests)]
-        rows.sort(key=lambda row: len(row.request.prompt_ids), reverse=True)
+        common = self._prefill.groups([request.prompt_ids for request in requests], fast)
+
+        def beginning(row: _Row) -> tuple[int, ...]:
+            return row.request.prompt_ids[: common[row.index]]
+
+        longest: dict[tuple[int, ...], int] = {}  # by beginning
+        for row in rows:
+            longest[beginning(row)] = max(len(row.request.prompt_ids), longest.get(beginning(row), 0))
+
+        def order(row: _Row) -> tuple[int, tuple[int, ...], int]:
+            length = len(row.request.prompt_ids)
+            return -(longest[beginning(row)] if common[row.index] else length), beginning(row), -length
+
+        rows.sort(key=order)
         while rows:
-            longest, answer, count = len(rows[0].request.prompt_ids), 0, 0
+            width = answer = count = 0
             for row in rows:
                 answer = max(answer, row.request.max_new_tokens)
-                if count and (count + 1) * (longest + answer) > self.max_tokens_per_batch:
+                width = max(width, len(row.request.prompt_ids))
+                if count and (count + 1) * (width + answer) > self.max_tokens_per_batch:
                     break
                 count += 1
-            # By memory inside a batch: rows that share a B lie together.
-            yield sorted(rows[:count], key=_memory)
+            # By memory: rows that share a B lie together.
+            batch = sorted(rows[:count], key=lambda row: (beginning(row), _memory(row)))
+            yield batch, [common[row.index] for row in batch]
             rows = rows[count:]
 
     def _row(self, index: int, request: Request) -> _Row:
@@ -178,20 +198,26 @@ class HFEngine:
         return Completion(tuple(row.ids), text, tuple(row.logprobs), row.finish)
 
     @torch.no_grad()
-    def _decode(self, rows: list[_Row], delta: Delta | None, fast: FastWeights | None) -> Iterator[_Row]:
-        """Generate for one batch; rows come out as they finish and leave the batch and its cache at once."""
+    def _decode(self, rows: list[_Row], common: list[int], memories: Memories) -> Iterator[_Row]:
+        """Generate for one batch; rows come out as they finish and leave the batch and its cache at once.
+
+        The first ``common[i]`` tokens of a prompt are read once for all that begin with them.
+        """
         hf, device = self.model.hf, self.model.device
-        ids, mask, positions = _left_pad([row.request.prompt_ids for row in rows], device)  # (N, T) each
-        padded = not bool(mask.all())
+        filled = self._prefill.fill(
+            [row.request.prompt_ids for row in rows], common, list(map(_memory, rows)), memories
+        )
+        cache, positions = filled.cache, filled.positions  # positions (N, 1)
+        padded, seen = not bool(filled.mask.all()), filled.mask.shape[1]
         # Room for the mask of every step to come, so that a step only takes a longer slice of it.
         steps = max(row.request.max_new_tokens for row in rows)
-        mask = torch.cat([mask, mask.new_ones(len(rows), steps)], dim=1)
-        seen = ids.shape[1]
-        cache = DynamicCache(config=hf.config)
+        mask = torch.cat([filled.mask, filled.mask.new_ones(len(rows), steps)], dim=1)
+        ids = self._step(rows, filled.logits.float())[:, None]  # (N, 1)
         while rows:
             # Hooks are attached once for as long as the batch stays as it is.
-            with _memories(rows, delta, fast):
+            with memories.active(list(map(_memory, rows))):
                 while all(row.finish is None for row in rows):
+                    positions, seen = positions + 1, seen + 1
                     output = hf(
                         input_ids=ids,
                         attention_mask=mask[:, :seen] if padded else None,
@@ -200,8 +226,7 @@ class HFEngine:
                         use_cache=True,
                         logits_to_keep=1,
                     )
-                    tokens = self._step(rows, output.logits[:, -1].float())  # (N,)
-                    ids, positions, seen = tokens[:, None], positions[:, -1:] + 1, seen + 1
+                    ids = self._step(rows, output.logits[:, -1].float())[:, None]
             yield from (row for row in rows if row.finish is not None)
             stay = [i for i, row in enumerate(rows) if row.finish is None]
             rows = [rows[i] for i in stay]
@@ -261,18 +286,3 @@ class HFEngine:
 def _memory(row: _Row) -> int:
     """The row of the Delta as fast weights count it: -1 is no memory."""
     return -1 if row.request.memory is None else row.request.memory
-
-
-def _memories(rows: list[_Row], delta: Delta | None, fast: FastWeights | None) -> AbstractContextManager[None]:
-    if delta is None or fast is None:
-        return nullcontext()
-    return fast.active(delta, [_memory(row) for row in rows])
-
-
-def _left_pad(prompts: list[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, mask (0 for padding) and positions, (N, T) each. Padding is masked, so any id will do."""
-    width = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    positions = (mask.cumsum(dim=1) - 1).clamp_min(0)
-    return ids.to(device), mask.to(device), positions.to(device)

@@ -126,7 +126,10 @@ class Model:
 
     def replay(self, recipe: Recipe) -> TailReplay:
         """The trunk-once view that belongs to a recipe's adapted layers."""
-        first_layer = self.fast(recipe).sites[0].layer
+        return self.replay_from(self.fast(recipe).sites[0].layer)
+
+    def replay_from(self, first_layer: int) -> TailReplay:
+        """The trunk-once view whose tail begins at this layer."""
         if first_layer not in self._replay:
             self._replay[first_layer] = TailReplay(self.hf, first_layer)
         return self._replay[first_layer]

@@ -1,0 +1,101 @@
+"""The models that are measured, and what they are given to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from tmem.agent import Agent, Episode
+from tmem.agent.extraction import Extraction, QAPair
+from tmem.agent.life import Steps
+from tmem.agent.prompts import PROMPTS
+from tmem.fastweights import Example, Recipe
+from tmem.memory.weights import Weights
+from tmem.model import Model, load
+from tmem.seeds import generator
+from tmem.tasks.persona import Persona
+
+EXTRACT = 48  # tokens that a model with random weights writes as its extraction
+QUESTIONS = 4  # of an episode that such a model lives
+
+
+def small() -> Model:
+    return load("persona-small")
+
+
+def random_model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, head: int, vocabulary: int) -> Model:
+    """Random weights with persona-small's tokenizer and prompts."""
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=ffn,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head,
+        tie_word_embeddings=True,
+        max_position_embeddings=40_960,
+    )
+    like = small()
+    settings = like.settings.model_copy(update={"lr": None, "max_new_tokens_extract": EXTRACT, "window": None})
+    model = Model("random", like.directory, Qwen3ForCausalLM(config), like.tokenizer, settings)
+    model.stop_ids = frozenset()  # type: ignore[misc]  # it writes to its limits, so that all runs do the same work
+    return model
+
+
+def qwen3_06b() -> Model:
+    """Random weights in the exact shape of Qwen3-0.6B."""
+    return random_model(28, 1024, 3072, 16, 8, 128, 151_936)
+
+
+SHAPES = {"small": small, "0.6B": qwen3_06b}
+
+
+def recipe_for(model: Model) -> Recipe:
+    """The paper's five epochs of steps of 16 pairs; the rate of random weights is one that changes B visibly."""
+    return model.recipe("paper") if model.name != "random" else model.recipe("paper", lr=1e-2)
+
+
+def pairs(model: Model, count: int, user: int) -> list[Example]:
+    """Pairs of random tokens in usual lengths: prompts of 20 to 28 tokens, answers of 2 to 8."""
+    vocabulary, rng = model.hf.config.vocab_size, generator("pairs", user)
+    made = []
+    for number in range(count):
+        ids = torch.randint(8, vocabulary, (36,), generator=rng).tolist()
+        asked = 20 + number % 9
+        made.append(Example(tuple(ids[:asked]), tuple(ids[asked : asked + 2 + number % 7]), str(number)))
+    return made
+
+
+def tokens(model: Model, count: int, name: object) -> tuple[int, ...]:
+    """A text of random tokens."""
+    return tuple(torch.randint(8, model.hf.config.vocab_size, (count,), generator=generator("text", name)).tolist())
+
+
+class Told(Weights):
+    """A model with random weights writes no pairs: it writes its extraction, and is given the gold pairs then."""
+
+    name = "told"
+    question_aware = False
+
+    def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
+        yield from super().extract(context, units)
+        found = [QAPair(question, answer) for question, answer, unit in self.life.episode.gold if unit in set(units)]
+        return Extraction(status="ok", pairs=found, dropped=[])
+
+
+def agent_for(model: Model, recipe: Recipe | None = None) -> Agent:
+    policy = Told if model.name == "random" else Weights
+    prompts = PROMPTS[model.settings.prompts]
+    return Agent(model, recipe or recipe_for(model), prompts, policy, model.settings.budget, False, write_tail=True)
+
+
+def episodes(model: Model, count: int) -> list[Episode]:
+    """Conversations of the persona world: eight facts in two sessions, four in one for a model with random weights."""
+    random = model.name == "random"
+    made = [task.episode for task in Persona(4 if random else 8, count, "seen").tasks(1)]
+    return [replace(one, asks=one.asks[:QUESTIONS]) for one in made] if random else made

@@ -1,0 +1,216 @@
+"""Memory in weights the usual way: Transformers and PEFT, one user after another.
+
+One LoRA adapter per user, a full forward pass and all logits for every epoch, and ``adapter_names`` where users share a
+batch. It has the same A, recipe and pairs as tmem, so its results are compared number by number.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftMixedModel, PeftModel, get_peft_model
+from torch import Tensor, nn
+
+from tmem.agent import Agent, Episode
+from tmem.agent.life import Call, Life, WriteJob
+from tmem.agent.trajectory import Trajectory
+from tmem.fastweights import Basis, Delta, Example, Recipe, WriteAccount
+from tmem.fastweights.sites import find_sites
+from tmem.model import Completion
+from tmem.model.jsonstop import JsonStop
+from tmem.seeds import generator
+
+
+class Usual:
+    """A model with PEFT adapters named by their users. Its weights are shared with ``hf``, which is left alone."""
+
+    def __init__(self, hf: nn.Module, basis: Basis) -> None:
+        own = copy.deepcopy(hf, {id(weight): weight for weight in hf.parameters()})
+        sites = find_sites(own, basis.layers)
+        self.config = LoraConfig(
+            r=basis.rank,
+            lora_alpha=basis.rank,
+            target_modules=sorted({site.name.rsplit(".", 1)[1] for site in sites}),
+            layers_to_transform=sorted({site.layer for site in sites}),
+            lora_dropout=0.0,
+        )
+        self.basis, self.names = basis, [site.name for site in sites]
+        self.model: PeftModel | PeftMixedModel = get_peft_model(own, self.config, adapter_name="0")  # type: ignore[arg-type]
+        self._users = 1
+        self._reset("0")
+        self.model.eval()
+
+    def adapters(self, count: int) -> list[str]:
+        """Names of ``count`` empty adapters; those that exist are emptied."""
+        for user in range(self._users, count):
+            self.model.add_adapter(str(user), self.config)
+        self._users = max(self._users, count)
+        for user in range(count):
+            self._reset(str(user))
+        self.model.eval()
+        return [str(user) for user in range(count)]
+
+    def write(self, user: str, pairs: Sequence[Example], recipe: Recipe, orders: Sequence[Sequence[int]]) -> None:
+        """Epochs of SGD on the user's B over ``pairs``, in the given order of each epoch."""
+        self.model.set_adapter(user)
+        b = [self._b(name, user) for name in self.names]
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        for parameter in b:
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.SGD(b, lr=recipe.lr)
+        for order in orders:
+            for start in range(0, len(order), recipe.batch):
+                rows = [pairs[place] for place in order[start : start + recipe.batch]]
+                optimizer.zero_grad()
+                self.model(**_batch(rows)).loss.backward()
+                optimizer.step()
+        for parameter in b:
+            parameter.requires_grad_(False)
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        limit: int,
+        users: Sequence[str] | None,
+        stop_ids: Sequence[int] = (),
+        stops: Sequence[JsonStop] = (),
+        text: Callable[[int], str] = str,
+    ) -> list[list[int]]:
+        """Greedy tokens for each prompt, row i under the adapter of ``users[i]``, without any for None.
+
+        A row ends with one of ``stop_ids``, or when its of ``stops`` has seen the array's end in the ``text`` of its
+        tokens. What comes after the end is cut off.
+        """
+        width = max(map(len, prompts))
+        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        how: dict[str, Any] = {"max_new_tokens": limit, "do_sample": False, "eos_token_id": list(stop_ids) or None}
+        if users is None:
+            how["adapter_names"] = ["__base__"] * len(prompts)
+        elif len(set(users)) > 1:
+            how["adapter_names"] = list(users)
+        else:
+            self.model.set_adapter(users[0])
+        ends = [limit] * len(prompts)
+
+        def ended(so_far: Tensor, scores: Any, **more: Any) -> Tensor:
+            count = so_far.shape[1] - width
+            for row, stop in enumerate(stops):
+                if ends[row] >= count and stop.feed(text(int(so_far[row, -1]))):
+                    ends[row] = count
+            return torch.tensor([end <= count < limit for end in ends])
+
+        if stops:
+            how["stopping_criteria"] = [ended]
+        with torch.no_grad():
+            done = self.model.generate(input_ids=ids, attention_mask=mask, pad_token_id=0, **how)
+        return [_cut(row[width:].tolist()[:end], stop_ids) for row, end in zip(done, ends, strict=True)]
+
+    def load(self, user: str, delta: Delta, row: int) -> None:
+        """Take over a memory of tmem as this user's adapter."""
+        with torch.no_grad():
+            for name in self.names:
+                self._b(name, user).copy_(delta.b[name][row])
+
+    def b(self, user: str) -> dict[str, Tensor]:
+        """The user's B by site, (out, rank)."""
+        return {name: self._b(name, user).detach() for name in self.names}
+
+    def _b(self, name: str, user: str) -> Tensor:
+        return self.model.get_submodule(f"base_model.model.{name}.lora_B.{user}").weight  # type: ignore[return-value]
+
+    def _reset(self, user: str) -> None:
+        with torch.no_grad():
+            for name in self.names:
+                a = self.model.get_submodule(f"base_model.model.{name}.lora_A.{user}").weight
+                a.copy_(self.basis.a[name])  # type: ignore[operator]
+                self._b(name, user).zero_()
+
+
+def live(agent: Agent, episodes: Sequence[Episode], usual: Usual, batched: bool) -> list[Trajectory]:
+    """The lives that ``agent.run`` lives, lived the usual way.
+
+    One after the other and every text for itself, or ``batched``: side by side, texts that are waited for generated
+    together; writes are one after the other in any case.
+    """
+    lives = list(agent._lives(episodes))
+    users = usual.adapters(len(lives))
+    if not batched:
+        for life, user in zip(lives, users, strict=True):
+            _drive([life], [user], usual, together=False)
+    else:
+        _drive(lives, users, usual, together=True)
+    return [life.trajectory for life in lives]
+
+
+def _drive(lives: Sequence[Life], users: Sequence[str], usual: Usual, together: bool) -> None:
+    steps = {user: life.read() for life, user in zip(lives, users, strict=True)}
+    waits: dict[str, Any] = {}
+
+    def go_on(user: str, result: Any) -> None:
+        try:
+            waits[user] = steps[user].send(result)
+        except StopIteration:
+            waits.pop(user, None)
+
+    for user in users:
+        go_on(user, None)
+    model, recipe = lives[0].model, lives[0].agent.recipe
+    while waits:
+        for user, job in list(waits.items()):
+            if isinstance(job, WriteJob):
+                rng = generator(job.seed, "shuffle")
+                both = [*job.new, *job.old[: len(job.old) if recipe.rehearse < 0 else recipe.rehearse]]
+                orders = [torch.randperm(len(both), generator=rng).tolist() for _ in range(recipe.epochs)]
+                usual.write(user, both, recipe, orders)
+                go_on(user, _account(job))
+        calls = {user: job for user, job in waits.items() if isinstance(job, Call)}
+        asked = [(user, request) for user, call in calls.items() for request in call.requests]
+        done: dict[str, list[Completion]] = {user: [] for user in calls}
+        for batch in [asked] if together and asked else [[one] for one in asked]:
+            stops = [JsonStop() for _, request in batch if request.stop == "json"]
+            ids = usual.generate(
+                [request.prompt_ids for _, request in batch],
+                max(request.max_new_tokens for _, request in batch),
+                [user for user, _ in batch],
+                sorted(model.stop_ids),
+                stops if len(stops) == len(batch) else (),
+                lambda token: model.decode([token]),
+            )
+            for (user, request), own in zip(batch, ids, strict=True):
+                own = own[: request.max_new_tokens]
+                done[user].append(Completion(tuple(own), model.decode(own), (0.0,) * len(own), "stop"))
+        for user, completions in done.items():
+            go_on(user, completions)
+
+
+def _account(job: WriteJob) -> WriteAccount:
+    figures = {"loss": [], "new_loss": [], "delta_ratio": 0.0, "delta_ratio_by_site": {}, "log_sigma": {}, "ax2": {}}
+    what = {"pairs": len(job.new), "rehearsed": len(job.old), "dropped": [], "steps": 0, "seconds": 0.0}
+    return WriteAccount(recipe="usual", lr=0.0, seed=job.seed, applied=bool(job.new), reason=None, **what, **figures)
+
+
+def _cut(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
+    """Up to and with the first stop token."""
+    end = next((place for place, token in enumerate(ids) if token in stop_ids), len(ids))
+    return ids[: end + 1]
+
+
+def _batch(rows: Sequence[Example]) -> dict[str, Tensor]:
+    """Right-padded rows with labels on their answers: what ``AutoModelForCausalLM`` takes."""
+    width = max(map(len, rows))
+    ids, mask, labels = [], [], []
+    for row in rows:
+        pad = width - len(row)
+        ids.append([*row.prompt_ids, *row.answer_ids, *[0] * pad])
+        mask.append([1] * len(row) + [0] * pad)
+        labels.append([-100] * len(row.prompt_ids) + list(row.answer_ids) + [-100] * pad)
+    return {
+        "input_ids": torch.tensor(ids),
+        "attention_mask": torch.tensor(mask),
+        "labels": torch.tensor(labels),
+    }

@@ -1,0 +1,260 @@
+"""Reading prompts into a cache. What many prompts begin with is read once, and by the layers below Delta once for all.
+
+Prompts with a common beginning are a group. The layers that never see Delta read the beginning once for the group, the
+tail reads it once per memory, and the whole model reads what is left of each prompt.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from tmem.fastweights import Delta, FastWeights, TailReplay
+from tmem.model.cache import KeysValues, cache_of, contents, empty_cache, joined, keeps_everything
+from tmem.model.load import Model
+
+LEAST = 64  # tokens that a common beginning needs
+WORTH = 1024  # tokens that reading it once must spare: three forward passes take the place of one
+
+Prompt = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Memories:
+    """The memories that a call works with; ``rows`` below are numbered as in ``fast.active``, -1 is none."""
+
+    delta: Delta | None
+    fast: FastWeights | None
+
+    def active(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        if self.delta is None or self.fast is None:
+            return nullcontext()
+        return self.fast.active(self.delta, rows)
+
+
+@dataclass
+class Filled:
+    """Prompts that were read: a cache of N rows with padding on the left, and what the model says next."""
+
+    cache: DynamicCache
+    mask: Tensor  # (N, T), 0 for padding
+    positions: Tensor  # (N, 1), of the last token
+    logits: Tensor  # (N, V)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A text as read by the layers that do not see Delta: all layers if there are no memories."""
+
+    ids: Prompt
+    keys: list[KeysValues]  # by layer, (1, heads, P, D) each
+    stored: Tensor | None  # (1, P, ...), what enters the tail
+
+    def cut(self, length: int) -> _Read:
+        keys = [(k[:, :, :length], v[:, :, :length]) for k, v in self.keys]
+        return _Read(self.ids[:length], keys, None if self.stored is None else self.stored[:, :length])
+
+
+class Prefill:
+    """Reads prompts for one model. ``remember``: tokens of beginnings that :meth:`trim` leaves for later calls.
+
+    What is remembered does not depend on Delta: after a write, only the tail reads the same context again.
+    """
+
+    def __init__(self, model: Model, remember: int = 0) -> None:
+        self.model, self.remember = model, remember
+        self._kept: OrderedDict[tuple[int | None, Prompt], _Read] = OrderedDict()  # the newest last
+        self._versions: list[int] = []
+        self._can_share = keeps_everything(empty_cache(model.hf.config))
+
+    def groups(self, prompts: Sequence[Prompt], fast: FastWeights | None) -> list[int]:
+        """How many tokens of each prompt are to be read as a common beginning with others; 0: none."""
+        lengths = [0] * len(prompts)
+        if self._can_share and (fast is None or self._tail(fast).exact):
+            for rows, length in _common(prompts):
+                if length >= LEAST and (self.remember or (len(rows) - 1) * length >= WORTH):
+                    for row in rows:
+                        lengths[row] = length
+        return lengths
+
+    @torch.no_grad()
+    def fill(self, prompts: Sequence[Prompt], common: Sequence[int], rows: Sequence[int], memories: Memories) -> Filled:
+        """Read prompts, the first ``common[i]`` tokens of each as a beginning; equal ones must lie together."""
+        parts: list[Filled] = []
+        start = 0
+        while start < len(prompts):
+            beginning = prompts[start][: common[start]]
+            end = start + 1
+            while end < len(prompts) and prompts[end][: common[end]] == beginning:
+                end += 1
+            own = slice(start, end)
+            if beginning:
+                parts.append(self._shared(prompts[own], beginning, rows[own], memories))
+            else:
+                parts.append(self._plain(prompts[own], rows[own], memories))
+            start = end
+        return parts[0] if len(parts) == 1 else self._join(parts)
+
+    def _plain(self, prompts: Sequence[Prompt], rows: Sequence[int], memories: Memories) -> Filled:
+        """Every prompt for itself."""
+        cache = empty_cache(self.model.hf.config)
+        return self._finish(prompts, [0] * len(prompts), cache, 0, rows, memories)
+
+    def _shared(self, prompts: Sequence[Prompt], beginning: Prompt, rows: Sequence[int], memories: Memories) -> Filled:
+        """A common beginning once, then the rest of every prompt.
+
+        The rests are one block, as long as the longest of them: a prompt with a shorter one reads some of its
+        beginning again, so that padding stands on the left alone and windows and positions are those of a plain pass.
+        """
+        read = self._read(beginning, memories.fast)
+        different = sorted(set(rows))
+        tail = self._read_tail(read, different, memories)
+        width = len(beginning)
+        block = max(len(prompt) for prompt in prompts) - width
+        taken = [max(0, len(prompt) - block) for prompt in prompts]
+        owners = [different.index(row) for row in rows]
+        layers = [(keys, [0] * len(rows)) for keys in read.keys] + [(keys, owners) for keys in tail]
+        cache = cache_of(
+            self.model.hf.config, ((_spread(k, own, taken), _spread(v, own, taken)) for (k, v), own in layers)
+        )
+        return self._finish(prompts, taken, cache, width, rows, memories)
+
+    def _finish(
+        self,
+        prompts: Sequence[Prompt],
+        taken: Sequence[int],
+        cache: DynamicCache,
+        width: int,
+        rows: Sequence[int],
+        memories: Memories,
+    ) -> Filled:
+        """Read what is left of prompts after ``taken[i]`` tokens, which stand at the end of ``width`` positions."""
+        device = self.model.device
+        rests = [prompt[count:] for prompt, count in zip(prompts, taken, strict=True)]
+        block = max(map(len, rests))
+        pads = [block - len(rest) for rest in rests]
+        ids = torch.tensor([[0] * pad + list(rest) for pad, rest in zip(pads, rests, strict=True)], device=device)
+        total = torch.tensor([len(prompt) for prompt in prompts], device=device)[:, None]
+        places = torch.arange(width + block, device=device)[None] - (width + block - total)  # (N, T)
+        mask = (places >= 0).long()
+        with memories.active(rows):
+            output = self.model.hf(
+                input_ids=ids,
+                attention_mask=None if bool(mask.all()) else mask,
+                position_ids=places[:, width:].clamp_min(0),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return Filled(cache, mask, places[:, -1:], output.logits[:, -1])
+
+    def trim(self) -> None:
+        """Drop what is not to be remembered, the oldest first."""
+        self._drop(0)
+
+    def _drop(self, least: int) -> None:
+        while len(self._kept) > least and sum(len(ids) for _, ids in self._kept) > self.remember:
+            self._kept.popitem(last=False)
+
+    def _read(self, beginning: Prompt, fast: FastWeights | None) -> _Read:
+        """Read a beginning by all layers that do not see Delta, going on from what is remembered."""
+        first = None if fast is None else fast.sites[0].layer
+        versions = [parameter._version for parameter in self.model.hf.parameters()]
+        if versions != self._versions:  # theta_0 was trained further
+            self._kept.clear()
+            self._versions = versions
+        known = _Read((), [], None)
+        for key in [key for key in self._kept if key[0] == first]:
+            length = _shared_length(key[1], beginning)
+            if length >= LEAST and length > len(known.ids):
+                self._kept.move_to_end(key)
+                known = self._kept[key].cut(length)
+        read = known if len(known.ids) == len(beginning) else self._read_on(known, beginning, fast)
+        self._kept[first, beginning] = read
+        self._drop(1)
+        return read
+
+    def _read_on(self, known: _Read, text: Prompt, fast: FastWeights | None) -> _Read:
+        """Read ``text``, of which the beginning is known."""
+        cache = cache_of(self.model.hf.config, known.keys)
+        ids = torch.tensor([text[len(known.ids) :]], device=self.model.device)
+        stored = None
+        if fast is None:
+            self.model.hf(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        else:
+            stored = self._tail(fast).trunk(ids, None, cache)
+            if known.stored is not None:
+                stored = torch.cat([known.stored, stored], 1)
+        return _Read(text, [own for own in contents(cache) if own is not None], stored)
+
+    def _read_tail(self, read: _Read, rows: Sequence[int], memories: Memories) -> list[KeysValues]:
+        """Keys and values of the layers that see Delta, (len(rows), heads, P, D) each, for every memory."""
+        if read.stored is None or memories.fast is None:
+            return []
+        cache = empty_cache(self.model.hf.config)
+        ids = torch.tensor([read.ids], device=self.model.device).expand(len(rows), -1)
+        with memories.active(rows):
+            self._tail(memories.fast).fill(read.stored.expand(len(rows), -1, -1), ids, cache)
+        return [own for own in contents(cache) if own is not None]
+
+    def _join(self, parts: list[Filled]) -> Filled:
+        width = max(part.mask.shape[1] for part in parts)
+        masks = [torch.nn.functional.pad(part.mask, (width - part.mask.shape[1], 0)) for part in parts]
+        return Filled(
+            joined([part.cache for part in parts], self.model.hf.config),
+            torch.cat(masks),
+            torch.cat([part.positions for part in parts]),
+            torch.cat([part.logits for part in parts]),
+        )
+
+    def _tail(self, fast: FastWeights) -> TailReplay:
+        return self.model.replay_from(fast.sites[0].layer)
+
+
+def _spread(x: Tensor, owners: Sequence[int], taken: Sequence[int]) -> Tensor:
+    """Row i: the first ``taken[i]`` positions of row ``owners[i]`` of ``x`` (M, heads, P, D), at the right end."""
+    width = x.shape[2]
+    spread = x.new_zeros(len(owners), x.shape[1], width, x.shape[3])
+    for row, (owner, count) in enumerate(zip(owners, taken, strict=True)):
+        spread[row, :, width - count :] = x[owner, :, :count]
+    return spread
+
+
+def _common(prompts: Sequence[Prompt]) -> list[tuple[list[int], int]]:
+    """Cut prompts into groups (rows, length of their common beginning) where that spares most.
+
+    The last token of a prompt is never part of it: something must be left to read.
+    """
+    order = sorted(range(len(prompts)), key=prompts.__getitem__)
+    alike = [_shared_length(prompts[a], prompts[b]) for a, b in pairwise(order)]
+    groups: list[tuple[list[int], int]] = []
+    for place, row in enumerate(order):
+        most = len(prompts[row]) - 1
+        if groups:
+            rows, length = groups[-1]
+            shorter = min(length, most, alike[place - 1])
+            nearer_to_next = place < len(alike) and alike[place] > 2 * shorter
+            if len(rows) * shorter > (len(rows) - 1) * length and shorter >= LEAST and not nearer_to_next:
+                groups[-1] = ([*rows, row], shorter)
+                continue
+        groups.append(([row], most))
+    return groups
+
+
+def _shared_length(a: Prompt, b: Prompt) -> int:
+    """How many tokens two prompts begin with alike."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:  # comparing slices is quick, comparing tokens one by one is not
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
