@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from tmem.agent.lockstep import Agent
+from tmem.agent.lives import Agent
 from tmem.evaluation.spec import Spec
 from tmem.model import Completion, Model, Request
 

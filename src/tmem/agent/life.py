@@ -22,7 +22,7 @@ from tmem.model import Completion, Request
 from tmem.seeds import derive
 
 if TYPE_CHECKING:
-    from tmem.agent.lockstep import Agent
+    from tmem.agent.lives import Agent
 
 T = TypeVar("T")
 TailUse = Literal["shown", "observed", "dropped"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tmem.agent.life import QUERIES
-from tmem.agent.lockstep import Agent
+from tmem.agent.lives import Agent
 from tmem.agent.trajectory import Trajectory
 from tmem.tasks.base import Benchmark, Item, Task
 from tmem.tasks.scoring import SCORERS, exact_match, normalize

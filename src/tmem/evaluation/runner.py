@@ -21,7 +21,7 @@ from threading import Thread
 from filelock import FileLock, Timeout
 
 from tmem.agent.episode import Episode
-from tmem.agent.lockstep import Agent, Pulse
+from tmem.agent.lives import Agent, Pulse
 from tmem.errors import DataError, TmemError, UsageError
 from tmem.evaluation.recordfiles import Claim, Claims, Records, repair
 from tmem.evaluation.records import life_records

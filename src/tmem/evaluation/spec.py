@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from tmem.agent.lockstep import Agent, Sampling
+from tmem.agent.lives import Agent, Sampling
 from tmem.errors import DataError, UsageError
 from tmem.files import read_json, write_json
 from tmem.memory import make_agent

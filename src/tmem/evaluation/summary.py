@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tmem.agent.lockstep import Agent, Pulse
+from tmem.agent.lives import Agent, Pulse
 from tmem.evaluation.records import extraction_scores, life_records
 from tmem.tasks.base import Benchmark
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from tmem.agent.life import Policy
-from tmem.agent.lockstep import Agent
+from tmem.agent.lives import Agent
 from tmem.agent.prompts import PROMPTS
 from tmem.errors import UsageError
 from tmem.fastweights import Recipe

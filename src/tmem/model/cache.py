@@ -72,15 +72,13 @@ def cache_of(config: PretrainedConfig, layers: Iterable[KeysValues]) -> DynamicC
     return cache
 
 
-def joined(parts: Sequence[DynamicCache], config: PretrainedConfig) -> DynamicCache:
-    """The rows of several caches as one, in their order, padded on the left to the longest."""
-    width = max(part.get_seq_length() for part in parts)
+def joined(parts: Sequence[DynamicCache], lengths: Sequence[int], config: PretrainedConfig) -> DynamicCache:
+    """The rows of several caches as one, in their order: the last ``lengths[i]`` positions of part i, padded left."""
+    width = max(lengths)
     layers = zip(*(filter(None, contents(part)) for part in parts), strict=True)  # by layer: its part of every cache
-    return cache_of(
-        config, ((_stacked(k, width), _stacked(v, width)) for k, v in (zip(*own, strict=True) for own in layers))
-    )
 
+    def stacked(rows: Sequence[Tensor]) -> Tensor:
+        ends = [x[:, :, x.shape[2] - length :] for x, length in zip(rows, lengths, strict=True)]
+        return torch.cat([F.pad(x, (0, 0, width - x.shape[2], 0)) for x in ends])
 
-def _stacked(rows: Sequence[Tensor], width: int) -> Tensor:
-    """Rows (n, heads, T, D) of several parts, each with zeros on its left up to ``width`` positions."""
-    return torch.cat([F.pad(x, (0, 0, width - x.shape[-2], 0)) for x in rows])
+    return cache_of(config, ((stacked(k), stacked(v)) for k, v in (zip(*own, strict=True) for own in layers)))

@@ -44,8 +44,6 @@ class Filled:
     """Prompts that were read: a cache of N rows with padding on the left, and what the model says next."""
 
     cache: DynamicCache
-    mask: Tensor  # (N, T), 0 for padding
-    positions: Tensor  # (N, 1), of the last token
     logits: Tensor  # (N, V)
 
 
@@ -72,12 +70,12 @@ class Prefill:
         self.model, self.remember = model, remember
         self._kept: OrderedDict[tuple[int | None, Prompt], _Read] = OrderedDict()  # the newest last
         self._versions: list[int] = []
-        self._can_share = keeps_everything(empty_cache(model.hf.config))
+        self.joins = keeps_everything(empty_cache(model.hf.config))  # caches can be cut and joined
 
     def groups(self, prompts: Sequence[Prompt], fast: FastWeights | None) -> list[int]:
         """How many tokens of each prompt are to be read as a common beginning with others; 0: none."""
         lengths = [0] * len(prompts)
-        if self._can_share and (fast is None or self._tail(fast).exact):
+        if self.joins and (fast is None or self._tail(fast).exact):
             for rows, length in _common(prompts):
                 if length >= LEAST and (self.remember or (len(rows) - 1) * length >= WORTH):
                     for row in rows:
@@ -100,7 +98,11 @@ class Prefill:
             else:
                 parts.append(self._plain(prompts[own], rows[own], memories))
             start = end
-        return parts[0] if len(parts) == 1 else self._join(parts)
+        if len(parts) == 1:
+            return parts[0]
+        caches = [part.cache for part in parts]
+        widths = [cache.get_seq_length() for cache in caches]
+        return Filled(joined(caches, widths, self.model.hf.config), torch.cat([part.logits for part in parts]))
 
     def _plain(self, prompts: Sequence[Prompt], rows: Sequence[int], memories: Memories) -> Filled:
         """Every prompt for itself."""
@@ -153,7 +155,7 @@ class Prefill:
                 use_cache=True,
                 logits_to_keep=1,
             )
-        return Filled(cache, mask, places[:, -1:], output.logits[:, -1])
+        return Filled(cache, output.logits[:, -1])
 
     def trim(self) -> None:
         """Drop what is not to be remembered, the oldest first."""
@@ -203,16 +205,6 @@ class Prefill:
         with memories.active(rows):
             self._tail(memories.fast).fill(read.stored.expand(len(rows), -1, -1), ids, cache)
         return [own for own in contents(cache) if own is not None]
-
-    def _join(self, parts: list[Filled]) -> Filled:
-        width = max(part.mask.shape[1] for part in parts)
-        masks = [torch.nn.functional.pad(part.mask, (width - part.mask.shape[1], 0)) for part in parts]
-        return Filled(
-            joined([part.cache for part in parts], self.model.hf.config),
-            torch.cat(masks),
-            torch.cat([part.positions for part in parts]),
-            torch.cat([part.logits for part in parts]),
-        )
 
     def _tail(self, fast: FastWeights) -> TailReplay:
         return self.model.replay_from(fast.sites[0].layer)

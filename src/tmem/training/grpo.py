@@ -32,7 +32,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from torch import Tensor
 
-from tmem.agent.lockstep import Pulse, Sampling
+from tmem.agent.lives import Pulse, Sampling
 from tmem.errors import TmemError, UsageError
 from tmem.evaluation.spec import Spec, open_run
 from tmem.evaluation.summary import mean

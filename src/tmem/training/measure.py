@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tmem.agent.lockstep import Agent, Sampling
+from tmem.agent.lives import Agent, Sampling
 from tmem.agent.trajectory import Trajectory
 from tmem.evaluation.records import extraction_counts, extraction_scores, life_records
 from tmem.evaluation.summary import mean, summarize

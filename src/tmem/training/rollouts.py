@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tmem.agent.lockstep import Agent, Pulse
+from tmem.agent.lives import Agent, Pulse
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError
 from tmem.evaluation.spec import Spec

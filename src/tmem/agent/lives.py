@@ -1,4 +1,4 @@
-"""Many episodes at once: all that wait for a text make one batch, all that wait for a write make one training run.
+"""Many episodes at once: texts of all are generated side by side, writes that are waited for are one training run.
 
 Each life has its own Delta, its own seeds and its own memory, so its result is the one it would have alone.
 """
@@ -16,8 +16,8 @@ from tmem.agent.life import Call, Life, Policy, WriteJob
 from tmem.agent.prompts import PromptSet
 from tmem.agent.search import play
 from tmem.agent.trajectory import Trajectory
-from tmem.fastweights import Delta, Recipe, write
-from tmem.model import Completion, Engine, HFEngine, Model
+from tmem.fastweights import Delta, FastWeights, Recipe, write
+from tmem.model import Completion, Engine, HFEngine, Model, Request
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Agent:
 
         ``progress`` is told after every batch, ``on_write`` gets a trajectory right after each of its writes.
         """
-        yield from _Lockstep(self, on_write).run(self._lives(episodes), progress)
+        yield from _Lives(self, on_write).run(self._lives(episodes), progress)
 
     @property
     def split(self) -> bool:
@@ -136,41 +136,84 @@ class _Living:
         self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
 
 
-class _Lockstep:
+class _AtOnce:
+    """A stream for engines that take a batch and give it back whole."""
+
+    def __init__(self, engine: Engine, fast: FastWeights | None) -> None:
+        self.engine, self.fast = engine, fast
+        self._waiting: list[tuple[Request, Delta | None]] = []
+        self._count = 0
+
+    def add(self, requests: Sequence[Request], deltas: Sequence[Delta | None]) -> list[int]:
+        first = self._count + len(self._waiting)
+        self._waiting += zip(requests, deltas, strict=True)
+        return list(range(first, first + len(requests)))
+
+    def step(self) -> list[tuple[int, Completion]]:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        own = {id(delta): delta for _, delta in waiting if delta is not None}  # of one session each
+        rows = {key: row for row, key in enumerate(own)}
+        requests = [replace(request, memory=rows.get(id(delta))) for request, delta in waiting]
+        done = self.engine.generate(requests, Delta.cat(list(own.values())) if own else None, self.fast)
+        first, self._count = self._count, self._count + len(done)
+        return list(enumerate(done, start=first))
+
+
+@dataclass(eq=False)
+class _Waited:
+    """The texts of one call, as they come in."""
+
+    one: _Living
+    kind: str
+    left: int
+    found: list[Completion | None]
+
+
+class _Lives:
+    """Drives many lives. Texts of all are generated side by side, and a life goes on as soon as it has its own."""
+
     def __init__(self, agent: Agent, on_write: Callable[[Trajectory], None] | None) -> None:
         self.agent, self.model, self.on_write = agent, agent.model, on_write
-        self.engine: Engine = agent.engine or HFEngine(agent.model)
         self.fast = agent.model.fast(agent.recipe) if agent.policy.learns else None
+        engine = agent.engine or HFEngine(agent.model)
+        self.texts = engine.stream(self.fast) if isinstance(engine, HFEngine) else _AtOnce(engine, self.fast)
+        self.asked: dict[int, tuple[_Waited, int]] = {}  # by number of the text: the call, and the place in it
+        self.living: list[_Living] = []
         self.pulse = Pulse()
         self.ended = 0  # triggers of the lives that are over
 
     def run(self, lives: Iterator[Life], progress: Callable[[Pulse], None] | None) -> Iterator[tuple[int, Trajectory]]:
-        living: list[_Living] = []
         taken = 0
         while True:
-            while len(living) < self.agent.at_once and (life := next(lives, None)) is not None:
-                new = self._begin(taken, life)
+            new: list[_Living] = []
+            while len(self.living) < self.agent.at_once and (life := next(lives, None)) is not None:
+                one = self._begin(taken, life)
                 taken += 1
-                if new.go_on(None):
-                    living.append(new)
+                if one.go_on(None):
+                    self.living.append(one)
+                    new.append(one)
                 else:
-                    yield self._end(new)
-            if not living:
+                    yield self._end(one)
+            self._ask(new)
+            if not self.living:
                 return
-            self.pulse.living = len(living)
-            # Writes first: whoever has written waits for a text then, in one batch with the others.
-            results = self._write([one for one in living if isinstance(one.waits, WriteJob)])
-            results |= self._generate([one for one in living if isinstance(one.waits, Call)]) if not results else {}
-            for one, result in results.items():
+            self.pulse.living = len(self.living)
+            went_on: list[_Living] = []
+            for one, result in self._work():
                 writes = len(one.life.trajectory.writes)
                 goes_on = one.go_on(result)
                 if self.on_write is not None and len(one.life.trajectory.writes) > writes:
                     self.on_write(one.life.trajectory)
-                if not goes_on:
-                    living.remove(one)
+                if goes_on:
+                    went_on.append(one)
+                else:
+                    self.living.remove(one)
                     yield self._end(one)
+            self._ask(went_on)
             if progress is not None:
-                self.pulse.triggers = self.ended + sum(one.life.trajectory.triggers for one in living)
+                self.pulse.triggers = self.ended + sum(one.life.trajectory.triggers for one in self.living)
                 progress(self.pulse)
 
     def _begin(self, number: int, life: Life) -> _Living:
@@ -188,34 +231,53 @@ class _Lockstep:
         self.ended += trajectory.triggers
         return one.number, trajectory
 
-    def _generate(self, waiting: list[_Living]) -> dict[_Living, list[Completion]]:
-        """All texts that are waited for, as one batch over the Deltas of their lives."""
-        requests, owners = [], []
-        deltas: list[Delta] = []
-        for one in waiting:
-            assert isinstance(one.waits, Call)
-            row = None
-            if one.life.delta is not None:
-                row = len(deltas)
-                deltas.append(one.life.delta)
-            requests += [replace(request, memory=row) for request in one.waits.requests]
-            owners += [one] * len(one.waits.requests)
-        started = time.perf_counter()
-        delta = Delta.cat(deltas) if deltas else None
-        done = self.engine.generate(requests, delta, self.fast) if requests else []
-        share = (time.perf_counter() - started) / max(len(requests), 1)
-        results: dict[_Living, list[Completion]] = {one: [] for one in waiting}
-        for one, request, completion in zip(owners, requests, done, strict=True):
-            results[one].append(completion)
-            assert isinstance(one.waits, Call)
-            one.took(one.waits.kind, share)
-            self.pulse.tokens += len(request.prompt_ids) + len(completion.ids)
-        return results
+    def _work(self) -> list[tuple[_Living, Any]]:
+        """Do what is waited for: writes if half of the lives wait for one or no text is, else texts until one ends.
 
-    def _write(self, waiting: list[_Living]) -> dict[_Living, Any]:
+        Returns the lives that have what they waited for, with it.
+        """
+        idle = [one for one in self.living if isinstance(one.waits, Call) and not one.waits.requests]
+        if idle:
+            return [(one, []) for one in idle]
+        writers = [one for one in self.living if isinstance(one.waits, WriteJob)]
+        if writers and (2 * len(writers) >= len(self.living) or not self.asked):
+            return self._write(writers)
+        return self._generate()
+
+    def _ask(self, ones: Sequence[_Living]) -> None:
+        """Hand in the texts that these lives wait for."""
+        calls = [(one, one.waits) for one in ones if isinstance(one.waits, Call)]
+        requests = [request for _, call in calls for request in call.requests]
+        if not requests:
+            return
+        deltas = [one.life.delta for one, call in calls for _ in call.requests]
+        numbers = iter(self.texts.add(requests, deltas))
+        for one, call in calls:
+            count = len(call.requests)
+            waited = _Waited(one, call.kind, count, [None] * count)
+            for place in range(count):
+                self.asked[next(numbers)] = waited, place
+
+    def _generate(self) -> list[tuple[_Living, list[Completion]]]:
+        """Generate until a text ends; the lives of which no text is left."""
+        started = time.perf_counter()
+        done = self.texts.step()
+        share = (time.perf_counter() - started) / max(len(self.asked), 1)
+        for waited, _ in self.asked.values():
+            waited.one.took(waited.kind, share)
+        complete = []
+        for number, completion in done:
+            waited, place = self.asked.pop(number)
+            waited.found[place] = completion
+            waited.left -= 1
+            assert isinstance(waited.one.waits, Call)
+            self.pulse.tokens += len(waited.one.waits.requests[place].prompt_ids) + len(completion.ids)
+            if waited.left == 0:
+                complete.append((waited.one, [text for text in waited.found if text is not None]))
+        return complete
+
+    def _write(self, waiting: list[_Living]) -> list[tuple[_Living, Any]]:
         """All writes that are waited for, as one training run."""
-        if not waiting:
-            return {}
         assert self.fast is not None
         jobs = [one.waits for one in waiting if isinstance(one.waits, WriteJob)]
         deltas = [one.life.delta for one in waiting if one.life.delta is not None]
@@ -234,7 +296,7 @@ class _Lockstep:
             one.life.delta = written.select([row])
             one.took("write", share)
             self._keep(one.life)
-        return dict(zip(waiting, accounts, strict=True))
+        return list(zip(waiting, accounts, strict=True))
 
     def _keep(self, life: Life) -> None:
         if self.agent.keep_deltas and life.delta is not None:

@@ -1,0 +1,44 @@
+"""What is asked of an engine, and what it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Finish = Literal["stop", "json", "text", "length"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to generate.
+
+    ``memory`` is a row of the Delta, None for the base model. ``temperature`` 0 is greedy; ``top_k`` 0 and
+    ``top_p`` 1 keep every token. ``stop`` ``json`` also ends the text when its first JSON array closes, and any of
+    ``stop_texts`` ends it, too, and stays in it.
+    ``grammar`` forces a JSON array of question-answer pairs (needs the extra ``json``).
+    """
+
+    prompt_ids: tuple[int, ...]
+    memory: int | None = None
+    max_new_tokens: int = 50
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    stop: Literal["eos", "json"] = "eos"
+    stop_texts: tuple[str, ...] = ()
+    grammar: bool = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What was generated: ``ids`` with the end-of-turn token if there was one, ``text`` without.
+
+    ``logprobs``, one per id, are log pi(token) under the Delta in force, at temperature 1 and before top-k,
+    top-p and grammar: what a policy gradient needs (paper, RL).
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    logprobs: tuple[float, ...]
+    finish: Finish

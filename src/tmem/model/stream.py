@@ -1,0 +1,283 @@
+"""Generating side by side: texts come in at any time, and each comes out as soon as it ends.
+
+A text that runs on and on keeps nobody waiting: the others leave, and new ones take their places.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from tmem.errors import DeltaError, UsageError
+from tmem.fastweights import Delta, FastWeights
+from tmem.model.cache import joined
+from tmem.model.grammar import PairsGrammar
+from tmem.model.jsonstop import JsonStop
+from tmem.model.load import Model
+from tmem.model.prefill import Memories, Prefill
+from tmem.model.request import Completion, Finish, Request
+from tmem.model.sampling import sample
+
+NEW = 4  # new texts come in when there are this part of those that go on: coming in copies all keys and values
+
+
+@dataclass(eq=False)
+class _Row:
+    """A request while it is being generated."""
+
+    number: int
+    request: Request
+    delta: Delta | None
+    owner: int  # the number of the first request that came with the same Delta
+    noise: random.Random  # one uniform per sampled token, so a text depends on its own seed alone
+    json: JsonStop | None
+    matcher: Any  # llguidance.LLMatcher | None
+    common: int = 0  # tokens that its prompt begins with like others
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    end: str = ""  # the last characters, as far as a stop text needs them
+    finish: Finish | None = None
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        return self.request.prompt_ids
+
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        return self.prompt[: self.common]
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """The same for rows that share a memory; its second number is the row of the Delta, -1 for none."""
+        return (-1, -1) if self.request.memory is None else (self.owner, self.request.memory)
+
+    @property
+    def read(self) -> int:
+        """Tokens that its part of the cache holds: all but the newest."""
+        return len(self.prompt) + len(self.ids) - 1
+
+
+class Stream:
+    """Texts that are generated together, in batches of at most ``max_tokens`` (longest prompt + longest answer, times
+    rows). ``fast``: the fast weights of all their memories.
+    """
+
+    def __init__(self, model: Model, prefill: Prefill, fast: FastWeights | None, max_tokens: int) -> None:
+        self.model, self.fast, self.max_tokens = model, fast, max_tokens
+        self._prefill = prefill
+        self._pieces: dict[int, str] = {}
+        self._count = 0
+        self._waiting: list[_Row] = []
+        self._rows: list[_Row] = []
+        self._cache: DynamicCache | None = None
+        self._ids = torch.empty(0, 1)  # (N, 1), the newest token of every row
+
+    def add(self, requests: Sequence[Request], deltas: Sequence[Delta | None]) -> list[int]:
+        """Take in requests, each with the Delta that its memory is in; the numbers that :meth:`step` names them by.
+
+        Raises :class:`UsageError` for a request that cannot work, such as one longer than the model's window, and
+        :class:`DeltaError` for a memory that is not there.
+        """
+        for request, delta in zip(requests, deltas, strict=True):
+            self._check(request, delta)
+        common = self._prefill.groups([request.prompt_ids for request in requests], self.fast)
+        owners: dict[int, int] = {}
+        rows = [
+            _Row(
+                self._count + place,
+                request,
+                delta,
+                owner=owners.setdefault(id(delta), self._count + place),
+                noise=random.Random(request.seed),
+                json=JsonStop() if request.stop == "json" else None,
+                matcher=self._grammar.matcher() if request.grammar else None,
+                common=common[place],
+            )
+            for place, (request, delta) in enumerate(zip(requests, deltas, strict=True))
+        ]
+        self._count += len(rows)
+        # Similar lengths together, so that little is padded; the longest first; and what begins alike in one place.
+        longest: dict[tuple[int, ...], int] = {}
+        for row in rows:
+            longest[row.beginning] = max(len(row.prompt), longest.get(row.beginning, 0))
+        rows.sort(key=lambda row: (-longest[row.beginning] if row.common else -len(row.prompt), row.beginning))
+        self._waiting += rows
+        return [row.number for row in sorted(rows, key=lambda row: row.number)]
+
+    @torch.no_grad()
+    def step(self) -> list[tuple[int, Completion]]:
+        """Generate until a text ends; those that ended, with their numbers. Empty if there is nothing to do."""
+        self._let_in()
+        rows = self._rows
+        if rows and all(row.finish is None for row in rows):
+            self._decode()
+        ended = [row for row in rows if row.finish is not None]
+        stay = [place for place, row in enumerate(rows) if row.finish is None]
+        self._rows = [rows[place] for place in stay]
+        if not self._rows:
+            self._cache = None
+            if not self._waiting:
+                self._prefill.trim()
+        elif ended:
+            assert self._cache is not None
+            index = torch.tensor(stay, device=self.model.device)
+            self._ids = self._ids[index]
+            self._cache.batch_select_indices(index)
+        return [(row.number, self._complete(row)) for row in ended]
+
+    def _check(self, request: Request, delta: Delta | None) -> None:
+        length, new, window = len(request.prompt_ids), request.max_new_tokens, self.model.window
+        if length == 0 or new < 1:
+            raise UsageError(f"a request needs a prompt and max_new_tokens of at least 1 (has {length} and {new})")
+        if length > window - new:
+            raise UsageError(
+                f"the prompt has {length} tokens but only {window - new} fit: "
+                f"{self.model.name} has a window of {window} and {new} are kept for the answer"
+            )
+        if request.temperature < 0 or request.top_k < 0 or not 0 < request.top_p <= 1:
+            raise UsageError("a request needs temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
+        if request.memory is not None:
+            if delta is None or self.fast is None:
+                raise DeltaError("a request names a memory: pass the delta it is in and the fast weights of that delta")
+            if not 0 <= request.memory < delta.sessions:
+                raise DeltaError(f"there is no memory {request.memory}: the delta holds 0 to {delta.sessions - 1}")
+
+    def _let_in(self) -> None:
+        """Read the prompts of those that wait and fit, if they are worth the copies or nobody else is there."""
+        if self._rows and not self._prefill.joins:
+            return
+        chosen: list[_Row] = []
+        width = max((len(row.prompt) for row in self._rows), default=0)
+        answer = max((row.request.max_new_tokens for row in self._rows), default=0)
+        for row in self._waiting:
+            width, answer = max(width, len(row.prompt)), max(answer, row.request.max_new_tokens)
+            count = len(self._rows) + len(chosen)
+            if count and (count + 1) * (width + answer) > self.max_tokens:
+                break
+            chosen.append(row)
+        if not chosen or len(chosen) * NEW < len(self._rows):
+            return
+        self._waiting = self._waiting[len(chosen) :]
+        # By memory: rows that share a B lie together.
+        chosen.sort(key=lambda row: (row.beginning, row.memory))
+        delta, memories = _together(chosen)
+        filled = self._prefill.fill(
+            [row.prompt for row in chosen], [row.common for row in chosen], memories, Memories(delta, self.fast)
+        )
+        ids = self._choose(chosen, filled.logits.float())[:, None]
+        if self._cache is None:
+            self._cache, self._ids = filled.cache, ids
+        else:
+            lengths = [max(row.read for row in rows) for rows in (self._rows, chosen)]
+            self._cache = joined([self._cache, filled.cache], lengths, self.model.hf.config)
+            self._ids = torch.cat([self._ids, ids])
+        self._rows = [*self._rows, *chosen]
+
+    def _decode(self) -> None:
+        """Token by token until a row is finished. Hooks are attached once for all steps of the same rows."""
+        rows, device, cache = self._rows, self.model.device, self._cache
+        assert cache is not None
+        read = torch.tensor([row.read for row in rows], device=device)[:, None]  # (N, 1)
+        seen = cache.get_seq_length()
+        padded = any(row.read < seen for row in rows)
+        with self._active(rows):
+            while all(row.finish is None for row in rows):
+                seen += 1
+                mask = torch.arange(seen, device=device) >= seen - 1 - read if padded else None
+                output = self.model.hf(
+                    input_ids=self._ids,
+                    attention_mask=None if mask is None else mask.long(),
+                    position_ids=read,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                self._ids = self._choose(rows, output.logits[:, -1].float())[:, None]
+                read = read + 1
+
+    def _active(self, rows: list[_Row]) -> AbstractContextManager[None]:
+        delta, memories = _together(rows)
+        return nullcontext() if self.fast is None else self.fast.active(delta, memories)
+
+    @cached_property
+    def _grammar(self) -> PairsGrammar:
+        vocab = self.model.hf.get_output_embeddings().weight.shape[0]
+        return PairsGrammar(self.model.tokenizer, vocab, self.model.stop_ids)
+
+    def _complete(self, row: _Row) -> Completion:
+        assert row.finish is not None
+        text = self.model.decode(row.ids[:-1] if row.finish == "stop" else row.ids)
+        if row.finish == "text":  # the last token may hold more than the stop text
+            text = text[: max(text.rfind(stop) + len(stop) for stop in row.request.stop_texts if stop in text)]
+        return Completion(tuple(row.ids), text, tuple(row.logprobs), row.finish)
+
+    def _choose(self, rows: list[_Row], logits: Tensor) -> Tensor:
+        """Choose and record the next token of every row from its logits (N, V): the tokens, (N,)."""
+        choice = logits
+        held = [i for i, row in enumerate(rows) if row.matcher is not None]
+        if held:
+            allowed = self._grammar.allowed([rows[i].matcher for i in held]).to(logits.device)
+            choice = logits.clone()
+            choice[held] = choice[held].masked_fill(~allowed, float("-inf"))
+        tokens = choice.argmax(dim=-1)
+        sampled = [i for i, row in enumerate(rows) if row.request.temperature > 0]
+        if sampled:
+            requests = [rows[i].request for i in sampled]
+            tokens[sampled] = sample(
+                choice[sampled].cpu(),
+                [request.temperature for request in requests],
+                [request.top_k for request in requests],
+                [request.top_p for request in requests],
+                [rows[i].noise.random() for i in sampled],
+            ).to(logits.device)
+        logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
+        for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+            row.ids.append(token)
+            row.logprobs.append(logprob)
+            row.finish = self._finish(row, token)
+        return tokens
+
+    def _finish(self, row: _Row, token: int) -> Finish | None:
+        if row.matcher is not None:
+            row.matcher.consume_token(token)
+        if token in self.model.stop_ids:
+            return "stop"
+        if row.json is not None and row.json.feed(self._piece(token)):
+            return "json"
+        if row.request.stop_texts:
+            row.end += self._piece(token)
+            if any(stop in row.end for stop in row.request.stop_texts):
+                return "text"
+            row.end = row.end[-max(map(len, row.request.stop_texts)) :]
+        return "length" if len(row.ids) == row.request.max_new_tokens else None
+
+    def _piece(self, token: int) -> str:
+        """A token's text on its own: brackets, quotes and backslashes are whole in every tokenizer."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self.model.decode([token])
+        return piece
+
+
+def _together(rows: Sequence[_Row]) -> tuple[Delta | None, list[int]]:
+    """One Delta with the memories of all rows, and the row of it that each uses, -1 for none."""
+    deltas = {id(row.delta): row.delta for row in rows if row.delta is not None and row.request.memory is not None}
+    if len(deltas) == 1:  # no copy
+        [delta] = deltas.values()
+        return delta, [row.memory[1] for row in rows]
+    places: dict[tuple[int, int], int] = {}
+    parts: list[Delta] = []
+    for row in rows:
+        if row.memory[1] >= 0 and row.memory not in places:
+            assert row.delta is not None
+            places[row.memory] = len(parts)
+            parts.append(row.delta.select([row.memory[1]]))
+    return Delta.cat(parts) if parts else None, [places.get(row.memory, -1) for row in rows]
