@@ -14,7 +14,8 @@ from store.fakes import FakeTrainer
 from store.volumes import figure, volume
 
 from tmem.store import schema
-from tmem.store.home import Home, NewPair
+from tmem.store.home import Home
+from tmem.store.queries import NewPair
 from tmem.store.revise import forget, rollback
 from tmem.store.trainer import state_digest
 

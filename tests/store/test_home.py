@@ -14,7 +14,8 @@ from store.volumes import volume
 
 from tmem.errors import DeltaError, IntegrityError, NotFound, ScopeRequired, StoreError
 from tmem.store import schema
-from tmem.store.home import Home, NewPair
+from tmem.store.home import Home
+from tmem.store.queries import NewPair
 from tmem.store.revise import forget, rollback, tag
 from tmem.store.trainer import state_digest
 
@@ -300,6 +301,35 @@ def test_a_changed_ledger_is_noticed(tmp_path: Path) -> None:
     home.close()
     with pytest.raises(IntegrityError, match="ledger"):
         open_home(tmp_path).state(ana)
+
+
+def test_an_older_home_is_brought_up_to_date(tmp_path: Path) -> None:
+    home = open_home(tmp_path)
+    ana = home.scope(ANA)
+    tell(home, ana, ("a", "1"))
+    before = digest(home, ana)
+    with home.db.write() as connection:  # as the first layout was
+        for name in ("pairs_by_status", "pairs_by_change", "versions_by_change"):
+            connection.exec_driver_sql(f"DROP INDEX {name}")
+        for table, column in (("scopes", "revision"), ("pairs", "changed"), ("versions", "changed")):
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.exec_driver_sql("PRAGMA user_version = 1")
+    home.close()
+    again = open_home(tmp_path)
+    assert digest(again, ana) == before
+    tell(again, ana, ("b", "2"))
+    assert again.head(ana) == 2 and len(again.book(ana).current()) == 2
+
+
+def test_what_others_write_is_read(tmp_path: Path) -> None:
+    home, other = open_home(tmp_path), open_home(tmp_path)
+    ana = home.scope(ANA)
+    [first] = tell(home, ana, ("a", "1"))
+    assert list(other.book(ana).current()) == [first]
+    [second] = tell(other, ana, ("b", "2"))
+    assert list(home.book(ana).current()) == [first, second] and home.book(ana) is home.book(ana)
+    forget(other, ana, [first])
+    assert list(home.book(ana).current()) == [second] and digest(home, ana) == digest(other, ana)
 
 
 def test_a_newer_home_is_refused(tmp_path: Path) -> None:

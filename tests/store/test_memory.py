@@ -14,8 +14,9 @@ from tmem.agent.extraction import QAPair
 from tmem.errors import NotFound, ScopeRequired, UsageError
 from tmem.model import HFEngine, Model
 from tmem.store.contradiction import contradicted
-from tmem.store.home import Home, NewPair
+from tmem.store.home import Home
 from tmem.store.ledger import Pair
+from tmem.store.queries import NewPair
 from tmem.store.scoped import ScopedMemory, Shared, render
 from tmem.store.trainer import FastWeightTrainer
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
-from tmem.errors import NotFound
+from tmem.errors import IntegrityError, NotFound
 from tmem.store import queries
 from tmem.store import schema as db
 from tmem.store.home import TO_WIPE, Home
-from tmem.store.ledger import History, Node, Pair, view
+from tmem.store.ledger import History, ledgers, view
 from tmem.store.queries import Version
 from tmem.store.trainer import state_digest
 
@@ -20,29 +20,26 @@ from tmem.store.trainer import state_digest
 def rollback(home: Home, scope: str, number: int) -> Version:
     """Make the view of an earlier version the head again, as a new version; what was forgotten since stays so."""
     with home.lock(scope):
-        state = home.state(scope, number)
-        with home.db.read() as connection:
-            found = queries.versions(connection, scope)
-            history = History(home.start, view(queries.nodes(found), number), queries.new_pairs(connection, scope))
-        name, weights = home.save(scope, history.digests[-1], state)
-        own = found[-1].number + 1
-        fields = {"number": own, "base": number, "kind": "rollback", "weights": weights, "snapshot": name}
+        state, book = home.state(scope, number), home.book(scope)
+        before, history = book.current(), book.history(number)
+        name, weights = home.files.save(scope, history.digests[-1], state)
+        fields = {"number": book.next, "base": number, "kind": "rollback", "weights": weights, "snapshot": name}
         with home.db.write() as connection:
-            queries.add_version(connection, scope, history, {"steps": len(history)}, **fields)
+            queries.add_version(connection, scope, before, history, {"steps": len(history)}, **fields)
         home.thin_out(scope)
-        return home.version(scope, own)
+        return home.version(scope, book.next)
 
 
 def tag(home: Home, scope: str, number: int, name: str) -> None:
     """Name a version; its weights are then kept as a file. A name that another version has moves to this one."""
     with home.lock(scope):
         state = home.state(scope, number)
-        file, weights = home.save(scope, home.version(scope, number).ledger, state)
-        own = update(db.versions).where(db.versions.c.scope == scope)
+        file, weights = home.files.save(scope, home.version(scope, number).ledger, state)
+        columns = db.versions.c
         with home.db.write() as connection:
-            connection.execute(own.where(db.versions.c.tag == name).values(tag=None))
-            this = own.where(db.versions.c.number == number)
-            connection.execute(this.values(tag=name, snapshot=file, weights=weights))
+            queries.change_versions(connection, scope, columns.tag == name, tag=None)
+            this = columns.number == number
+            queries.change_versions(connection, scope, this, tag=name, snapshot=file, weights=weights)
 
 
 def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
@@ -53,55 +50,63 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     """
     with home.lock(scope):
         home.clean(scope)
-        with home.db.read() as connection:
-            found, head = queries.versions(connection, scope), queries.head(connection, scope)
-            known = {row.id: row for row in connection.execute(select(db.pairs).where(db.pairs.c.scope == scope))}
-            new = queries.new_pairs(connection, scope)
-        for pair_id in ids:
-            if pair_id not in known or known[pair_id].status == "forgotten":
-                raise NotFound(f"there is no pair {pair_id} in this memory")
-        gone, nodes = [known[pair_id] for pair_id in ids], queries.nodes(found)
-        left = {write: [pair for pair in own if pair.id not in ids] for write, own in new.items()}
-        history = History(home.start, view(nodes, head), left)
-        tainted = _tainted(nodes, {row.write for row in gone})
+        book, gone = home.book(scope), _told(home, scope, ids)
+        left = {write: [pair for pair in own if pair.id not in gone] for write, own in book.new.items()}
+        history = History(home.start, view(book.versions, book.head), left)
+        tainted = _tainted(book.versions, {row.write for row in gone.values()})
         before = state_digest(home.state(scope))
         # What no longer contains a forgotten pair is still good to start from.
-        state, start = home.nearest(scope, history, [v for v in found if v.number not in tainted])
+        state, start = home.nearest(scope, history, book, tainted)
         files: dict[str, tuple[str, str]] = {}  # by ledger digest: file and digest of the weights
         for done, step in history.steps(start):
             state = home.trainer.train(state, step).state
             if done % home.snapshot_every == 0:
-                files[history.digests[done]] = home.save(scope, history.digests[done], state)
-        name, weights = files[history.digests[-1]] = home.save(scope, history.digests[-1], state)
+                files[history.digests[done]] = home.files.save(scope, history.digests[done], state)
+        name, weights = files[history.digests[-1]] = home.files.save(scope, history.digests[-1], state)
         receipt = {
-            "ids": list(ids),
-            "version_before": head,
+            "ids": list(gone),
+            "version_before": book.head,
             "weights_before": before,
-            "version": None if head is None else found[-1].number + 1,
+            "version": None if book.head is None else book.next,
             "ledger": history.digests[-1],
             "weights": weights,
             "replayed": len(history) - start,
         }
-        own = update(db.versions).where(db.versions.c.scope == scope)
         with home.db.write() as connection:
-            texts = {row.episode for row in gone if row.episode}
-            pairs = update(db.pairs).where(db.pairs.c.scope == scope, db.pairs.c.id.in_(ids))
-            connection.execute(pairs.values(status="forgotten", question=None, answer=None))
-            episodes = update(db.episodes).where(db.episodes.c.id.in_(texts))
-            connection.execute(episodes.values(text=None, meta=None, told=None))
-            for number, ledger in _ledgers(home.start, nodes, head, tainted, history, left).items():
-                file, digest = files.get(ledger, (None, None))
-                changed = {"ledger": ledger, "weights": digest, "snapshot": file, "account": None}
-                connection.execute(own.where(db.versions.c.number == number).values(changed))
-            if head is not None:
-                fields = {"number": receipt["version"], "base": head, "kind": "forget"}
-                account = {"steps": len(history), "replayed": receipt["replayed"]}
-                queries.add_version(connection, scope, history, account, weights=weights, snapshot=name, **fields)
+            _erase(connection, scope, gone.values())
+            now = ledgers(home.start, book.versions, left)
+            for number in tainted:
+                file, digest = files.get(now[number], (None, None))
+                changed = {"ledger": now[number], "weights": digest, "snapshot": file, "account": None}
+                queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
+            if book.head is not None:
+                fields = {"number": receipt["version"], "base": book.head, "kind": "forget"}
+                account, held = {"steps": len(history), "replayed": receipt["replayed"]}, book.current().keys() - gone
+                queries.add_version(connection, scope, held, history, account, weights=weights, snapshot=name, **fields)
             receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
             # Whoever is killed from here on has forgotten, but not yet wiped: the next to open the home does.
             queries.add_receipt(connection, scope, TO_WIPE, {})
         home.wipe(scope)
     return receipt
+
+
+def rebuild(home: Home, scope: str) -> int:
+    """Train the head anew from the first pair and write its file; returns the number of steps."""
+    with home.lock(scope):
+        home.drop_states(scope)
+        book = home.book(scope)
+        if book.head is None:
+            return 0
+        version, history = book.version(book.head), book.history(book.head)
+        state = home.replay(history)
+        if (history.digests[-1], state_digest(state)) != (version.ledger, version.weights):
+            raise IntegrityError(
+                f"{home.path}: the ledger no longer makes what was published as version {version.number}"
+            )
+        name, _ = home.files.save(scope, version.ledger, state)
+        with home.db.write() as connection:
+            queries.change_versions(connection, scope, db.versions.c.number == version.number, snapshot=name)
+        return len(history)
 
 
 def adopt(home: Home, scope: str) -> int:
@@ -111,56 +116,52 @@ def adopt(home: Home, scope: str) -> int:
     """
     with home.lock(scope, any_engine=True):
         home.drop_states(scope)
-        with home.db.read() as connection:
-            found, head = queries.versions(connection, scope), queries.head(connection, scope)
-            new = queries.new_pairs(connection, scope)
-        nodes = queries.nodes(found)
-        history = History(home.start, view(nodes, head), new)
+        book = home.book(scope)
+        history = book.history(book.head)
         state = home.replay(history)
-        file, weights = home.save(scope, history.digests[-1], state)
-        own = update(db.versions).where(db.versions.c.scope == scope)
+        file, weights = home.files.save(scope, history.digests[-1], state)
         with home.db.write() as connection:
             engine = json.dumps(home.trainer.engine)
             connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(engine=engine))
-            for number in nodes:
-                ledger = History(home.start, view(nodes, number), new).digests[-1]
+            for number, ledger in book.ledgers().items():
                 changed = {"ledger": ledger, "weights": None, "snapshot": None}
                 if ledger == history.digests[-1]:
                     changed |= {"weights": weights, "snapshot": file}
-                connection.execute(own.where(db.versions.c.number == number).values(changed))
+                queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
         home.clean(scope)
         return len(history)
 
 
-def _tainted(nodes: Mapping[int, Node], writes: set[int]) -> set[int]:
-    """The versions whose view has one of these writes."""
-    found: set[int] = set()
-    for number in sorted(nodes):
-        node = nodes[number]
-        if node.write in writes or node.base in found:
-            found.add(number)
+def _told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
+    """The rows of pairs that are not forgotten yet, by id. Raises :class:`NotFound` for others."""
+    columns = db.pairs.c.id, db.pairs.c.write, db.pairs.c.episode
+    mine = (db.pairs.c.scope == scope) & (db.pairs.c.status != "forgotten")
+    found: dict[str, Any] = {}
+    with home.db.read() as connection:
+        for start in range(0, len(ids), 500):  # SQLite takes only so many values at once
+            part = db.pairs.c.id.in_(ids[start : start + 500])
+            found |= {row.id: row for row in connection.execute(select(*columns).where(mine, part))}
+    for pair_id in ids:
+        if pair_id not in found:
+            raise NotFound(f"there is no pair {pair_id} in this memory")
     return found
 
 
-def _ledgers(
-    start: str,
-    nodes: Mapping[int, Node],
-    head: int | None,
-    tainted: set[int],
-    history: History,
-    left: Mapping[int, Sequence[Pair]],
-) -> dict[int, str]:
-    """What the tainted versions follow from now; those that the head is built on are read off its ``history``."""
-    chain, number = [], head
-    while number is not None:
-        chain.append(number)
-        number = nodes[number].base
-    found: dict[int, str] = {}
-    length = 0
-    for number in reversed(chain):
-        write = nodes[number].write
-        length = length if write is None else history.lengths[write]
-        found[number] = history.digests[length]
-    for number in tainted - found.keys():
-        found[number] = History(start, view(nodes, number), left).digests[-1]
-    return {number: found[number] for number in sorted(tainted)}
+def _erase(connection: Connection, scope: str, gone: Collection[Any]) -> None:
+    """Leave nothing of pairs and of the texts that they are from but their places."""
+    changed = queries.touch(connection, scope)
+    ids = [row.id for row in gone]
+    queries.change_pairs(connection, scope, ids, status="forgotten", question=None, answer=None, changed=changed)
+    texts = list({row.episode for row in gone if row.episode})
+    for start in range(0, len(texts), 500):
+        episodes = update(db.episodes).where(db.episodes.c.id.in_(texts[start : start + 500]))
+        connection.execute(episodes.values(text=None, meta=None, told=None))
+
+
+def _tainted(versions: Mapping[int, Version], writes: set[int]) -> list[int]:
+    """The versions whose view has one of these writes."""
+    found: dict[int, None] = {}
+    for number, version in sorted(versions.items()):
+        if version.write in writes or version.base in found:
+            found[number] = None
+    return list(found)

@@ -27,12 +27,15 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateColumn
 
 from tmem.errors import StoreError
 
 metadata = MetaData()
 
 # A scope is whose memory it is. ``engine`` is what its weights were made with: base, basis, recipe (JSON).
+# ``revision`` counts its changes; ``changed``, of pairs and versions, is the one in which a row last changed what is
+# read into a book: who has read a scope before reads on from there.
 scopes = Table(
     "scopes",
     metadata,
@@ -43,6 +46,7 @@ scopes = Table(
     Column("head", Integer),  # number of the version in force; None: nothing was written yet
     Column("engine", Text),
     Column("created", Text, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0"),
 )
 
 # What was told, word for word: the source of pairs.
@@ -73,8 +77,11 @@ pairs = Table(
     Column("supersedes", String),
     Column("status", String, nullable=False),  # pending | active | superseded | quarantined | forgotten
     Column("created", Text, nullable=False),
+    Column("changed", Integer, nullable=False, server_default="0"),
     UniqueConstraint("scope", "number"),
     Index("pairs_by_write", "scope", "write"),
+    Index("pairs_by_status", "scope", "status"),
+    Index("pairs_by_change", "scope", "changed"),
 )
 
 # A version is the version ``base`` and one more write (or none: a rollback, a forgetting).
@@ -92,6 +99,8 @@ versions = Table(
     Column("tag", String),
     Column("account", Text),  # JSON: losses, gates, size
     Column("created", Text, nullable=False),
+    Column("changed", Integer, nullable=False, server_default="0"),
+    Index("versions_by_change", "scope", "changed"),
 )
 
 receipts = Table(
@@ -104,8 +113,26 @@ receipts = Table(
     Column("created", Text, nullable=False),
 )
 
-# Step n takes a home from layout n to layout n + 1, in one transaction with the new number.
-MIGRATIONS: list[Callable[[Connection], None]] = [metadata.create_all]
+
+def _add(connection: Connection, *columns: Column[Any]) -> None:
+    """Add columns, and their indexes, to tables that an older tmem made without."""
+    for column in columns:
+        table = column.table
+        there = connection.exec_driver_sql(f"PRAGMA table_info({table.name})").all()
+        if column.name not in [row[1] for row in there]:
+            kind = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {kind}")
+    for table in {column.table for column in columns}:
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+
+
+# Step n takes a home from layout n to layout n + 1, in one transaction with the new number. The first one makes the
+# tables as they are today; what is added later is added where it is not yet.
+MIGRATIONS: list[Callable[[Connection], None]] = [
+    metadata.create_all,
+    lambda connection: _add(connection, scopes.c.revision, pairs.c.changed, versions.c.changed),
+]
 
 
 class Database:

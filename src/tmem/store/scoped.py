@@ -22,8 +22,9 @@ from tmem.model import HFEngine, Request
 from tmem.store import export, queries, revise
 from tmem.store import schema as db
 from tmem.store.contradiction import contradicted, shared_words
-from tmem.store.home import Home, NewPair
+from tmem.store.home import Home
 from tmem.store.ledger import Pair
+from tmem.store.queries import NewPair
 from tmem.store.trainer import FastWeightTrainer, state_digest
 
 Messages = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -289,7 +290,7 @@ class ScopedMemory:
         """
         began = time.perf_counter()
         with self.home.lock(self.id, any_engine=adopt), self._turn:
-            steps = revise.adopt(self.home, self.id) if adopt else self.home.rebuild(self.id)
+            steps = revise.adopt(self.home, self.id) if adopt else revise.rebuild(self.home, self.id)
         return Receipt("rebuild", self._version(), milliseconds=milliseconds(began), details={"steps": steps})
 
     # ---- for elsewhere ----
@@ -362,7 +363,7 @@ class ScopedMemory:
         return text.strip()
 
     def _active(self) -> list[Pair]:
-        return list(self.home.history(self.id, self.home.head(self.id)).current.values())
+        return list(self.home.book(self.id).current().values())
 
     def _rows(self, ids: Sequence[str]) -> list[Record]:
         columns = [db.pairs.c[name] for name in PAIR_COLUMNS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -57,6 +58,7 @@ class FastWeightTrainer:
     def __init__(self, model: Model, recipe: Recipe, threads: int = 1, largest: float = 1.0) -> None:
         self.model, self.recipe, self.threads, self.largest = model, recipe, threads, largest
         self.fast = model.fast(recipe)
+        self._example = lru_cache(maxsize=1 << 16)(model.example)  # every write looks at all pairs that hold
         self.engine = {
             "base": model.weights_hash,
             "basis": self.fast.basis.digest,
@@ -79,10 +81,10 @@ class FastWeightTrainer:
             delta, [account] = write(
                 self.fast,
                 self.delta(state),
-                [[self.model.example(pair.question, pair.answer) for pair in step.new]],
+                [[self._example(pair.question, pair.answer) for pair in step.new]],
                 self.recipe,
                 [step.seed],
-                [[self.model.example(pair.question, pair.answer) for pair in step.old]],
+                [[self._example(pair.question, pair.answer) for pair in step.old]],
                 self.model.replay(self.recipe),
             )
         return Trained(dict(delta.to("cpu").b), summary(account), self._refusal(account))
@@ -108,7 +110,7 @@ class FastWeightTrainer:
         """Mean log-probability per token of each pair's answer under these weights."""
         if not pairs:
             return []
-        examples = [self.model.example(pair.question, pair.answer) for pair in pairs]
+        examples = [self._example(pair.question, pair.answer) for pair in pairs]
         with torch.no_grad(), _threads(self.threads):
             scores = logprobs(
                 self.model,
