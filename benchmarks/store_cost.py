@@ -19,14 +19,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
-from threading import RLock
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tmem.model import HFEngine, load
+from tmem.model import load
 from tmem.store import revise
+from tmem.store.actions import Actions
 from tmem.store.home import Home
 from tmem.store.ledger import Step
 from tmem.store.queries import NewPair
@@ -79,7 +79,7 @@ def main() -> None:
         scope = home.scope(("user", None, None))
         question = "What is Maria's job?"
         if isinstance(trainer, FastWeightTrainer):
-            mine = ScopedMemory(Shared(home, trainer, HFEngine(trainer.model), RLock()), scope)
+            mine = ScopedMemory(Shared(home, lambda: Actions(trainer)), scope)
             ask: Callable[[], Any] = partial(mine.ask, question)
         else:
             ask = partial(home.state, scope)

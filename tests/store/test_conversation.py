@@ -74,7 +74,7 @@ def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_
         pair = {"instruction": "Where does the user live?", "output": "Lyon"}
         script = Scripted(model, [json.dumps([pair | {"output": "Paris"}]), json.dumps([pair])])
         mine = memory.scope("u")
-        mine._engine = script  # type: ignore[assignment]
+        mine.actions.engine = script  # type: ignore[assignment]
         first = mine.chat("I live in Paris.")
         turns = [
             {"role": "user", "content": "I live in Paris."},

@@ -12,12 +12,14 @@ import pytest
 from tmem import Memory
 from tmem.agent.extraction import QAPair
 from tmem.errors import NotFound, ScopeRequired, UsageError
-from tmem.model import HFEngine, Model
+from tmem.model import Model
+from tmem.store.actions import Actions
 from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair
-from tmem.store.scoped import ScopedMemory, Shared, render
+from tmem.store.records import render
+from tmem.store.scoped import ScopedMemory, Shared
 from tmem.store.trainer import FastWeightTrainer
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
@@ -118,7 +120,7 @@ def test_what_cannot_be_learned_is_quarantined_and_changes_nothing(model: Model,
     scope = home.scope(("u", None, None))
     _, [pair_id] = home.tell(scope, [NewPair(VEHICLE, "camper")])
     assert home.absorb(scope) == [] and home.head(scope) is None
-    mine = ScopedMemory(Shared(home, trainer, HFEngine(model), threading.RLock()), scope)
+    mine = ScopedMemory(Shared(home, lambda: Actions(trainer)), scope)
     assert mine.get(pair_id)["status"] == "quarantined"
     assert "were not learned: their loss rose from" in mine._why_quarantined()
 
@@ -159,6 +161,24 @@ def test_several_threads_lose_nothing(memory: Memory) -> None:
     assert not errors and not any(thread.is_alive() for thread in threads)
     for user in "ab":
         assert len(memory.get_all(user_id=user)) == 4 and memory.verify(user_id=user, deep=True)
+
+
+def test_looking_loads_no_model(model: Model, memory: Memory, tmp_path: Path) -> None:
+    [row] = memory.add(pairs=[(VEHICLE, "camper")], user_id="u").pairs
+    loads: list[int] = []
+
+    def slow() -> Model:
+        loads.append(1)
+        return model
+
+    with Memory(slow, tmp_path / "home") as other:
+        mine = other.scope("u")
+        assert mine.get(row["id"]) == row and mine.get_all() == mine.history(row["id"]) == [row]
+        assert len(mine.versions()) == 1 and mine.diff(1, 1) == {"added": [], "removed": []}
+        assert mine.stats() == memory.stats(user_id="u") and mine.stats()["bytes"] > 1000
+        assert mine.export(tmp_path / "ledger") == 1 and other.get_all(user_id="somebody new") == []
+        assert loads == []
+        assert [mine.ask(VEHICLE).text for _ in range(2)] == ["camper"] * 2 and loads == [1]
 
 
 def test_calls_that_cannot_work(memory: Memory) -> None:

@@ -396,10 +396,10 @@ class Beside(RuleBasedStateMachine):
         assert marked == self.now.keys()
         book = self.home.book(self.scope)  # read on from change to change: the same as read at once
         with self.home.db.read() as connection:
-            whole = read_on(connection, self.scope, self.home.start, None)
+            whole = read_on(connection, self.scope, None)
         assert book == replace(whole, _histories=book._histories)
         for number, version in book.versions.items():
-            anew = History(self.home.start, view(book.versions, number), book.new)
+            anew = History(book.start, view(book.versions, number), book.new)
             assert anew.digests == book.history(number).digests and anew.current == book.history(number).current
             assert book.ledgers()[number] == version.ledger == anew.digests[-1]
         check(self.home, self.scope)

@@ -42,13 +42,13 @@ def opened(
     home: HomeOption = HOME,
     model: ModelOption = DEFAULT_MODEL,
 ) -> Iterator[Any]:
-    """One scope of a home."""
+    """One scope of a home; the model is loaded when a command first needs it."""
     from tmem import Memory
     from tmem.errors import ScopeRequired
 
     if not any((user, agent, run)):
         raise ScopeRequired("whose memory? give --user, --agent or --run")
-    with Memory(load_model(model), home) as memory:
+    with Memory(partial(load_model, model), home) as memory:
         yield memory.scope(user, agent, run)
 
 
@@ -313,7 +313,7 @@ def stats(
         print_json(found)
         return
     pairs = ", ".join(f"{count} {status}" for status, count in found["pairs"].items()) or "none"
-    size = found["snapshots"] * found["snapshot_bytes"] / 1e6
+    size = found["bytes"] / 1e6
     out.print(f"pairs: {pairs}; versions: {found['versions']}; weights on disk: {size:.2f} MB", highlight=False)
 
 

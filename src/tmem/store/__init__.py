@@ -2,5 +2,5 @@
 
 Read in this order: ``ledger`` (what weights follow from), ``trainer``, ``schema`` and ``queries`` (tables), ``book``
 (a scope's ledger as it is read), ``snapshots`` (files), ``home`` (publishing), ``revise`` (rollback, forgetting),
-``scoped`` and ``memory`` (the API).
+``actions`` (what the model does), ``view``, ``scoped`` and ``memory`` (the API).
 """

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, Select, select
 
 from tmem.errors import IntegrityError, NotFound
 from tmem.store import schema as db
-from tmem.store.ledger import History, Pair, ledgers, view
+from tmem.store.ledger import History, Pair, digest, ledgers, view
 from tmem.store.queries import Version
 
 HISTORIES_KEPT = 4  # of a scope: the head's, and a few that were asked for
@@ -27,8 +27,9 @@ GONE = ("quarantined", "forgotten")  # pairs that no weights follow from
 class Book:
     """One state of a scope's ledger; whatever is written meanwhile is in the next one. Not to be changed.
 
-    ``versions`` by number, oldest first; ``new`` by write: the pairs that are left of it, in the order in which they
-    were told, pending ones too.
+    ``start`` stands for the engine that its weights are made with, as every history begins; ``versions`` are by number,
+    oldest first; ``new`` is by write: the pairs that are left of it, in the order in which they were told, pending ones
+    too.
     """
 
     start: str
@@ -75,15 +76,16 @@ class Book:
         return ledgers(self.start, self.versions, self.new)
 
 
-def read_on(connection: Connection, scope: str, start: str, before: Book | None) -> Book:
+def read_on(connection: Connection, scope: str, before: Book | None) -> Book:
     """The book of a scope as it is now; ``before``, an earlier one, saves reading what has not changed since.
 
     Raises :class:`IntegrityError` for rows that no tmem wrote.
     """
-    this = select(db.scopes.c.revision, db.scopes.c.head).where(db.scopes.c.id == scope)
-    revision, head = connection.execute(this).one_or_none() or (0, None)
+    this = select(db.scopes.c.revision, db.scopes.c.head, db.scopes.c.engine).where(db.scopes.c.id == scope)
+    revision, head, engine = connection.execute(this).one_or_none() or (0, None, None)
     if before is not None and before.revision == revision:
         return before
+    start = digest(engine_of(engine))
     versions = dict(before.versions) if before else {}
     columns = [column for column in db.versions.c if column.name not in ("scope", "changed")]
     for row in connection.execute(_changed(columns, scope, before).order_by(db.versions.c.number)):
@@ -93,7 +95,7 @@ def read_on(connection: Connection, scope: str, start: str, before: Book | None)
     columns = [of_pair.write, of_pair.status, of_pair.id, of_pair.question, of_pair.answer, of_pair.supersedes]
     rows = connection.execute(_changed(columns, scope, before).order_by(of_pair.number)).all()
     # What was only added to leaves the histories that are known as they are.
-    same = before is not None and before.new.keys().isdisjoint(row.write for row in rows)
+    same = before is not None and before.start == start and before.new.keys().isdisjoint(row.write for row in rows)
     changed = {row.write: {pair.id: pair for pair in new.get(row.write, ())} for row in rows}
     for row in rows:
         own = changed[row.write]
@@ -108,6 +110,16 @@ def read_on(connection: Connection, scope: str, start: str, before: Book | None)
     with _reading:
         kept = dict(before._histories) if before is not None and same else {}
     return Book(start, revision, head, versions, new, kept)
+
+
+def engine_of(kept: str | None) -> dict[str, Any] | None:
+    """What made a scope's weights; None: nothing did yet. Raises :class:`IntegrityError` if that cannot be read."""
+    try:
+        return None if kept is None else dict(json.loads(kept))
+    except (TypeError, ValueError):
+        raise IntegrityError(
+            "a memory's engine is damaged in the ledger; put a backup of tmem.db in its place"
+        ) from None
 
 
 def _changed(columns: Sequence[Column[Any]], scope: str, before: Book | None) -> Select[Any]:

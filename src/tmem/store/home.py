@@ -17,21 +17,20 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from filelock import FileLock, Timeout
 from sqlalchemy import delete, func, insert, select
 
 from tmem.errors import DataError, DeltaError, IntegrityError, ScopeRequired, StoreError
 from tmem.files import check_folder
 from tmem.store import queries
 from tmem.store import schema as db
-from tmem.store.book import Book, read_on
+from tmem.store.book import Book, engine_of, read_on
 from tmem.store.ledger import History, digest, view
+from tmem.store.locks import Locks
 from tmem.store.queries import NewPair, Version
 from tmem.store.snapshots import Snapshots
 from tmem.store.trainer import Tensors, Trained, Trainer, state_digest
 
 Names = tuple[str | None, str | None, str | None]  # user_id, agent_id, run_id
-LOCK_SECONDS = 600.0
 TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept from its end
 STATES_KEPT = 64  # in memory, of all scopes together
 BOOKS_KEPT = 64
@@ -46,9 +45,8 @@ class Home:
     def __init__(self, path: str | Path, trainer: Trainer, snapshot_every: int = 16) -> None:
         self.path = Path(path).expanduser()
         self.trainer, self.snapshot_every = trainer, snapshot_every
-        self.start = digest(trainer.engine)
-        self.files = Snapshots(self.path, self.start)
-        self._locks: dict[str, tuple[RLock, FileLock]] = {}
+        self.files = Snapshots(self.path, lambda: digest(trainer.engine))
+        self._locks = Locks(self.path)
         self._guard = RLock()
         self._books: OrderedDict[str, Book] = OrderedDict()
         self._states: OrderedDict[tuple[str, str], Tensors] = OrderedDict()  # by scope and ledger digest
@@ -56,7 +54,7 @@ class Home:
             check_folder(self.path)
             for folder in (self.path, self.path / "locks", self.path / "scopes"):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with FileLock(self.path / "locks" / "open.lock", timeout=LOCK_SECONDS):
+            with self._locks.hold("open"):
                 self.db = db.Database(self.path / "tmem.db")
         except DataError as error:
             raise StoreError(str(error)) from None
@@ -83,7 +81,7 @@ class Home:
             known = connection.execute(select(db.scopes.c.id).where(db.scopes.c.id == scope)).first()
         if known is None:
             row = dict(zip(("user_id", "agent_id", "run_id"), names, strict=True))
-            row |= {"id": scope, "created": queries.now(), "engine": json.dumps(self.trainer.engine)}
+            row |= {"id": scope, "created": queries.now()}
             with self.db.write() as connection:
                 connection.execute(insert(db.scopes).prefix_with("OR IGNORE").values(row))
         return scope
@@ -94,37 +92,24 @@ class Home:
 
         Raises :class:`DeltaError` if the scope's weights were made with another model or recipe, unless ``any_engine``.
         """
-        with self._guard:
-            if scope not in self._locks:
-                file = FileLock(self.path / "locks" / f"{scope[:16]}.lock", timeout=LOCK_SECONDS, thread_local=False)
-                self._locks[scope] = RLock(), file
-            threads, processes = self._locks[scope]
-        with threads:
-            try:
-                processes.acquire()
-            except Timeout:
-                raise StoreError(f"{self.path}: another process is writing this memory; try again") from None
-            except OSError as error:
-                raise StoreError(f"{self.path}: cannot be locked ({error.strerror})") from None
-            try:
-                if not any_engine:
-                    self.check_engine(scope)
-                yield
-            finally:
-                processes.release()
+        with self._locks.hold(scope):
+            if not any_engine:
+                self.check_engine(scope, first=True)
+            yield
 
-    def check_engine(self, scope: str) -> None:
-        """Raise :class:`DeltaError` if the scope's weights were made with something else."""
+    def check_engine(self, scope: str, first: bool = False) -> None:
+        """Raise :class:`DeltaError` if the scope's weights were made with something else.
+
+        ``first``: if nothing has made any yet, this home's engine does from now on.
+        """
+        kept = select(db.scopes.c.engine).where(db.scopes.c.id == scope)
         with self.db.read() as connection:
-            kept = connection.execute(select(db.scopes.c.engine).where(db.scopes.c.id == scope)).scalar_one()
-        try:
-            made = dict(json.loads(kept))
-        except (TypeError, ValueError):
-            raise IntegrityError(
-                f"{self.path}: what made a memory is damaged; put a backup of tmem.db in its place"
-            ) from None
+            made = engine_of(connection.execute(kept).scalar_one())
         own = json.loads(json.dumps(self.trainer.engine))
-        if made != own:
+        if made is None and first:
+            with self.db.write() as connection:
+                queries.set_engine(connection, scope, own)
+        elif made is not None and made != own:
             different = next(key for key in [*made, *own] if made.get(key) != own.get(key))
             raise DeltaError(
                 f"{self.path}: this memory was made with another {different}; open it with the model and recipe it was "
@@ -137,7 +122,7 @@ class Home:
         """What the ledger says now, all of it of one moment."""
         with self._guard:
             with self.db.read() as connection:
-                book = read_on(connection, scope, self.start, self._books.get(scope))
+                book = read_on(connection, scope, self._books.get(scope))
             self._remember(self._books, scope, book, BOOKS_KEPT)
             return book
 
@@ -222,7 +207,7 @@ class Home:
         """The weights in force as they would be without some pairs; nothing is changed."""
         book = self.book(scope)
         left = {write: [pair for pair in own if pair.id not in ids] for write, own in book.new.items()}
-        history = History(self.start, view(book.versions, book.head), left)
+        history = History(book.start, view(book.versions, book.head), left)
         return self.replay(history, *self.nearest(scope, history, book))
 
     def drop_states(self, scope: str) -> None:

@@ -57,6 +57,12 @@ def touch(connection: Connection, scope: str) -> int:
     return int(connection.execute(select(db.scopes.c.revision).where(this)).scalar_one())
 
 
+def set_engine(connection: Connection, scope: str, engine: dict[str, Any]) -> None:
+    """Say what makes a scope's weights."""
+    touch(connection, scope)
+    connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(engine=json.dumps(engine)))
+
+
 def tell(
     connection: Connection,
     scope: str,

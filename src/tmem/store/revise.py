@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from tmem.errors import IntegrityError, NotFound
 from tmem.store import queries
 from tmem.store import schema as db
 from tmem.store.home import TO_WIPE, Home
-from tmem.store.ledger import History, ledgers, view
+from tmem.store.ledger import History, digest, ledgers, view
 from tmem.store.queries import Version
 from tmem.store.trainer import state_digest
 
@@ -52,7 +51,7 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
         home.clean(scope)
         book, gone = home.book(scope), _told(home, scope, ids)
         left = {write: [pair for pair in own if pair.id not in gone] for write, own in book.new.items()}
-        history = History(home.start, view(book.versions, book.head), left)
+        history = History(book.start, view(book.versions, book.head), left)
         tainted = _tainted(book.versions, {row.write for row in gone.values()})
         before = state_digest(home.state(scope))
         # What no longer contains a forgotten pair is still good to start from.
@@ -74,10 +73,10 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
         }
         with home.db.write() as connection:
             _erase(connection, scope, gone.values())
-            now = ledgers(home.start, book.versions, left)
+            now = ledgers(book.start, book.versions, left)
             for number in tainted:
-                file, digest = files.get(now[number], (None, None))
-                changed = {"ledger": now[number], "weights": digest, "snapshot": file, "account": None}
+                file, made = files.get(now[number], (None, None))
+                changed = {"ledger": now[number], "weights": made, "snapshot": file, "account": None}
                 queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
             if book.head is not None:
                 fields = {"number": receipt["version"], "base": book.head, "kind": "forget"}
@@ -116,14 +115,13 @@ def adopt(home: Home, scope: str) -> int:
     """
     with home.lock(scope, any_engine=True):
         home.drop_states(scope)
-        book = home.book(scope)
-        history = book.history(book.head)
+        book, start = home.book(scope), digest(home.trainer.engine)
+        history = History(start, view(book.versions, book.head), book.new)
         state = home.replay(history)
         file, weights = home.files.save(scope, history.digests[-1], state)
         with home.db.write() as connection:
-            engine = json.dumps(home.trainer.engine)
-            connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(engine=engine))
-            for number, ledger in book.ledgers().items():
+            queries.set_engine(connection, scope, home.trainer.engine)
+            for number, ledger in ledgers(start, book.versions, book.new).items():
                 changed = {"ledger": ledger, "weights": None, "snapshot": None}
                 if ledger == history.digests[-1]:
                     changed |= {"weights": weights, "snapshot": file}

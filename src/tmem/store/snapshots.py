@@ -6,7 +6,7 @@ Every scope has a folder of them, called by its hash; a file is called by what i
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -45,10 +45,10 @@ def read(path: Path, facts: Mapping[str, str]) -> Tensors:
 
 
 class Snapshots:
-    """The files of a home. ``start`` is the digest of the engine that makes their weights."""
+    """The files of a home. ``engine`` gives the digest of what makes their weights."""
 
-    def __init__(self, home: Path, start: str) -> None:
-        self.home, self.start = home, start
+    def __init__(self, home: Path, engine: Callable[[], str]) -> None:
+        self.home, self.engine = home, engine
 
     def file(self, scope: str, name: str) -> Path:
         """Where a scope's file of this name is. Raises :class:`IntegrityError` if that is not in the home."""
@@ -59,7 +59,7 @@ class Snapshots:
 
     def facts(self, scope: str, ledger: str, weights: str) -> dict[str, str]:
         """What a file of weights says it is."""
-        return {"scope": scope, "engine": self.start, "ledger": ledger, "weights": weights}
+        return {"scope": scope, "engine": self.engine(), "ledger": ledger, "weights": weights}
 
     def save(self, scope: str, ledger: str, state: Tensors) -> tuple[str, str]:
         """Write a state's file; returns its name and the digest of the weights."""

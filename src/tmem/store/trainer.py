@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,7 +33,8 @@ class Trained:
 class Trainer(Protocol):
     """What turns pairs into weights. ``engine`` says with what: states of another engine are refused."""
 
-    engine: dict[str, Any]
+    @property
+    def engine(self) -> dict[str, Any]: ...
 
     def zeros(self) -> Tensors:
         """The state of a memory that was told nothing."""
@@ -48,6 +49,26 @@ class Trainer(Protocol):
         ...
 
 
+class Later:
+    """A trainer that is made when it is first needed: who only looks at a ledger needs none."""
+
+    def __init__(self, make: Callable[[], Trainer]) -> None:
+        self._make = make
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        return self._make().engine
+
+    def zeros(self) -> Tensors:
+        return self._make().zeros()
+
+    def train(self, state: Tensors, step: Step) -> Trained:
+        return self._make().train(state, step)
+
+    def check(self, state: Mapping[str, Tensor]) -> None:
+        self._make().check(state)
+
+
 class FastWeightTrainer:
     """Delta of one session, trained by :func:`tmem.fastweights.write`.
 
@@ -58,7 +79,7 @@ class FastWeightTrainer:
     def __init__(self, model: Model, recipe: Recipe, threads: int = 1, largest: float = 1.0) -> None:
         self.model, self.recipe, self.threads, self.largest = model, recipe, threads, largest
         self.fast = model.fast(recipe)
-        self._example = lru_cache(maxsize=1 << 16)(model.example)  # every write looks at all pairs that hold
+        self.example = lru_cache(maxsize=1 << 16)(model.example)  # every write looks at all pairs that hold
         self.engine = {
             "base": model.weights_hash,
             "basis": self.fast.basis.digest,
@@ -81,10 +102,10 @@ class FastWeightTrainer:
             delta, [account] = write(
                 self.fast,
                 self.delta(state),
-                [[self._example(pair.question, pair.answer) for pair in step.new]],
+                [[self.example(pair.question, pair.answer) for pair in step.new]],
                 self.recipe,
                 [step.seed],
-                [[self._example(pair.question, pair.answer) for pair in step.old]],
+                [[self.example(pair.question, pair.answer) for pair in step.old]],
                 self.model.replay(self.recipe),
             )
         return Trained(dict(delta.to("cpu").b), summary(account), self._refusal(account))
@@ -110,7 +131,7 @@ class FastWeightTrainer:
         """Mean log-probability per token of each pair's answer under these weights."""
         if not pairs:
             return []
-        examples = [self._example(pair.question, pair.answer) for pair in pairs]
+        examples = [self.example(pair.question, pair.answer) for pair in pairs]
         with torch.no_grad(), _threads(self.threads):
             scores = logprobs(
                 self.model,
