@@ -15,7 +15,7 @@ import typer
 
 from tmem.cli.chat import chat
 from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, out, print_json
-from tmem.cli.pairs import show_pairs, show_receipt, show_versions, show_why, whole_id
+from tmem.cli.pairs import show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
 
 UserOption = Annotated[str | None, typer.Option("--user", "-u", help="Whose memory.", rich_help_panel="scope")]
@@ -32,6 +32,11 @@ Opener = Callable[[], AbstractContextManager[Any]]  # the memory that the option
 class Form(StrEnum):
     ledger = "ledger"
     peft = "peft"
+
+
+class Forgetting(StrEnum):
+    replay = "replay"
+    reextract = "reextract"
 
 
 @contextmanager
@@ -144,19 +149,17 @@ def update(
 def forget(
     open_memory: Opener,
     pairs: IdsArgument,
+    mode: Annotated[
+        Forgetting, typer.Option(help="reextract: also read what was told later again, without them.")
+    ] = Forgetting.replay,
     as_json: JsonOption = False,
 ) -> None:
     """Forget pairs: weights as if they had never been told, and no byte of them left."""
     with open_memory() as memory:
-        receipt = memory.forget([whole_id(memory, pair) for pair in pairs])
+        receipt = memory.forget([whole_id(memory, pair) for pair in pairs], mode=mode.value)
     show_receipt(receipt, as_json)
     if not as_json:
-        details = receipt.details
-        out.print(
-            f"trained again: {details['replayed']} writes; weights {details['weights'][:16]}, as if never told. "
-            "What was told later was extracted by a model that knew it.",
-            highlight=False,
-        )
+        show_forgetting(receipt.details)
 
 
 def history(

@@ -117,8 +117,8 @@ class Memory:
     def tag(self, version: str | int, name: str, **ids: str | None) -> None:
         self.scope(**ids).tag(version, name)
 
-    def forget(self, pair_ids: Sequence[str], **ids: str | None) -> Receipt:
-        return self.scope(**ids).forget(pair_ids)
+    def forget(self, pair_ids: Sequence[str], *, mode: str = "replay", **ids: str | None) -> Receipt:
+        return self.scope(**ids).forget(pair_ids, mode=mode)
 
     def delete(self, pair_id: str, **ids: str | None) -> Receipt:
         return self.scope(**ids).delete(pair_id)

@@ -6,7 +6,7 @@ import datetime
 import json
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
@@ -17,11 +17,15 @@ from tmem.store.ledger import History
 
 @dataclass(frozen=True)
 class NewPair:
-    """A pair that is told; ``supersedes`` is the id of an active pair whose place it takes."""
+    """A pair that is told; ``supersedes`` is the id of an active pair whose place it takes.
+
+    ``extracted``: by the model, from the text that it is told with.
+    """
 
     question: str
     answer: str
     supersedes: str | None = None
+    extracted: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,19 +77,15 @@ def tell(
 ) -> tuple[str | None, list[str]]:
     """Pending pairs of a new write, and the episode that they are from; returns the ids of both."""
     episode, ids = None if text is None else uuid.uuid4().hex, [uuid.uuid4().hex for _ in new]
-    common: dict[str, Any] = {"scope": scope, "created": now()}
     if episode is not None:
         number = 1 + last(connection, db.episodes.c.number, scope)
-        told_row = {"id": episode, "number": number, "text": text, "told": told}
-        kept = json.dumps(meta) if meta else None
-        connection.execute(insert(db.episodes).values(common | told_row | {"meta": kept}))
-    common["changed"] = touch(connection, scope)
+        row = {"id": episode, "scope": scope, "number": number, "text": text, "told": told, "created": now()}
+        connection.execute(insert(db.episodes).values(row | {"meta": json.dumps(meta) if meta else None}))
     write = 1 + last(connection, db.pairs.c.write, scope)
-    number = 1 + last(connection, db.pairs.c.number, scope)
-    for place, (pair_id, pair) in enumerate(zip(ids, new, strict=True)):
-        row = {"id": pair_id, "number": number + place, "write": write, "episode": episode, "status": "pending"}
-        row |= {"question": pair.question, "answer": pair.answer, "supersedes": pair.supersedes}
-        connection.execute(insert(db.pairs).values(common | row))
+    rows = []
+    for pair_id, pair in zip(ids, new, strict=True):
+        rows.append({"id": pair_id, "write": write, "episode": episode, "status": "pending", **asdict(pair)})
+    add_pairs(connection, scope, rows)
     return episode, ids
 
 
@@ -93,6 +93,14 @@ def last(connection: Connection, column: Any, scope: str) -> int:
     """The largest value of a column in a scope, 0 if there is none."""
     found = select(func.max(column)).where(column.table.c.scope == scope)
     return connection.execute(found).scalar_one() or 0
+
+
+def add_pairs(connection: Connection, scope: str, rows: Sequence[dict[str, Any]]) -> None:
+    """New rows of the ledger, numbered on."""
+    number, changed = 1 + last(connection, db.pairs.c.number, scope), touch(connection, scope)
+    for place, row in enumerate(rows):
+        own = {"scope": scope, "number": number + place, "created": now(), "changed": changed}
+        connection.execute(insert(db.pairs).values(own | row))
 
 
 def add_version(

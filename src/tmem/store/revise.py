@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -11,9 +12,9 @@ from tmem.errors import IntegrityError, NotFound
 from tmem.store import queries
 from tmem.store import schema as db
 from tmem.store.home import TO_WIPE, Home
-from tmem.store.ledger import History, digest, ledgers, view
+from tmem.store.ledger import History, Pair, digest, ledgers, view
 from tmem.store.queries import Version
-from tmem.store.trainer import state_digest
+from tmem.store.trainer import Tensors, state_digest
 
 
 def rollback(home: Home, scope: str, number: int) -> Version:
@@ -41,6 +42,21 @@ def tag(home: Home, scope: str, number: int, name: str) -> None:
             queries.change_versions(connection, scope, this, tag=name, snapshot=file, weights=weights)
 
 
+@dataclass
+class Change:
+    """What a forgetting makes of a ledger. ``left``: what every write tells from now on.
+
+    ``gone``: rows of pairs that are forgotten with the texts they are from; ``lost``: of pairs that are no longer told,
+    whose texts stay; ``added``: new rows; ``links``: what pairs that stay take the place of now.
+    """
+
+    gone: dict[str, Any]
+    left: dict[int, list[Pair]]
+    lost: dict[str, Any] = field(default_factory=dict)
+    added: list[dict[str, Any]] = field(default_factory=list)
+    links: dict[str, str | None] = field(default_factory=dict)
+
+
 def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     """Train without these pairs and take them out of everything: ledger, source texts, weights, log.
 
@@ -49,43 +65,63 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     """
     with home.lock(scope):
         home.clean(scope)
-        book, gone = home.book(scope), _told(home, scope, ids)
+        book, gone = home.book(scope), told(home, scope, ids)
         left = {write: [pair for pair in own if pair.id not in gone] for write, own in book.new.items()}
         history = History(book.start, view(book.versions, book.head), left)
-        tainted = _tainted(book.versions, {row.write for row in gone.values()})
-        before = state_digest(home.state(scope))
+        tainted = tainted_by(book.versions, {row.write for row in gone.values()})
         # What no longer contains a forgotten pair is still good to start from.
         state, start = home.nearest(scope, history, book, tainted)
-        files: dict[str, tuple[str, str]] = {}  # by ledger digest: file and digest of the weights
+        files = {}
         for done, step in history.steps(start):
             state = home.trainer.train(state, step).state
             if done % home.snapshot_every == 0:
                 files[history.digests[done]] = home.files.save(scope, history.digests[done], state)
-        name, weights = files[history.digests[-1]] = home.files.save(scope, history.digests[-1], state)
-        receipt = {
-            "ids": list(gone),
-            "version_before": book.head,
-            "weights_before": before,
-            "version": None if book.head is None else book.next,
-            "ledger": history.digests[-1],
-            "weights": weights,
-            "replayed": len(history) - start,
-        }
-        with home.db.write() as connection:
-            _erase(connection, scope, gone.values())
-            now = ledgers(book.start, book.versions, left)
-            for number in tainted:
-                file, made = files.get(now[number], (None, None))
-                changed = {"ledger": now[number], "weights": made, "snapshot": file, "account": None}
-                queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
-            if book.head is not None:
-                fields = {"number": receipt["version"], "base": book.head, "kind": "forget"}
-                account, held = {"steps": len(history), "replayed": receipt["replayed"]}, book.current().keys() - gone
-                queries.add_version(connection, scope, held, history, account, weights=weights, snapshot=name, **fields)
-            receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
-            # Whoever is killed from here on has forgotten, but not yet wiped: the next to open the home does.
-            queries.add_receipt(connection, scope, TO_WIPE, {})
-        home.wipe(scope)
+        facts = {"mode": "replay", "replayed": len(history) - start}
+        return put_in_force(home, scope, Change(gone, left), tainted, history, state, files, facts)
+
+
+def put_in_force(
+    home: Home,
+    scope: str,
+    change: Change,
+    tainted: Sequence[int],
+    history: History,
+    state: Tensors,
+    files: dict[str, tuple[str, str]],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """Change the ledger and all versions that are ``tainted``, put ``history`` and its ``state`` in force, and wipe.
+
+    ``files``: those that were written on the way, by ledger digest: name and digest of the weights. Returns the
+    receipt, which has ``facts``.
+    """
+    book, before = home.book(scope), state_digest(home.state(scope))
+    name, weights = files[history.digests[-1]] = home.files.save(scope, history.digests[-1], state)
+    receipt = {
+        "ids": list(change.gone),
+        "version_before": book.head,
+        "weights_before": before,
+        "version": None if book.head is None else book.next,
+        "ledger": history.digests[-1],
+        "weights": weights,
+        **facts,
+    }
+    gone = {**change.gone, **change.lost}
+    with home.db.write() as connection:
+        _erase(connection, scope, change)
+        now = ledgers(book.start, book.versions, change.left)
+        for number in tainted:
+            file, made = files.get(now[number], (None, None))
+            changed = {"ledger": now[number], "weights": made, "snapshot": file, "account": None}
+            queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
+        if book.head is not None:
+            fields = {"number": receipt["version"], "base": book.head, "kind": "forget"}
+            account, held = {"steps": len(history)} | facts, book.current().keys() - gone
+            queries.add_version(connection, scope, held, history, account, weights=weights, snapshot=name, **fields)
+        receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
+        # Whoever is killed from here on has forgotten, but not yet wiped: the next to open the home does.
+        queries.add_receipt(connection, scope, TO_WIPE, {})
+    home.wipe(scope)
     return receipt
 
 
@@ -130,7 +166,7 @@ def adopt(home: Home, scope: str) -> int:
         return len(history)
 
 
-def _told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
+def told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     """The rows of pairs that are not forgotten yet, by id. Raises :class:`NotFound` for others."""
     columns = db.pairs.c.id, db.pairs.c.write, db.pairs.c.episode
     mine = (db.pairs.c.scope == scope) & (db.pairs.c.status != "forgotten")
@@ -145,21 +181,24 @@ def _told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _erase(connection: Connection, scope: str, gone: Collection[Any]) -> None:
-    """Leave nothing of pairs and of the texts that they are from but their places."""
-    changed = queries.touch(connection, scope)
-    ids = [row.id for row in gone]
-    queries.change_pairs(connection, scope, ids, status="forgotten", question=None, answer=None, changed=changed)
-    texts = list({row.episode for row in gone if row.episode})
-    for start in range(0, len(texts), 500):
-        episodes = update(db.episodes).where(db.episodes.c.id.in_(texts[start : start + 500]))
-        connection.execute(episodes.values(text=None, meta=None, told=None))
-
-
-def _tainted(versions: Mapping[int, Version], writes: set[int]) -> list[int]:
+def tainted_by(versions: Mapping[int, Version], writes: Collection[int]) -> list[int]:
     """The versions whose view has one of these writes."""
     found: dict[int, None] = {}
     for number, version in sorted(versions.items()):
         if version.write in writes or version.base in found:
             found[number] = None
     return list(found)
+
+
+def _erase(connection: Connection, scope: str, change: Change) -> None:
+    """Leave nothing of pairs, and of the texts that they are from, but their places; add those that are told now."""
+    changed = queries.touch(connection, scope)
+    nothing = {"status": "forgotten", "question": None, "answer": None, "changed": changed}
+    queries.change_pairs(connection, scope, [*change.gone, *change.lost], **nothing)
+    texts = list({row.episode for row in change.gone.values() if row.episode})
+    for start in range(0, len(texts), 500):
+        episodes = update(db.episodes).where(db.episodes.c.id.in_(texts[start : start + 500]))
+        connection.execute(episodes.values(text=None, meta=None, told=None))
+    for pair_id, supersedes in change.links.items():
+        queries.change_pairs(connection, scope, [pair_id], supersedes=supersedes, changed=changed)
+    queries.add_pairs(connection, scope, change.added)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Engine,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    update,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn
@@ -63,7 +65,8 @@ episodes = Table(
     UniqueConstraint("scope", "number"),
 )
 
-# The ledger. A pair is new in one write; ``supersedes`` is the pair whose place it takes.
+# The ledger. A pair is new in one write; ``supersedes`` is the pair whose place it takes; ``extracted``: by the model,
+# from its episode, and not told as it is.
 pairs = Table(
     "pairs",
     metadata,
@@ -75,6 +78,7 @@ pairs = Table(
     Column("answer", Text),
     Column("episode", String, ForeignKey("episodes.id")),
     Column("supersedes", String),
+    Column("extracted", Boolean, nullable=False, server_default="0"),
     Column("status", String, nullable=False),  # pending | active | superseded | quarantined | forgotten
     Column("created", Text, nullable=False),
     Column("changed", Integer, nullable=False, server_default="0"),
@@ -127,11 +131,18 @@ def _add(connection: Connection, *columns: Column[Any]) -> None:
             index.create(connection, checkfirst=True)
 
 
+def _extracted(connection: Connection) -> None:
+    """Which pairs were extracted. An older tmem did not say: all that came with a text, as far as is known."""
+    _add(connection, pairs.c.extracted)
+    connection.execute(update(pairs).values(extracted=pairs.c.episode.is_not(None)))
+
+
 # Step n takes a home from layout n to layout n + 1, in one transaction with the new number. The first one makes the
 # tables as they are today; what is added later is added where it is not yet.
 MIGRATIONS: list[Callable[[Connection], None]] = [
     metadata.create_all,
     lambda connection: _add(connection, scopes.c.revision, pairs.c.changed, versions.c.changed),
+    _extracted,
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import RLock
@@ -19,6 +20,7 @@ from tmem.store.home import Home
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, milliseconds, render
+from tmem.store.reextract import reextract
 from tmem.store.trainer import FastWeightTrainer, state_digest
 from tmem.store.view import View
 
@@ -91,6 +93,7 @@ class ScopedMemory(View):
                 extracted, rejected, tokens = self.actions.extract(state, text, active)
                 found = given + extracted
             new, refused = self.actions.admit(state, found, active)
+            new = [replace(pair, extracted=QAPair(pair.question, pair.answer) not in given) for pair in new]
             _, ids = self.home.tell(self.id, new, text or None, timestamp, metadata)
             if absorb:
                 self.home.absorb(self.id)
@@ -158,15 +161,22 @@ class ScopedMemory(View):
         with self.home.lock(self.id), self._turn:
             revise.tag(self.home, self.id, self._number(version), name)
 
-    def forget(self, ids: Sequence[str]) -> Receipt:
+    def forget(self, ids: Sequence[str], *, mode: str = "replay") -> Receipt:
         """Forget pairs: weights as if they had never been told, and no byte of them left in the home.
 
-        The limit: what was told later was extracted by a model that had them.
+        The limit: what was told later was extracted by a model that had them. With ``mode="reextract"`` the later texts
+        are read again without them, which may give other pairs: ``pairs`` of the receipt are those that are new.
         """
         began = time.perf_counter()
+        if mode not in ("replay", "reextract"):
+            raise UsageError(f"there is no way to forget called {mode!r}: choose replay or reextract")
         with self.home.lock(self.id), self._turn:
-            details = revise.forget(self.home, self.id, ids)
-        return Receipt("forget", self._version(), milliseconds=milliseconds(began), details=details)
+            if mode == "replay" or not ids:
+                details = revise.forget(self.home, self.id, ids)
+                return Receipt("forget", self._version(), milliseconds=milliseconds(began), details=details)
+            details, reading = reextract(self.home, self.actions, self.id, ids)
+            new, took = self._rows(reading.new), milliseconds(began)
+            return Receipt("forget", self._version(), new, reading.rejected, None, reading.tokens, took, details)
 
     def delete(self, pair_id: str) -> Receipt:
         """:meth:`forget` of one pair."""
