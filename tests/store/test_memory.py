@@ -16,7 +16,7 @@ from tmem.model import Model
 from tmem.store.actions import Actions
 from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
-from tmem.store.ledger import Pair
+from tmem.store.ledger import History, Pair
 from tmem.store.queries import NewPair
 from tmem.store.records import render
 from tmem.store.scoped import ScopedMemory, Shared
@@ -123,6 +123,35 @@ def test_what_cannot_be_learned_is_quarantined_and_changes_nothing(model: Model,
     mine = ScopedMemory(Shared(home, lambda: Actions(trainer)), scope)
     assert mine.get(pair_id)["status"] == "quarantined"
     assert "were not learned: their loss rose from" in mine._why_quarantined()
+
+
+def test_weights_that_lost_earlier_pairs_are_refused(model: Model) -> None:
+    known = [Pair("1", VEHICLE, "camper"), Pair("2", COLOUR, "silver")]
+    history, step = History("", (), {}).step(known)
+    _, later = history.step([Pair("3", JOB, "baker")])
+    trainer = FastWeightTrainer(model, model.recipe("tmem", epochs=5))
+    before = trainer.train(trainer.zeros(), step).state
+    (was, now), refused = trainer._loss(before, trainer.zeros(), later)  # as if the write had undone the one before
+    assert now < -3 < was and f"earlier pairs were lost: of 2, the log-probability fell from {was:.2f}" in str(refused)
+    assert trainer._loss(before, before, later) == ([was, was], None)
+    trainer.recipe = model.recipe("paper")  # which rehearses nothing and promises nothing
+    assert trainer._loss(before, trainer.zeros(), later) == ([was, now], None)
+
+
+def test_a_write_that_lost_earlier_pairs_is_quarantined(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = memory.add(pairs=[(VEHICLE, "camper")], user_id="u")
+    monkeypatch.setattr("tmem.store.trainer.LOST", -100.0)
+    receipt = memory.add(pairs=[(JOB, "baker")], user_id="u")
+    assert receipt.version == first.version and receipt.pairs[0]["status"] == "quarantined"
+    assert receipt.reason is not None and receipt.reason.startswith("quarantined: earlier pairs were lost")
+
+
+def test_a_write_says_how_earlier_pairs_fared(memory: Memory) -> None:
+    memory.add(pairs=[(VEHICLE, "camper")], user_id="u")
+    memory.add(pairs=[(JOB, "baker")], user_id="u")
+    first, second = memory.versions(user_id="u")
+    was, now = second["account"]["old"]
+    assert "old" not in first["account"] and abs(now - was) < 0.5 and was > -0.5
 
 
 def test_told_now_and_trained_later(memory: Memory) -> None:

@@ -256,7 +256,8 @@ class Home:
     def absorb(self, scope: str, kind: str = "add") -> list[Version]:
         """Train on every pending write and publish it; returns the versions that were made, oldest first.
 
-        A write whose weights are refused (not finite, too large, nothing learned) is quarantined: the head stays.
+        A write whose weights are refused (not finite, too large, nothing learned, earlier pairs lost) is quarantined:
+        the head stays.
         """
         made = []
         with self.lock(scope):
