@@ -344,6 +344,21 @@ def doctor(
         raise typer.Exit(1)
 
 
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a whole home, also while it is in use. To restore the copy, use it as --home."""
+    from tmem.store.backup import backup as copy
+
+    files = copy(Path(home).expanduser(), target)
+    if as_json:
+        print_json({"folder": str(target), "files": files})
+    else:
+        out.print(f"{target}: {files} files of weights; what is forgotten later is still in it", markup=False)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "add": add,
     "ask": ask,
@@ -370,4 +385,5 @@ def register(app: typer.Typer) -> None:
     """Put these commands into the application."""
     for name, command in COMMANDS.items():
         app.command(name, rich_help_panel="memories that last")(scoped(command))
+    app.command("backup", rich_help_panel="memories that last")(backup)
     app.command("doctor", rich_help_panel="memories that last")(doctor)

@@ -17,6 +17,7 @@ from typing import Any
 
 from tmem.model import Model, load
 from tmem.store.actions import Actions
+from tmem.store.backup import backup
 from tmem.store.doctor import Finding, examine
 from tmem.store.home import Home
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply
@@ -89,6 +90,13 @@ class Memory:
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """What is wrong with the home, all of it; ``fix`` makes anew what the ledger can make anew."""
         return examine(self._shared.home, fix, self._shared.turn)
+
+    def backup(self, folder: str | Path) -> int:
+        """Copy the whole home to a new folder, also while it is in use; returns the number of files of weights.
+
+        To restore it, use the folder as ``home``. What is forgotten later is still in it.
+        """
+        return backup(self._shared.home.path, Path(folder))
 
     def search(self, query: str, *, top_k: int = 10, **ids: str | None) -> list[Record]:
         return self.scope(**ids).search(query, top_k=top_k)
