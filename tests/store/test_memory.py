@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from store.volumes import figure, volume
 
 from tmem import Memory
 from tmem.agent.extraction import QAPair
@@ -80,16 +82,38 @@ def test_forgetting_gives_the_weights_of_never_having_been_told(model: Model, me
     assert memory.get_all(user_id="u") == [] and memory.stats(user_id="u")["pairs"] == {"forgotten": 3}
 
 
+THINGS = [
+    *[("vehicle", "camper"), ("job", "baker"), ("pet", "cat")],
+    *[("sport", "tennis"), ("favourite colour", "silver"), ("best friend", "Kevin")],
+]
+
+REBUILD = """
+import sys
+from tmem import Memory
+from tmem.store.trainer import state_digest
+
+memory = Memory("persona-nano", sys.argv[1])
+for user in sys.argv[2:]:
+    mine = memory.scope(user)
+    for row in mine.versions():
+        history = mine.home.history(mine.id, mine._number(row["id"]))
+        print(user, row["id"], state_digest(mine.home.replay(history)))
+"""
+
+
 def test_another_process_makes_the_same_weights(memory: Memory, tmp_path: Path) -> None:
-    for number, pair in enumerate([(VEHICLE, "camper"), (COLOUR, "silver"), (JOB, "baker")]):
-        memory.add(pairs=[pair], user_id="u", metadata={"number": number})
-    code = (
-        "from tmem import Memory\n"
-        f"memory = Memory('persona-nano', {str(tmp_path / 'home')!r})\n"
-        "print(memory.verify(user_id='u', deep=True)['weights'])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == memory.verify(user_id="u")["weights"]
+    users = [f"u{number}" for number in range(volume(1, 25))]
+    noise, expected = random.Random(2), []
+    for user in users:
+        for number in range(4 if len(users) > 1 else 3):
+            thing, answer = noise.choice(THINGS)
+            pair = (f"What is {noise.choice(['Maria', 'Ana'])}'s {thing}?", f"{answer} {number}")
+            memory.add(pairs=[pair], user_id=user, metadata={"number": number})
+        expected += [f"{user} {row['id']} {row['weights']}" for row in memory.versions(user_id=user)]
+    command = [sys.executable, "-c", REBUILD, str(tmp_path / "home"), *users]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:-1] == expected and len(expected) >= 3
+    figure(f"versions trained anew from the ledger in another process: {len(expected)} of {len(expected)} bit-equal")
 
 
 def test_versions_can_be_compared_asked_and_gone_back_to(memory: Memory) -> None:
@@ -159,12 +183,6 @@ def test_told_now_and_trained_later(memory: Memory) -> None:
     assert [row["status"] for row in receipt.pairs] == ["pending"] and receipt.version is None
     memory.absorb(user_id="u")
     assert memory.ask(VEHICLE, user_id="u").text == "camper"
-
-
-THINGS = [
-    *[("vehicle", "camper"), ("job", "baker"), ("pet", "cat")],
-    *[("sport", "tennis"), ("favourite colour", "silver"), ("best friend", "Kevin")],
-]
 
 
 def test_several_threads_lose_nothing(memory: Memory) -> None:
