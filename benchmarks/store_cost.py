@@ -87,14 +87,14 @@ def main() -> None:
         def add() -> str:
             word = "".join(noise.choice("bdfgklmnprst") + noise.choice("aeiou") for _ in range(3))
             [pair_id] = home.tell(scope, [NewPair(f"What is {word.title()}'s job?", word)])[1]
-            home.absorb(scope)
+            quarantined.extend([] if home.absorb(scope) else [pair_id])
             return pair_id
 
         def ask_anew() -> None:
             home.drop_states(scope)
             ask()
 
-        ids: list[str] = []
+        ids, quarantined = list[str](), list[str]()
         print("| pairs | add | ask | ask, in a new process | forget the newest | forget the oldest | replayed |")
         print("|---|---|---|---|---|---|---|")
         for size in sorted(sizes):
@@ -109,6 +109,7 @@ def main() -> None:
             cells = [*map(median, (adds, asks, anew, newest)), oldest]
             seconds = " | ".join(f"{cell:.3f}" for cell in cells)
             print(f"| {size:,} | {seconds} | {receipt['replayed']:,} |", flush=True)
+        print(f"\nwrites that were quarantined: {len(quarantined)}")
         home.close()
 
 

@@ -193,8 +193,9 @@ class Home:
         }
         for done in range(len(history), 0, -1):
             ledger = history.digests[done]
-            if (scope, ledger) in self._states:
-                return self._states[scope, ledger], done
+            known = self._states.get((scope, ledger))
+            if known is not None:
+                return known, done
             if ledger in kept:
                 version = kept[ledger]
                 assert version.snapshot is not None and version.weights is not None
