@@ -21,7 +21,7 @@ bench: $(VENV)/ready
 ablations: $(VENV)/ready
 	$(BIN)/python benchmarks/ablations.py
 
-# What memories that last have to outlive, at full volume: the figures of docs/reliability.md. Half an hour.
+# What memories that last have to outlive, at full volume: the figures of docs/reliability.md. About an hour.
 torture: $(VENV)/ready
 	TMEM_TORTURE=1 $(BIN)/python -m pytest tests/store --timeout=3600
 

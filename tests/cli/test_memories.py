@@ -145,3 +145,21 @@ def test_the_doctor_finds_and_mends(own: Run, tmem: Run, tmp_path: Path) -> None
     code, out, _ = tmem("doctor", "--home", home, "--fix")
     assert code == 0 and "made anew" in out
     assert own("ask", VEHICLE)[1].strip() == "camper"
+
+
+def test_later_texts_are_read_again(own: Run) -> None:
+    [pair] = told(own, "-q", "What is Maria's job?", "-a", "baker")["pairs"]
+    told(own, "I bought a camper to get around.", "--name", "Maria")
+    code, out, _ = own("forget", pair["id"], "--mode", "reextract")
+    assert code == 0 and "texts read again: 1; pairs: 1 the same, 0 new, 0 no longer found" in out
+    assert [row["answer"] for row in one_object(own("list", "--json")[1])["pairs"]] == ["camper"]
+    assert own("forget", pair["id"], "--mode", "other")[0] == 2
+
+
+def test_a_copy_of_a_home(own: Run, tmem: Run, tmp_path: Path) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper")
+    copied = tmem("backup", tmp_path / "copy", "--home", tmp_path / "home", "--json")
+    assert one_object(copied[1]) == {"folder": str(tmp_path / "copy"), "files": 1}
+    assert tmem("ask", VEHICLE, "--user", "u", "--home", tmp_path / "copy")[1].strip() == "camper"
+    code, out, err = tmem("backup", tmp_path / "copy", "--home", tmp_path / "home")
+    assert (code, out) == (1, "") and "is there already" in err

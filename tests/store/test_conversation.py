@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import checkpoints
 import pytest
+from store.fakes import Scripted
 
 from tmem import Memory
 from tmem.errors import UsageError
-from tmem.model import Completion, HFEngine, Model, load
+from tmem.model import load
 from tmem.store.chat import split
 
 
@@ -51,22 +50,6 @@ def test_a_conversation_ends_with_a_user(memory: Memory, messages: Any) -> None:
         memory.chat(messages, user_id="u")
 
 
-class Scripted:
-    """Extractions from a script; every other reply is the model's own. Prompts are kept."""
-
-    def __init__(self, model: Model, extractions: list[str]) -> None:
-        self.real, self.model, self.extractions = HFEngine(model), model, extractions
-        self.prompts: list[str] = []
-
-    def generate(self, requests: Sequence[Any], *args: Any, **more: Any) -> list[Completion]:
-        self.prompts += [self.model.tokenizer.decode(request.prompt_ids) for request in requests]
-        done = self.real.generate([replace(request, max_new_tokens=3) for request in requests], *args, **more)
-        return [
-            replace(own, text=self.extractions.pop(0)) if request.stop == "json" else own
-            for request, own in zip(requests, done, strict=True)
-        ]
-
-
 def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_about(tmp_path: Path) -> None:
     model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
     model.settings = model.settings.model_copy(update={"window": 4096, "max_new_tokens_memory": 3})
@@ -74,7 +57,7 @@ def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_
         pair = {"instruction": "Where does the user live?", "output": "Lyon"}
         script = Scripted(model, [json.dumps([pair | {"output": "Paris"}]), json.dumps([pair])])
         mine = memory.scope("u")
-        mine._engine = script  # type: ignore[assignment]
+        mine.actions.engine = script  # type: ignore[assignment]
         first = mine.chat("I live in Paris.")
         turns = [
             {"role": "user", "content": "I live in Paris."},

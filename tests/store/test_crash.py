@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,18 +16,20 @@ from sqlalchemy import select
 from store.fakes import FakeTrainer
 from store.volumes import figure, volume
 
+from tmem.model import Model
 from tmem.store import schema
-from tmem.store.home import Home, NewPair
+from tmem.store.home import Home
+from tmem.store.queries import NewPair
 from tmem.store.revise import forget, rollback
-from tmem.store.trainer import state_digest
+from tmem.store.trainer import FastWeightTrainer, Trainer, state_digest
 
-KILLS = volume(25, 2000)
 ANA = ("ana", None, None)
+Words = Callable[[random.Random], NewPair]  # something to tell
 
 
-def live(path: Path, seed: int, acknowledged: int) -> None:
+def live(path: Path, trainer: Trainer, words: Words, seed: int, acknowledged: int) -> None:
     """Add, forget and go back for ever, writing down what is acknowledged; never returns."""
-    rng, home = random.Random(seed), Home(path, FakeTrainer(), snapshot_every=3)
+    rng, home = random.Random(seed), Home(path, trainer, snapshot_every=3)
     scope = home.scope(ANA)
 
     def acknowledge(word: str, pair_id: str) -> None:
@@ -34,7 +39,7 @@ def live(path: Path, seed: int, acknowledged: int) -> None:
     while True:
         done = rng.random()
         if done < 0.7 or len(mine) < 3:
-            _, ids = home.tell(scope, [NewPair(f"q{rng.random()}", "a") for _ in range(rng.randint(1, 2))], "text")
+            _, ids = home.tell(scope, [words(rng) for _ in range(rng.randint(1, 2))], "text")
             for pair_id in ids:
                 acknowledge("told", pair_id)
             mine += ids
@@ -48,11 +53,11 @@ def live(path: Path, seed: int, acknowledged: int) -> None:
             rollback(home, scope, rng.randint(1, head))
 
 
-def check(path: Path, events: list[str]) -> None:
+def check(path: Path, trainer: Trainer, events: list[str]) -> None:
     """What has to hold after a kill, and after the next writer has taken in what was pending."""
     words = [event.split() for event in events]
     told, going, gone = ({pair_id for word, pair_id in words if word == kind} for kind in ("told", "going", "gone"))
-    home = Home(path, FakeTrainer(), snapshot_every=3)
+    home = Home(path, trainer, snapshot_every=3)
     scope = home.scope(ANA)
     home.absorb(scope)
     with home.db.read() as connection:
@@ -73,30 +78,71 @@ def check(path: Path, events: list[str]) -> None:
     home.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, to start a process in a moment")
-def test_killed_at_any_moment(tmp_path: Path) -> None:
-    rng, path, events, lost = random.Random(1), tmp_path / "home", list[str](), 0
-    for number in range(KILLS):
+def kill_many(
+    tmp_path: Path, trainer: Trainer, words: Words, kills: int, per_home: int, longest: float
+) -> tuple[int, int]:
+    """Kill a writer after up to ``longest`` seconds, many times.
+
+    Returns how much was acknowledged, and how often something had been told by then and was not yet written.
+    """
+    rng, path, events, earlier, inside = random.Random(1), tmp_path / "home", list[str](), 0, 0
+    for number in range(kills):
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reading)
             try:
-                live(path, number, writing)
+                live(path, trainer, words, number, writing)
             finally:
                 os._exit(1)
         os.close(writing)
-        time.sleep(rng.uniform(0.02, 0.5))
+        time.sleep(rng.uniform(0.02, longest))
         os.kill(child, signal.SIGKILL)
         _, ended = os.waitpid(child, 0)
         assert os.WIFSIGNALED(ended), "the child ended by itself: an operation failed"
         with os.fdopen(reading) as pipe:
             events += [line for line in pipe.read().split("\n")[:-1] if line]
-        check(path, events)
-        if number % 50 == 49:  # a home that has seen enough; the next one is new
-            path, lost, events = tmp_path / f"home-{number}", lost + len(events), []
-    assert lost + len(events) > KILLS
-    kept = lost + len(events)
+        inside += bool(pending(path))
+        check(path, trainer, events)
+        if number % per_home == per_home - 1:  # a home that has seen enough; the next one is new
+            path, earlier, events = tmp_path / f"home-{number}", earlier + len(events), []
+    return earlier + len(events), inside
+
+
+def pending(path: Path) -> int:
+    """How many pairs were told and not yet written."""
+    if not (path / "tmem.db").exists():
+        return 0
+    with closing(sqlite3.connect(path / "tmem.db")) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'pairs'").fetchall():
+            return 0
+        [(count,)] = database.execute("SELECT count(*) FROM pairs WHERE status = 'pending'").fetchall()
+        return int(count)
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, to start a process in a moment")
+
+
+@needs_fork
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    kills = volume(25, 2000)
+    kept, inside = kill_many(tmp_path, FakeTrainer(), lambda rng: NewPair(f"q{rng.random()}", "a"), kills, 25, 0.5)
+    assert kept > kills
     figure(
-        f"killed at a random moment of add, absorb, publish, forget, rollback: {KILLS}; {kept} acknowledged, all kept"
+        f"killed at a random moment of add, absorb, publish, forget, rollback: {kills}, {inside} of them between "
+        f"telling and publishing; {kept} acknowledged, all kept"
     )
+
+
+@needs_fork
+def test_killed_while_it_really_trains(model: Model, tmp_path: Path) -> None:
+    def words(rng: random.Random) -> NewPair:
+        name, thing = rng.choice(["Maria", "Kevin", "Ana"]), rng.choice(["vehicle", "job", "pet", "sport"])
+        return NewPair(f"What is {name}'s {thing}?", rng.choice(["camper", "baker", "cat", "tennis", "silver"]))
+
+    kills = volume(3, 100)
+    # A rate at which no write is refused, whatever is told.
+    trainer = FastWeightTrainer(model, model.recipe("tmem", epochs=2, rehearse=4, lr=0.02))
+    kept, inside = kill_many(tmp_path, trainer, words, kills, 5, 2.0)
+    assert kept > 0 and inside >= kills // 10
+    figure(f"the same with real training: {kills}, {inside} of them while it trained; {kept} acknowledged, all kept")

@@ -14,7 +14,8 @@ from store.fakes import FakeTrainer
 from tmem.errors import DeltaError
 from tmem.store import revise
 from tmem.store.doctor import examine
-from tmem.store.home import Home, NewPair
+from tmem.store.home import Home
+from tmem.store.queries import NewPair
 
 ANA, BEN = ("ana", None, None), ("ben", "agent", None)
 
@@ -69,7 +70,7 @@ def test_every_damaged_file_is_found_and_made_anew(tmp_path: Path) -> None:
 
 def test_leftovers_and_what_was_never_written(tmp_path: Path) -> None:
     home, ana, _ = filled(tmp_path)
-    (home.file(ana, "") / "left.safetensors").write_bytes(b"x")
+    (home.files.file(ana, "") / "left.safetensors").write_bytes(b"x")
     home.tell(ana, [NewPair("And?", "yes")])
     (tmp_path / "home" / "scopes" / "strange").mkdir()
     problems = [(found.scope, found.problem) for found in examine(home)]
@@ -90,6 +91,24 @@ def test_a_changed_ledger_cannot_be_made_anew(tmp_path: Path) -> None:
     assert [one.fixed for one in found] == [False, False]
     assert all("not the one that version 3 was made from" in one.problem for one in found)
     assert {one.remedy for one in found} == {"put a backup of tmem.db in its place"}
+
+
+def test_pairs_marked_as_what_they_are_not(tmp_path: Path) -> None:
+    home, ana, _ = filled(tmp_path)
+    with home.db.write() as connection:
+        connection.execute(text("UPDATE pairs SET status = 'superseded' WHERE question = 'What is 2?'"))
+    assert [one.problem for one in examine(home)] == ["1 pairs are not marked as what they are"] * 2
+    assert all(one.fixed for one in examine(home, fix=True)) and examine(home) == []
+    assert len(home.book(ana).current()) == 4
+
+
+def test_a_row_that_cannot_be_one(tmp_path: Path) -> None:
+    home, _, _ = filled(tmp_path)
+    with home.db.write() as connection:
+        connection.execute(text("UPDATE versions SET account = '{' WHERE number = 2"))
+        connection.execute(text("UPDATE pairs SET answer = x'00' WHERE question = 'What is 1?' AND scope LIKE '%'"))
+    found = examine(home)
+    assert len(found) == 2 and all("damaged in the ledger" in one.problem for one in found)
 
 
 def test_another_engine_is_a_finding_and_can_be_adopted(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from store.volumes import figure
 
 from tmem.errors import DataError, TmemError
 from tmem.store.export import load_ledger
-from tmem.store.home import Home, NewPair
+from tmem.store.home import Home
+from tmem.store.queries import NewPair
 
 GOOD: dict[str, Any] = {"write": 1, "question": "What?", "answer": "This.", "supersedes": None}
 
@@ -126,7 +127,12 @@ def home_with_a_state(path: Path) -> tuple[Home, str, Path, dict[str, str]]:
     home.tell(scope, [NewPair("What?", "this")])
     [version] = home.absorb(scope)
     assert version.snapshot is not None and version.weights is not None
-    return home, scope, home.file(scope, version.snapshot), home.facts(scope, version.ledger, version.weights)
+    return (
+        home,
+        scope,
+        home.files.file(scope, version.snapshot),
+        home.files.facts(scope, version.ledger, version.weights),
+    )
 
 
 @pytest.mark.parametrize("case", STATES)

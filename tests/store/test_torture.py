@@ -10,6 +10,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from store.volumes import figure, volume
 from tmem.errors import TmemError
 from tmem.store import revise
 from tmem.store import schema as db
+from tmem.store.book import read_on
 from tmem.store.doctor import examine
-from tmem.store.home import Home, NewPair
+from tmem.store.home import Home
+from tmem.store.ledger import History, view
+from tmem.store.queries import NewPair
 from tmem.store.trainer import state_digest
 
 ANA = ("ana", None, None)
@@ -388,6 +392,16 @@ class Beside(RuleBasedStateMachine):
         current = self.home.history(self.scope, head).current.values()
         assert {pair.id: (pair.question, pair.answer) for pair in current} == self.now
         assert [version.number for version in self.home.versions(self.scope)] == sorted(self.views)
+        marked = {pair_id for pair_id, row in ledger(self.home, self.scope).items() if row[2] == "active"}
+        assert marked == self.now.keys()
+        book = self.home.book(self.scope)  # read on from change to change: the same as read at once
+        with self.home.db.read() as connection:
+            whole = read_on(connection, self.scope, None)
+        assert book == replace(whole, _histories=book._histories)
+        for number, version in book.versions.items():
+            anew = History(book.start, view(book.versions, number), book.new)
+            assert anew.digests == book.history(number).digests and anew.current == book.history(number).current
+            assert book.ledgers()[number] == version.ledger == anew.digests[-1]
         check(self.home, self.scope)
 
     def teardown(self) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from tmem.cli.chat import chat
 from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, out, print_json
-from tmem.cli.pairs import show_pairs, show_receipt, show_versions, show_why, whole_id
+from tmem.cli.pairs import show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
 
 UserOption = Annotated[str | None, typer.Option("--user", "-u", help="Whose memory.", rich_help_panel="scope")]
@@ -34,6 +34,11 @@ class Form(StrEnum):
     peft = "peft"
 
 
+class Forgetting(StrEnum):
+    replay = "replay"
+    reextract = "reextract"
+
+
 @contextmanager
 def opened(
     user: UserOption = None,
@@ -42,13 +47,13 @@ def opened(
     home: HomeOption = HOME,
     model: ModelOption = DEFAULT_MODEL,
 ) -> Iterator[Any]:
-    """One scope of a home."""
+    """One scope of a home; the model is loaded when a command first needs it."""
     from tmem import Memory
     from tmem.errors import ScopeRequired
 
     if not any((user, agent, run)):
         raise ScopeRequired("whose memory? give --user, --agent or --run")
-    with Memory(load_model(model), home) as memory:
+    with Memory(partial(load_model, model), home) as memory:
         yield memory.scope(user, agent, run)
 
 
@@ -144,19 +149,17 @@ def update(
 def forget(
     open_memory: Opener,
     pairs: IdsArgument,
+    mode: Annotated[
+        Forgetting, typer.Option(help="reextract: also read what was told later again, without them.")
+    ] = Forgetting.replay,
     as_json: JsonOption = False,
 ) -> None:
     """Forget pairs: weights as if they had never been told, and no byte of them left."""
     with open_memory() as memory:
-        receipt = memory.forget([whole_id(memory, pair) for pair in pairs])
+        receipt = memory.forget([whole_id(memory, pair) for pair in pairs], mode=mode.value)
     show_receipt(receipt, as_json)
     if not as_json:
-        details = receipt.details
-        out.print(
-            f"trained again: {details['replayed']} writes; weights {details['weights'][:16]}, as if never told. "
-            "What was told later was extracted by a model that knew it.",
-            highlight=False,
-        )
+        show_forgetting(receipt.details)
 
 
 def history(
@@ -313,7 +316,7 @@ def stats(
         print_json(found)
         return
     pairs = ", ".join(f"{count} {status}" for status, count in found["pairs"].items()) or "none"
-    size = found["snapshots"] * found["snapshot_bytes"] / 1e6
+    size = found["bytes"] / 1e6
     out.print(f"pairs: {pairs}; versions: {found['versions']}; weights on disk: {size:.2f} MB", highlight=False)
 
 
@@ -339,6 +342,21 @@ def doctor(
         out.print("everything is sound" if not found else f"{len(found)} findings", highlight=False)
     if not all(one.fixed for one in found):
         raise typer.Exit(1)
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a whole home, also while it is in use. To restore the copy, use it as --home."""
+    from tmem.store.backup import backup as copy
+
+    files = copy(Path(home).expanduser(), target)
+    if as_json:
+        print_json({"folder": str(target), "files": files})
+    else:
+        out.print(f"{target}: {files} files of weights; what is forgotten later is still in it", markup=False)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -367,4 +385,5 @@ def register(app: typer.Typer) -> None:
     """Put these commands into the application."""
     for name, command in COMMANDS.items():
         app.command(name, rich_help_panel="memories that last")(scoped(command))
+    app.command("backup", rich_help_panel="memories that last")(backup)
     app.command("doctor", rich_help_panel="memories that last")(doctor)

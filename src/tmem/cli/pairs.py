@@ -46,6 +46,27 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
     out.print(f"version {receipt.version}, {receipt.milliseconds:.0f} ms", highlight=False)
 
 
+def show_forgetting(details: dict[str, Any]) -> None:
+    """What a forgetting did, and what it did not."""
+    print_plain(f"trained again: {details['replayed']} writes; weights {details['weights'][:16]}, as if never told.")
+    if details["mode"] == "replay":
+        print_plain("What was told later was extracted by a model that knew it; --mode reextract reads that again.")
+        return
+    print_plain(
+        f"texts read again: {details['texts']}; pairs: {details['same']} the same, {details['new']} new, "
+        f"{details['lost']} no longer found."
+    )
+    if details["aside"]:
+        print_plain(f"{details['aside']} later pairs that were not in force are forgotten, too.")
+    if details["unread"]:
+        print_plain(f"The texts of {details['unread']} later pairs were removed before: those stay as they were.")
+
+
+def print_plain(text: str) -> None:
+    """A line as it is."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def show_versions(rows: list[dict[str, Any]]) -> None:
     """Versions, oldest first."""
     table = Table()

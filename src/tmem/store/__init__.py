@@ -1,5 +1,6 @@
 """Memory that lasts: a ledger of pairs, the weights that follow from it, versions, rollback, exact forgetting.
 
-Read in this order: ``ledger`` (what weights follow from), ``trainer``, ``schema`` and ``queries`` (tables),
-``snapshots`` (files), ``home`` (publishing), ``revise`` (rollback, forgetting), ``scoped`` and ``memory`` (the API).
+Read in this order: ``ledger`` (what weights follow from), ``trainer``, ``schema`` and ``queries`` (tables), ``book``
+(a scope's ledger as it is read), ``snapshots`` (files), ``home`` (publishing), ``revise`` (rollback, forgetting),
+``actions`` (what the model does), ``view``, ``scoped`` and ``memory`` (the API).
 """

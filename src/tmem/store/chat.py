@@ -9,7 +9,8 @@ from typing import Any
 
 from tmem.agent.prompts import Message
 from tmem.errors import UsageError
-from tmem.store.scoped import Messages, Receipt, Reply, ScopedMemory, clean, milliseconds
+from tmem.store.records import Messages, Receipt, Reply, clean, milliseconds
+from tmem.store.scoped import ScopedMemory
 
 TURNS = 6  # earlier messages that an answer sees; all else is in the weights
 _SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from tmem.agent.extraction import QAPair, fold
 from tmem.store.ledger import Pair
@@ -35,6 +36,7 @@ def contradicted(pair: QAPair, belief: str, active: Sequence[Pair]) -> str | Non
     return None
 
 
+@lru_cache(maxsize=1 << 16)  # every new pair is compared with all that hold
 def shared_words(question: str) -> frozenset[str]:
     """What a question is about: its words but for idle ones."""
     return frozenset(re.findall(r"\w+", fold(question))) - _IDLE

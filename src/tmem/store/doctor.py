@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from tmem.errors import DeltaError, IntegrityError, StoreError
-from tmem.store import queries, snapshots
+from tmem.store import queries
 from tmem.store import schema as db
 from tmem.store.home import Home
-from tmem.store.ledger import History, view
 from tmem.store.queries import Version
 
 
@@ -45,6 +44,8 @@ def examine(home: Home, fix: bool = False, turn: AbstractContextManager[Any] | N
                 found += _scope(home, scope, name, fix)
         except DeltaError as error:
             found.append(Finding(name, str(error), "open it with that model"))
+        except IntegrityError as error:
+            found.append(Finding(name, str(error), "put a backup of tmem.db in its place"))
     known = {scope[:16] for scope in scopes}
     strange = [entry.name for entry in (home.path / "scopes").iterdir() if entry.name not in known]
     found += [Finding("", f"scopes/{name} belongs to nobody", "remove it by hand") for name in sorted(strange)]
@@ -64,15 +65,25 @@ def _database(home: Home) -> Iterator[Finding]:
 
 def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
     with home.db.read() as connection:
-        found, new = queries.versions(connection, scope), queries.new_pairs(connection, scope)
         waiting = select(func.count()).where(db.pairs.c.scope == scope, db.pairs.c.status == "pending")
         pending = connection.execute(waiting).scalar_one()
-    nodes = queries.nodes(found)
+        rows = select(db.pairs.c.id, db.pairs.c.status).where(db.pairs.c.scope == scope)
+        active = {row.id for row in connection.execute(rows) if row.status == "active"}
+    book = home.book(scope)
+    found, anew = list(book.versions.values()), book.ledgers()
     for version in found:
-        if History(home.start, view(nodes, version.number), new).digests[-1] != version.ledger:
+        if anew[version.number] != version.ledger:
             wrong = f"the ledger is not the one that version {version.number} was made from"
             yield Finding(name, wrong, "put a backup of tmem.db in its place")
             return  # nothing can be made anew from it
+    wrongly, held = active - book.current().keys(), book.current().keys() - active
+    if wrongly or held:
+        if fix:
+            with home.db.write() as connection:
+                queries.change_pairs(connection, scope, list(wrongly), status="superseded")
+                queries.change_pairs(connection, scope, list(held), status="active")
+        done = "marked anew" if fix else "--fix marks them anew"
+        yield Finding(name, f"{len(wrongly | held)} pairs are not marked as what they are", done, fix)
     files = {version.snapshot: version for version in found if version.snapshot is not None}  # versions may share one
     for version in files.values():
         problem = _broken(home, scope, version)
@@ -95,11 +106,11 @@ def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
 def _broken(home: Home, scope: str, version: Version) -> str | None:
     """What is wrong with a version's file of weights, in words."""
     assert version.snapshot is not None and version.weights is not None
-    path = home.file(scope, version.snapshot)
+    path = home.files.file(scope, version.snapshot)
     if not path.exists():
         return f"{path}: is missing"
     try:
-        state = snapshots.read(path, home.facts(scope, version.ledger, version.weights))
+        state = home.files.load(scope, version.snapshot, version.ledger, version.weights)
         home.trainer.check(state)
     except (IntegrityError, DeltaError) as error:
         return str(error).partition("; tmem doctor")[0]
@@ -108,14 +119,14 @@ def _broken(home: Home, scope: str, version: Version) -> str | None:
 
 def _anew(home: Home, scope: str, name: str, version: Version, problem: str) -> Finding:
     """Train a version's weights anew from the ledger and write their file again."""
-    own = update(db.versions).where(db.versions.c.scope == scope)
+    columns = db.versions.c
     with home.db.write() as connection:  # nothing is started from the damaged file
-        connection.execute(own.where(db.versions.c.snapshot == version.snapshot).values(snapshot=None))
+        queries.change_versions(connection, scope, columns.snapshot == version.snapshot, snapshot=None)
     try:
-        file, weights = home.save(scope, version.ledger, home.state(scope, version.number))
+        file, weights = home.files.save(scope, version.ledger, home.state(scope, version.number))
     except StoreError as error:
         return Finding(name, problem, str(error))
-    same = (db.versions.c.ledger == version.ledger) & (db.versions.c.weights == weights)
+    same = (columns.ledger == version.ledger) & (columns.weights == weights)
     with home.db.write() as connection:
-        connection.execute(own.where(same).values(snapshot=file))
+        queries.change_versions(connection, scope, same, snapshot=file)
     return Finding(name, problem, "made anew from the ledger, bit for bit", True)

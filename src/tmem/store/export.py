@@ -14,8 +14,8 @@ from torch import Tensor
 from tmem.errors import DataError
 from tmem.fastweights import FastWeights
 from tmem.files import check_folder, save_safetensors, without_surrogates, write_json, write_text
-from tmem.store.home import NewPair
 from tmem.store.ledger import History
+from tmem.store.queries import NewPair
 from tmem.store.trainer import Tensors
 
 LONGEST_LINE = 1_000_000  # characters; a write takes pairs of a few hundred tokens

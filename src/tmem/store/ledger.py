@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 from tmem.seeds import derive
 
@@ -23,7 +26,7 @@ class Pair:
     answer: str
     supersedes: str | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What the pair is for seeds and digests: its text, not its id."""
         return digest(self.question, self.answer)
@@ -38,13 +41,14 @@ class Step:
     seed: int
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Protocol):
     """A version: the version ``base`` and one more ``write``, or none."""
 
-    number: int
-    base: int | None
-    write: int | None
+    @property
+    def base(self) -> int | None: ...
+
+    @property
+    def write(self) -> int | None: ...
 
 
 def view(nodes: Mapping[int, Node], number: int | None) -> list[int]:
@@ -58,40 +62,70 @@ def view(nodes: Mapping[int, Node], number: int | None) -> list[int]:
     return writes[::-1]
 
 
+def ledgers(start: str, nodes: Mapping[int, Node], new: Mapping[int, Sequence[Pair]]) -> dict[int, str]:
+    """What every version follows from: its digest, by number.
+
+    One walk over all of them: a version begins with what its base consists of, and most are built on the one before.
+    """
+    found: dict[int, str] = {}
+    history, last = History(start, (), new), None
+    for number in sorted(nodes):
+        node = nodes[number]
+        if node.base != last:
+            history = History(start, view(nodes, node.base), new)
+        if node.write is not None:
+            history.take(new.get(node.write, ()))
+        found[number], last = history.digests[-1], number
+    return found
+
+
 class History:
     """A view of the ledger as training runs. ``start`` is the digest of what it begins with: base, basis, recipe.
 
     ``digests[i]`` stands for all that the state after ``i`` steps follows from. A write none of whose pairs is left
-    takes no part; ``lengths[write]`` is the number of steps up to it.
+    takes no part.
     """
 
     def __init__(self, start: str, writes: Iterable[int], new: Mapping[int, Sequence[Pair]]) -> None:
         self.digests = [start]
-        self.lengths: dict[int, int] = {}
+        self.current: dict[str, Pair] = {}  # the pairs that hold in the end, by id
         self._new: list[tuple[Pair, ...]] = []
-        current: dict[str, Pair] = {}
         for write in writes:
-            fresh = tuple(new.get(write, ()))
-            if fresh:
-                # Which pairs are replaced is part of what follows: later steps no longer rehearse them.
-                replaced = [current[p.supersedes].key for p in fresh if p.supersedes in current]
-                self.digests.append(digest(self.digests[-1], [pair.key for pair in fresh], replaced))
-                self._new.append(fresh)
-                _take_in(current, fresh)
-            self.lengths[write] = len(self._new)
-        self.current = current  # the pairs that hold in the end, by id
+            self.take(new.get(write, ()))
 
     def __len__(self) -> int:
         return len(self._new)
+
+    def take(self, new: Sequence[Pair]) -> None:
+        """Go on by one write, which tells the ``new`` pairs."""
+        if new:
+            # Which pairs are replaced is part of what follows: later steps no longer rehearse them.
+            replaced = [self.current[pair.supersedes].key for pair in new if pair.supersedes in self.current]
+            self.digests.append(digest(self.digests[-1], [pair.key for pair in new], replaced))
+            self._new.append(tuple(new))
+            _take_in(self.current, new)
+
+    def then(self, new: Sequence[Pair]) -> History:
+        """This history and one more write; this one stays as it is."""
+        longer = copy(self)
+        longer.digests, longer.current, longer._new = list(self.digests), dict(self.current), list(self._new)
+        longer.take(new)
+        return longer
+
+    def step(self, new: Sequence[Pair]) -> tuple[History, Step]:
+        """:meth:`then`, and the training run that it adds."""
+        longer = self.then(new)
+        old = tuple(pair for pair in self.current.values() if pair.id in longer.current)
+        return longer, Step(tuple(new), old, derive(longer.digests[-1], "write"))
 
     def steps(self, since: int = 0) -> Iterator[tuple[int, Step]]:
         """The steps after the first ``since`` of them, with the number of steps that are done then."""
         current: dict[str, Pair] = {}
         for done, fresh in enumerate(self._new, start=1):
-            before = dict(current) if done > since else {}
+            before = list(current.values()) if done > since else []
             _take_in(current, fresh)
             if done > since:
-                old = tuple(pair for pair_id, pair in before.items() if pair_id in current)
+                old = tuple(pair for pair in before if pair.id in current)
                 yield done, Step(fresh, old, derive(self.digests[done], "write"))
 
 

@@ -10,16 +10,19 @@ memory.forget([receipt.pairs[0]["id"]], user_id="ana")
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from tmem.model import HFEngine, Model, load
+from tmem.model import Model, load
+from tmem.store.actions import Actions
+from tmem.store.backup import backup
 from tmem.store.doctor import Finding, examine
 from tmem.store.home import Home
-from tmem.store.scoped import Answer, Messages, Receipt, Record, Reply, ScopedMemory, Shared
-from tmem.store.trainer import FastWeightTrainer
+from tmem.store.records import Answer, Messages, Receipt, Record, Reply
+from tmem.store.scoped import ScopedMemory, Shared
+from tmem.store.trainer import FastWeightTrainer, Later
 
 
 class Memory:
@@ -32,16 +35,25 @@ class Memory:
 
     def __init__(
         self,
-        model: str | Path | Model = "persona-nano",
+        model: str | Path | Model | Callable[[], Model] = "persona-nano",
         home: str | Path = "~/.tmem",
         recipe: str = "tmem",
         threads: int = 1,
         snapshot_every: int = 16,
     ) -> None:
-        """``threads``: of every training run, part of what a memory is made with; ``snapshot_every``: as in Home."""
-        loaded = model if isinstance(model, Model) else load(model)
-        trainer = FastWeightTrainer(loaded, loaded.recipe(recipe), threads)
-        self._shared = Shared(Home(home, trainer, snapshot_every), trainer, HFEngine(loaded), RLock())
+        """``model``: also a function that loads it, called when it is first needed: who only looks needs none.
+
+        ``threads``: of every training run, part of what a memory is made with; ``snapshot_every``: as in Home.
+        """
+        if isinstance(model, str | Path):
+            model = load(model)
+
+        def make() -> Actions:
+            loaded = model if isinstance(model, Model) else model()
+            return Actions(FastWeightTrainer(loaded, loaded.recipe(recipe), threads))
+
+        actions = _once(make)
+        self._shared = Shared(Home(home, Later(lambda: actions().trainer), snapshot_every), actions)
 
     def close(self) -> None:
         """Close the home; nothing is lost without."""
@@ -79,6 +91,13 @@ class Memory:
         """What is wrong with the home, all of it; ``fix`` makes anew what the ledger can make anew."""
         return examine(self._shared.home, fix, self._shared.turn)
 
+    def backup(self, folder: str | Path) -> int:
+        """Copy the whole home to a new folder, also while it is in use; returns the number of files of weights.
+
+        To restore it, use the folder as ``home``. What is forgotten later is still in it.
+        """
+        return backup(self._shared.home.path, Path(folder))
+
     def search(self, query: str, *, top_k: int = 10, **ids: str | None) -> list[Record]:
         return self.scope(**ids).search(query, top_k=top_k)
 
@@ -106,8 +125,8 @@ class Memory:
     def tag(self, version: str | int, name: str, **ids: str | None) -> None:
         self.scope(**ids).tag(version, name)
 
-    def forget(self, pair_ids: Sequence[str], **ids: str | None) -> Receipt:
-        return self.scope(**ids).forget(pair_ids)
+    def forget(self, pair_ids: Sequence[str], *, mode: str = "replay", **ids: str | None) -> Receipt:
+        return self.scope(**ids).forget(pair_ids, mode=mode)
 
     def delete(self, pair_id: str, **ids: str | None) -> Receipt:
         return self.scope(**ids).delete(pair_id)
@@ -132,6 +151,19 @@ class Memory:
 
     def verify(self, *, deep: bool = False, **ids: str | None) -> Record:
         return self.scope(**ids).verify(deep=deep)
+
+
+def _once(make: Callable[[], Actions]) -> Callable[[], Actions]:
+    """A function that makes something in its first call, and gives that in every other."""
+    lock, made = RLock(), list[Actions]()
+
+    def get() -> Actions:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return get
 
 
 def _split(more: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,14 +5,27 @@ from __future__ import annotations
 import datetime
 import json
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from tmem.store import schema as db
-from tmem.store.ledger import History, Node, Pair
+from tmem.store.ledger import History
+
+
+@dataclass(frozen=True)
+class NewPair:
+    """A pair that is told; ``supersedes`` is the id of an active pair whose place it takes.
+
+    ``extracted``: by the model, from the text that it is told with.
+    """
+
+    question: str
+    answer: str
+    supersedes: str | None = None
+    extracted: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,35 +54,39 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def head(connection: Connection, scope: str) -> int | None:
-    """The number of the version in force."""
-    return connection.execute(select(db.scopes.c.head).where(db.scopes.c.id == scope)).scalar_one_or_none()
+def touch(connection: Connection, scope: str) -> int:
+    """The revision of a change that is being made to a scope: what its rows have to say in ``changed``."""
+    this = db.scopes.c.id == scope
+    connection.execute(update(db.scopes).where(this).values(revision=db.scopes.c.revision + 1))
+    return int(connection.execute(select(db.scopes.c.revision).where(this)).scalar_one())
 
 
-def versions(connection: Connection, scope: str) -> list[Version]:
-    """All versions of a scope, oldest first."""
-    columns = [column for column in db.versions.c if column.name != "scope"]
-    rows = connection.execute(select(*columns).where(db.versions.c.scope == scope).order_by(db.versions.c.number))
-    return [Version(**{**row._mapping, "account": json.loads(row.account or "{}")}) for row in rows]
+def set_engine(connection: Connection, scope: str, engine: dict[str, Any]) -> None:
+    """Say what makes a scope's weights."""
+    touch(connection, scope)
+    connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(engine=json.dumps(engine)))
 
 
-def nodes(found: Sequence[Version]) -> dict[int, Node]:
-    """What versions consist of, by number."""
-    return {version.number: Node(version.number, version.base, version.write) for version in found}
-
-
-def new_pairs(connection: Connection, scope: str) -> dict[int, list[Pair]]:
-    """The pairs that are left, by the write in which they are new."""
-    columns = db.pairs.c
-    rows = connection.execute(
-        select(columns.write, columns.id, columns.question, columns.answer, columns.supersedes)
-        .where(columns.scope == scope, columns.status.not_in(("quarantined", "forgotten")))
-        .order_by(columns.number)
-    )
-    found: dict[int, list[Pair]] = {}
-    for write, *fields in rows:
-        found.setdefault(write, []).append(Pair(*fields))
-    return found
+def tell(
+    connection: Connection,
+    scope: str,
+    new: Sequence[NewPair],
+    text: str | None = None,
+    told: str | None = None,
+    meta: dict[str, Any] | None = None,
+) -> tuple[str | None, list[str]]:
+    """Pending pairs of a new write, and the episode that they are from; returns the ids of both."""
+    episode, ids = None if text is None else uuid.uuid4().hex, [uuid.uuid4().hex for _ in new]
+    if episode is not None:
+        number = 1 + last(connection, db.episodes.c.number, scope)
+        row = {"id": episode, "scope": scope, "number": number, "text": text, "told": told, "created": now()}
+        connection.execute(insert(db.episodes).values(row | {"meta": json.dumps(meta) if meta else None}))
+    write = 1 + last(connection, db.pairs.c.write, scope)
+    rows = []
+    for pair_id, pair in zip(ids, new, strict=True):
+        rows.append({"id": pair_id, "write": write, "episode": episode, "status": "pending", **asdict(pair)})
+    add_pairs(connection, scope, rows)
+    return episode, ids
 
 
 def last(connection: Connection, column: Any, scope: str) -> int:
@@ -78,16 +95,41 @@ def last(connection: Connection, column: Any, scope: str) -> int:
     return connection.execute(found).scalar_one() or 0
 
 
-def add_version(connection: Connection, scope: str, history: History, account: dict[str, Any], **fields: Any) -> None:
-    """A new version, put in force: every pair gets the status that it has in ``history``, which is the version's."""
+def add_pairs(connection: Connection, scope: str, rows: Sequence[dict[str, Any]]) -> None:
+    """New rows of the ledger, numbered on."""
+    number, changed = 1 + last(connection, db.pairs.c.number, scope), touch(connection, scope)
+    for place, row in enumerate(rows):
+        own = {"scope": scope, "number": number + place, "created": now(), "changed": changed}
+        connection.execute(insert(db.pairs).values(own | row))
+
+
+def add_version(
+    connection: Connection,
+    scope: str,
+    before: Collection[str],
+    history: History,
+    account: dict[str, Any],
+    **fields: Any,
+) -> None:
+    """A new version, put in force. ``history`` is its own; ``before``: the ids of the pairs that held until now."""
     row = {"scope": scope, "ledger": history.digests[-1], "account": json.dumps(account), "created": now(), **fields}
-    connection.execute(insert(db.versions).values(row))
+    connection.execute(insert(db.versions).values(row | {"changed": touch(connection, scope)}))
     connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(head=fields["number"]))
-    own = update(db.pairs).where(db.pairs.c.scope == scope)
-    connection.execute(own.where(db.pairs.c.status == "active").values(status="superseded"))
-    active = list(history.current)
-    for start in range(0, len(active), 500):  # SQLite takes only so many values at once
-        connection.execute(own.where(db.pairs.c.id.in_(active[start : start + 500])).values(status="active"))
+    change_pairs(connection, scope, [one for one in before if one not in history.current], status="superseded")
+    change_pairs(connection, scope, [one for one in history.current if one not in before], status="active")
+
+
+def change_pairs(connection: Connection, scope: str, ids: Sequence[str], **values: Any) -> None:
+    """Give pairs that are not forgotten new values."""
+    own = update(db.pairs).where(db.pairs.c.scope == scope, db.pairs.c.status != "forgotten")
+    for start in range(0, len(ids), 500):  # SQLite takes only so many values at once
+        connection.execute(own.where(db.pairs.c.id.in_(ids[start : start + 500])).values(**values))
+
+
+def change_versions(connection: Connection, scope: str, which: ColumnElement[bool], **values: Any) -> None:
+    """Give versions new values."""
+    own = update(db.versions).where(db.versions.c.scope == scope, which)
+    connection.execute(own.values(changed=touch(connection, scope), **values))
 
 
 def add_receipt(connection: Connection, scope: str, kind: str, body: dict[str, Any]) -> str:

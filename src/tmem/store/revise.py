@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
-from tmem.errors import NotFound
+from tmem.errors import IntegrityError, NotFound
 from tmem.store import queries
 from tmem.store import schema as db
 from tmem.store.home import TO_WIPE, Home
-from tmem.store.ledger import History, Node, Pair, view
+from tmem.store.ledger import History, Pair, digest, ledgers, view
 from tmem.store.queries import Version
-from tmem.store.trainer import state_digest
+from tmem.store.trainer import Tensors, state_digest
 
 
 def rollback(home: Home, scope: str, number: int) -> Version:
     """Make the view of an earlier version the head again, as a new version; what was forgotten since stays so."""
     with home.lock(scope):
-        state = home.state(scope, number)
-        with home.db.read() as connection:
-            found = queries.versions(connection, scope)
-            history = History(home.start, view(queries.nodes(found), number), queries.new_pairs(connection, scope))
-        name, weights = home.save(scope, history.digests[-1], state)
-        own = found[-1].number + 1
-        fields = {"number": own, "base": number, "kind": "rollback", "weights": weights, "snapshot": name}
+        state, book = home.state(scope, number), home.book(scope)
+        before, history = book.current(), book.history(number)
+        name, weights = home.files.save(scope, history.digests[-1], state)
+        fields = {"number": book.next, "base": number, "kind": "rollback", "weights": weights, "snapshot": name}
         with home.db.write() as connection:
-            queries.add_version(connection, scope, history, {"steps": len(history)}, **fields)
+            queries.add_version(connection, scope, before, history, {"steps": len(history)}, **fields)
         home.thin_out(scope)
-        return home.version(scope, own)
+        return home.version(scope, book.next)
 
 
 def tag(home: Home, scope: str, number: int, name: str) -> None:
     """Name a version; its weights are then kept as a file. A name that another version has moves to this one."""
     with home.lock(scope):
         state = home.state(scope, number)
-        file, weights = home.save(scope, home.version(scope, number).ledger, state)
-        own = update(db.versions).where(db.versions.c.scope == scope)
+        file, weights = home.files.save(scope, home.version(scope, number).ledger, state)
+        columns = db.versions.c
         with home.db.write() as connection:
-            connection.execute(own.where(db.versions.c.tag == name).values(tag=None))
-            this = own.where(db.versions.c.number == number)
-            connection.execute(this.values(tag=name, snapshot=file, weights=weights))
+            queries.change_versions(connection, scope, columns.tag == name, tag=None)
+            this = columns.number == number
+            queries.change_versions(connection, scope, this, tag=name, snapshot=file, weights=weights)
+
+
+@dataclass
+class Change:
+    """What a forgetting makes of a ledger. ``left``: what every write tells from now on.
+
+    ``gone``: rows of pairs that are forgotten with the texts they are from; ``lost``: of pairs that are no longer told,
+    whose texts stay; ``added``: new rows; ``links``: what pairs that stay take the place of now.
+    """
+
+    gone: dict[str, Any]
+    left: dict[int, list[Pair]]
+    lost: dict[str, Any] = field(default_factory=dict)
+    added: list[dict[str, Any]] = field(default_factory=list)
+    links: dict[str, str | None] = field(default_factory=dict)
 
 
 def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
@@ -53,55 +65,83 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     """
     with home.lock(scope):
         home.clean(scope)
-        with home.db.read() as connection:
-            found, head = queries.versions(connection, scope), queries.head(connection, scope)
-            known = {row.id: row for row in connection.execute(select(db.pairs).where(db.pairs.c.scope == scope))}
-            new = queries.new_pairs(connection, scope)
-        for pair_id in ids:
-            if pair_id not in known or known[pair_id].status == "forgotten":
-                raise NotFound(f"there is no pair {pair_id} in this memory")
-        gone, nodes = [known[pair_id] for pair_id in ids], queries.nodes(found)
-        left = {write: [pair for pair in own if pair.id not in ids] for write, own in new.items()}
-        history = History(home.start, view(nodes, head), left)
-        tainted = _tainted(nodes, {row.write for row in gone})
-        before = state_digest(home.state(scope))
+        book, gone = home.book(scope), told(home, scope, ids)
+        left = {write: [pair for pair in own if pair.id not in gone] for write, own in book.new.items()}
+        history = History(book.start, view(book.versions, book.head), left)
+        tainted = tainted_by(book.versions, {row.write for row in gone.values()})
         # What no longer contains a forgotten pair is still good to start from.
-        state, start = home.nearest(scope, history, [v for v in found if v.number not in tainted])
-        files: dict[str, tuple[str, str]] = {}  # by ledger digest: file and digest of the weights
+        state, start = home.nearest(scope, history, book, tainted)
+        files = {}
         for done, step in history.steps(start):
             state = home.trainer.train(state, step).state
             if done % home.snapshot_every == 0:
-                files[history.digests[done]] = home.save(scope, history.digests[done], state)
-        name, weights = files[history.digests[-1]] = home.save(scope, history.digests[-1], state)
-        receipt = {
-            "ids": list(ids),
-            "version_before": head,
-            "weights_before": before,
-            "version": None if head is None else found[-1].number + 1,
-            "ledger": history.digests[-1],
-            "weights": weights,
-            "replayed": len(history) - start,
-        }
-        own = update(db.versions).where(db.versions.c.scope == scope)
-        with home.db.write() as connection:
-            texts = {row.episode for row in gone if row.episode}
-            pairs = update(db.pairs).where(db.pairs.c.scope == scope, db.pairs.c.id.in_(ids))
-            connection.execute(pairs.values(status="forgotten", question=None, answer=None))
-            episodes = update(db.episodes).where(db.episodes.c.id.in_(texts))
-            connection.execute(episodes.values(text=None, meta=None, told=None))
-            for number, ledger in _ledgers(home.start, nodes, head, tainted, history, left).items():
-                file, digest = files.get(ledger, (None, None))
-                changed = {"ledger": ledger, "weights": digest, "snapshot": file, "account": None}
-                connection.execute(own.where(db.versions.c.number == number).values(changed))
-            if head is not None:
-                fields = {"number": receipt["version"], "base": head, "kind": "forget"}
-                account = {"steps": len(history), "replayed": receipt["replayed"]}
-                queries.add_version(connection, scope, history, account, weights=weights, snapshot=name, **fields)
-            receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
-            # Whoever is killed from here on has forgotten, but not yet wiped: the next to open the home does.
-            queries.add_receipt(connection, scope, TO_WIPE, {})
-        home.wipe(scope)
+                files[history.digests[done]] = home.files.save(scope, history.digests[done], state)
+        facts = {"mode": "replay", "replayed": len(history) - start}
+        return put_in_force(home, scope, Change(gone, left), tainted, history, state, files, facts)
+
+
+def put_in_force(
+    home: Home,
+    scope: str,
+    change: Change,
+    tainted: Sequence[int],
+    history: History,
+    state: Tensors,
+    files: dict[str, tuple[str, str]],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """Change the ledger and all versions that are ``tainted``, put ``history`` and its ``state`` in force, and wipe.
+
+    ``files``: those that were written on the way, by ledger digest: name and digest of the weights. Returns the
+    receipt, which has ``facts``.
+    """
+    book, before = home.book(scope), state_digest(home.state(scope))
+    name, weights = files[history.digests[-1]] = home.files.save(scope, history.digests[-1], state)
+    receipt = {
+        "ids": list(change.gone),
+        "version_before": book.head,
+        "weights_before": before,
+        "version": None if book.head is None else book.next,
+        "ledger": history.digests[-1],
+        "weights": weights,
+        **facts,
+    }
+    gone = {**change.gone, **change.lost}
+    with home.db.write() as connection:
+        _erase(connection, scope, change)
+        now = ledgers(book.start, book.versions, change.left)
+        for number in tainted:
+            file, made = files.get(now[number], (None, None))
+            changed = {"ledger": now[number], "weights": made, "snapshot": file, "account": None}
+            queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
+        if book.head is not None:
+            fields = {"number": receipt["version"], "base": book.head, "kind": "forget"}
+            account, held = {"steps": len(history)} | facts, book.current().keys() - gone
+            queries.add_version(connection, scope, held, history, account, weights=weights, snapshot=name, **fields)
+        receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
+        # Whoever is killed from here on has forgotten, but not yet wiped: the next to open the home does.
+        queries.add_receipt(connection, scope, TO_WIPE, {})
+    home.wipe(scope)
     return receipt
+
+
+def rebuild(home: Home, scope: str) -> int:
+    """Train the head anew from the first pair and write its file; returns the number of steps."""
+    with home.lock(scope):
+        home.drop_states(scope)
+        book = home.book(scope)
+        if book.head is None:
+            return 0
+        version, history = book.version(book.head), book.history(book.head)
+        state = home.replay(history)
+        if (history.digests[-1], state_digest(state)) != (version.ledger, version.weights):
+            raise IntegrityError(
+                f"{home.path}: the ledger no longer makes what was published as version {version.number}"
+            )
+        name, _ = home.files.save(scope, version.ledger, state)
+        with home.db.write() as connection:
+            queries.change_versions(connection, scope, db.versions.c.number == version.number, snapshot=name)
+        return len(history)
 
 
 def adopt(home: Home, scope: str) -> int:
@@ -111,56 +151,54 @@ def adopt(home: Home, scope: str) -> int:
     """
     with home.lock(scope, any_engine=True):
         home.drop_states(scope)
-        with home.db.read() as connection:
-            found, head = queries.versions(connection, scope), queries.head(connection, scope)
-            new = queries.new_pairs(connection, scope)
-        nodes = queries.nodes(found)
-        history = History(home.start, view(nodes, head), new)
+        book, start = home.book(scope), digest(home.trainer.engine)
+        history = History(start, view(book.versions, book.head), book.new)
         state = home.replay(history)
-        file, weights = home.save(scope, history.digests[-1], state)
-        own = update(db.versions).where(db.versions.c.scope == scope)
+        file, weights = home.files.save(scope, history.digests[-1], state)
         with home.db.write() as connection:
-            engine = json.dumps(home.trainer.engine)
-            connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(engine=engine))
-            for number in nodes:
-                ledger = History(home.start, view(nodes, number), new).digests[-1]
+            queries.set_engine(connection, scope, home.trainer.engine)
+            for number, ledger in ledgers(start, book.versions, book.new).items():
                 changed = {"ledger": ledger, "weights": None, "snapshot": None}
                 if ledger == history.digests[-1]:
                     changed |= {"weights": weights, "snapshot": file}
-                connection.execute(own.where(db.versions.c.number == number).values(changed))
+                queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
         home.clean(scope)
         return len(history)
 
 
-def _tainted(nodes: Mapping[int, Node], writes: set[int]) -> set[int]:
-    """The versions whose view has one of these writes."""
-    found: set[int] = set()
-    for number in sorted(nodes):
-        node = nodes[number]
-        if node.write in writes or node.base in found:
-            found.add(number)
+def told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
+    """The rows of pairs that are not forgotten yet, by id. Raises :class:`NotFound` for others."""
+    columns = db.pairs.c.id, db.pairs.c.write, db.pairs.c.episode
+    mine = (db.pairs.c.scope == scope) & (db.pairs.c.status != "forgotten")
+    found: dict[str, Any] = {}
+    with home.db.read() as connection:
+        for start in range(0, len(ids), 500):  # SQLite takes only so many values at once
+            part = db.pairs.c.id.in_(ids[start : start + 500])
+            found |= {row.id: row for row in connection.execute(select(*columns).where(mine, part))}
+    for pair_id in ids:
+        if pair_id not in found:
+            raise NotFound(f"there is no pair {pair_id} in this memory")
     return found
 
 
-def _ledgers(
-    start: str,
-    nodes: Mapping[int, Node],
-    head: int | None,
-    tainted: set[int],
-    history: History,
-    left: Mapping[int, Sequence[Pair]],
-) -> dict[int, str]:
-    """What the tainted versions follow from now; those that the head is built on are read off its ``history``."""
-    chain, number = [], head
-    while number is not None:
-        chain.append(number)
-        number = nodes[number].base
-    found: dict[int, str] = {}
-    length = 0
-    for number in reversed(chain):
-        write = nodes[number].write
-        length = length if write is None else history.lengths[write]
-        found[number] = history.digests[length]
-    for number in tainted - found.keys():
-        found[number] = History(start, view(nodes, number), left).digests[-1]
-    return {number: found[number] for number in sorted(tainted)}
+def tainted_by(versions: Mapping[int, Version], writes: Collection[int]) -> list[int]:
+    """The versions whose view has one of these writes."""
+    found: dict[int, None] = {}
+    for number, version in sorted(versions.items()):
+        if version.write in writes or version.base in found:
+            found[number] = None
+    return list(found)
+
+
+def _erase(connection: Connection, scope: str, change: Change) -> None:
+    """Leave nothing of pairs, and of the texts that they are from, but their places; add those that are told now."""
+    changed = queries.touch(connection, scope)
+    nothing = {"status": "forgotten", "question": None, "answer": None, "changed": changed}
+    queries.change_pairs(connection, scope, [*change.gone, *change.lost], **nothing)
+    texts = list({row.episode for row in change.gone.values() if row.episode})
+    for start in range(0, len(texts), 500):
+        episodes = update(db.episodes).where(db.episodes.c.id.in_(texts[start : start + 500]))
+        connection.execute(episodes.values(text=None, meta=None, told=None))
+    for pair_id, supersedes in change.links.items():
+        queries.change_pairs(connection, scope, [pair_id], supersedes=supersedes, changed=changed)
+    queries.add_pairs(connection, scope, change.added)

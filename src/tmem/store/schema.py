@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Engine,
@@ -25,14 +26,18 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    update,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateColumn
 
 from tmem.errors import StoreError
 
 metadata = MetaData()
 
 # A scope is whose memory it is. ``engine`` is what its weights were made with: base, basis, recipe (JSON).
+# ``revision`` counts its changes; ``changed``, of pairs and versions, is the one in which a row last changed what is
+# read into a book: who has read a scope before reads on from there.
 scopes = Table(
     "scopes",
     metadata,
@@ -43,6 +48,7 @@ scopes = Table(
     Column("head", Integer),  # number of the version in force; None: nothing was written yet
     Column("engine", Text),
     Column("created", Text, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0"),
 )
 
 # What was told, word for word: the source of pairs.
@@ -59,7 +65,8 @@ episodes = Table(
     UniqueConstraint("scope", "number"),
 )
 
-# The ledger. A pair is new in one write; ``supersedes`` is the pair whose place it takes.
+# The ledger. A pair is new in one write; ``supersedes`` is the pair whose place it takes; ``extracted``: by the model,
+# from its episode, and not told as it is.
 pairs = Table(
     "pairs",
     metadata,
@@ -71,10 +78,14 @@ pairs = Table(
     Column("answer", Text),
     Column("episode", String, ForeignKey("episodes.id")),
     Column("supersedes", String),
+    Column("extracted", Boolean, nullable=False, server_default="0"),
     Column("status", String, nullable=False),  # pending | active | superseded | quarantined | forgotten
     Column("created", Text, nullable=False),
+    Column("changed", Integer, nullable=False, server_default="0"),
     UniqueConstraint("scope", "number"),
     Index("pairs_by_write", "scope", "write"),
+    Index("pairs_by_status", "scope", "status"),
+    Index("pairs_by_change", "scope", "changed"),
 )
 
 # A version is the version ``base`` and one more write (or none: a rollback, a forgetting).
@@ -92,6 +103,8 @@ versions = Table(
     Column("tag", String),
     Column("account", Text),  # JSON: losses, gates, size
     Column("created", Text, nullable=False),
+    Column("changed", Integer, nullable=False, server_default="0"),
+    Index("versions_by_change", "scope", "changed"),
 )
 
 receipts = Table(
@@ -104,8 +117,33 @@ receipts = Table(
     Column("created", Text, nullable=False),
 )
 
-# Step n takes a home from layout n to layout n + 1, in one transaction with the new number.
-MIGRATIONS: list[Callable[[Connection], None]] = [metadata.create_all]
+
+def _add(connection: Connection, *columns: Column[Any]) -> None:
+    """Add columns, and their indexes, to tables that an older tmem made without."""
+    for column in columns:
+        table = column.table
+        there = connection.exec_driver_sql(f"PRAGMA table_info({table.name})").all()
+        if column.name not in [row[1] for row in there]:
+            kind = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {kind}")
+    for table in {column.table for column in columns}:
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+
+
+def _extracted(connection: Connection) -> None:
+    """Which pairs were extracted. An older tmem did not say: all that came with a text, as far as is known."""
+    _add(connection, pairs.c.extracted)
+    connection.execute(update(pairs).values(extracted=pairs.c.episode.is_not(None)))
+
+
+# Step n takes a home from layout n to layout n + 1, in one transaction with the new number. The first one makes the
+# tables as they are today; what is added later is added where it is not yet.
+MIGRATIONS: list[Callable[[Connection], None]] = [
+    metadata.create_all,
+    lambda connection: _add(connection, scopes.c.revision, pairs.c.changed, versions.c.changed),
+    _extracted,
+]
 
 
 class Database:

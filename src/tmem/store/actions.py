@@ -1,0 +1,82 @@
+"""The actions of a model under a memory's weights: reading pairs out of a text, and answering."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from tmem.agent.extraction import QAPair, admit, parse
+from tmem.agent.life import LEAST_OUTPUT
+from tmem.agent.prompts import PROMPTS
+from tmem.errors import UsageError
+from tmem.fastweights import unusable
+from tmem.model import HFEngine, Request
+from tmem.store.contradiction import contradicted
+from tmem.store.ledger import Pair
+from tmem.store.queries import NewPair
+from tmem.store.trainer import FastWeightTrainer
+
+State = Mapping[str, Tensor]
+
+
+class Actions:
+    """Every call names the weights that it is made under. Not to be used by two threads at once."""
+
+    def __init__(self, trainer: FastWeightTrainer) -> None:
+        self.trainer, self.model = trainer, trainer.model
+        self.prompts = PROMPTS[self.model.settings.prompts]
+        self.engine = HFEngine(self.model)
+
+    def reply(self, state: State, prompts: Sequence[list[int]], limit: int, stop: Any = "eos") -> list[str]:
+        """Replies of at most ``limit`` tokens. Raises :class:`UsageError` for a prompt that leaves them no room."""
+        longest, window = max(map(len, prompts)), self.model.window
+        if window - longest < min(LEAST_OUTPUT, limit):
+            raise UsageError(
+                f"this makes a prompt of {longest} tokens, too long for the window of {window} of {self.model.name}: "
+                "say it in smaller parts"
+            )
+        requests = [Request(tuple(prompt), 0, min(limit, window - len(prompt)), stop=stop) for prompt in prompts]
+        return [done.text for done in self.engine.generate(requests, self.trainer.delta(state), self.trainer.fast)]
+
+    def extract(
+        self, state: State, text: str, active: Collection[Pair]
+    ) -> tuple[list[QAPair], list[dict[str, str]], int]:
+        """The extraction action: pairs, what was dropped and why, tokens."""
+        known = [QAPair(pair.question, pair.answer) for pair in active]
+        prompt = self.model.encode_chat(self.prompts.extraction(text, None, known))
+        [reply] = self.reply(state, [prompt], self.model.settings.max_new_tokens_extract, "json")
+        extraction = parse(reply)
+        dropped = [{"reason": drop.reason, "text": drop.text} for drop in extraction.dropped]
+        if extraction.status not in ("ok", "empty") and not dropped:
+            dropped.append({"reason": f"the model's reply: {extraction.status}", "text": reply})
+        return extraction.pairs, dropped, len(prompt) + self.model.count(reply)
+
+    def admit(
+        self, state: State, found: Sequence[QAPair], active: Collection[Pair]
+    ) -> tuple[list[NewPair], list[dict[str, str]]]:
+        """Pairs that may be written, each with the active one whose place it takes; and the others, with reasons."""
+        admitted, refused = admit(found, [QAPair(pair.question, pair.answer) for pair in active])
+        rejected = [{"reason": drop.reason, "text": drop.text} for drop in refused]
+        usable = []
+        for pair in admitted:
+            reason = unusable(self.trainer.example(pair.question, pair.answer), self.trainer.recipe)
+            if reason is None:
+                usable.append(pair)
+            else:
+                rejected.append({"reason": reason, "text": pair.question})
+        return self._superseding(state, usable, active), rejected
+
+    def _superseding(self, state: State, found: Sequence[QAPair], active: Collection[Pair]) -> list[NewPair]:
+        """Each new pair with the active one that it contradicts, if there is one."""
+        believed = [""] * len(found)
+        if active and found:
+            prompts = [self.model.encode_chat(self.prompts.answer(pair.question, "")) for pair in found]
+            believed = self.reply(state, prompts, self.model.settings.max_new_tokens_answer)
+        new, left = [], list(active)
+        for pair, belief in zip(found, believed, strict=True):
+            old = contradicted(pair, belief, left)
+            left = [known for known in left if known.id != old]
+            new.append(NewPair(pair.question, pair.answer, old))
+        return new

@@ -1,0 +1,43 @@
+"""One writer at a time, among threads and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+
+from filelock import FileLock, Timeout
+
+from tmem.errors import StoreError
+
+LOCK_SECONDS = 600.0
+
+
+class Locks:
+    """The locks of a home: files in its folder ``locks``, which the system lets go of when a process ends."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._known: dict[str, tuple[RLock, FileLock]] = {}
+        self._guard = RLock()
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Hold the lock of a name (of a hash, its beginning); who holds it already may. Raises :class:`StoreError`."""
+        with self._guard:
+            if name not in self._known:
+                path = self.home / "locks" / f"{name[:16]}.lock"
+                self._known[name] = RLock(), FileLock(path, timeout=LOCK_SECONDS, thread_local=False)
+            threads, processes = self._known[name]
+        with threads:
+            try:
+                processes.acquire()
+            except Timeout:
+                raise StoreError(f"{self.home}: another process is writing this memory; try again") from None
+            except OSError as error:
+                raise StoreError(f"{self.home}: cannot be locked ({error.strerror})") from None
+            try:
+                yield
+            finally:
+                processes.release()

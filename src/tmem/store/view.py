@@ -1,0 +1,122 @@
+"""What a memory shows of itself: pairs, versions, what was when. All of it is in the ledger: no model is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from tmem.errors import NotFound
+from tmem.store import queries
+from tmem.store import schema as db
+from tmem.store.export import save_ledger
+from tmem.store.home import Home
+from tmem.store.ledger import Pair
+from tmem.store.records import Record
+
+PAIR_COLUMNS = ("id", "question", "answer", "status", "supersedes", "episode", "created")
+
+
+class View:
+    """The ledger of one scope, looked at."""
+
+    def __init__(self, home: Home, scope: str) -> None:
+        self.home, self.id = home, scope
+
+    @property
+    def version(self) -> str | None:
+        """The id of the version in force, None if nothing was written yet."""
+        return self._version()
+
+    def search(self, query: str, *, top_k: int = 10) -> list[Record]:
+        """The active pairs that fit the query best, by BM25. Needs the extra ``eval``."""
+        from tmem.retrieval import BM25
+
+        active = self._active()
+        best = BM25([f"{pair.question} {pair.answer}" for pair in active]).top(query, top_k) if active else []
+        return self._rows([active[place].id for place in best])
+
+    def get(self, pair_id: str) -> Record:
+        """One pair. Raises :class:`~tmem.errors.NotFound`."""
+        for row in self._rows([pair_id]):
+            return row
+        raise NotFound(f"there is no pair {pair_id} in this memory")
+
+    def get_all(self, *, status: str | None = "active") -> list[Record]:
+        """All pairs with a status (None: with any), in the order in which they were told."""
+        chosen = select(db.pairs.c.id).where(db.pairs.c.scope == self.id).order_by(db.pairs.c.number)
+        if status is not None:
+            chosen = chosen.where(db.pairs.c.status == status)
+        with self.home.db.read() as connection:
+            ids = list(connection.execute(chosen).scalars())
+        return self._rows(ids)
+
+    def history(self, pair_id: str) -> list[Record]:
+        """A pair and those whose place it took, newest first."""
+        found = [self.get(pair_id)]
+        while found[-1]["supersedes"] is not None:
+            found.append(self.get(found[-1]["supersedes"]))
+        return found
+
+    def versions(self) -> list[Record]:
+        """All versions, oldest first; the last one is in force."""
+        keys = ("id", "kind", "tag", "created", "weights", "account")
+        return [{key: getattr(version, key) for key in keys} for version in self.home.versions(self.id)]
+
+    def diff(self, first: str | int, second: str | int) -> dict[str, list[Record]]:
+        """The pairs that hold in the second version and not in the first, and the other way round."""
+        one, other = (self.home.history(self.id, self._number(version)).current for version in (first, second))
+        return {
+            "added": self._rows([pair_id for pair_id in other if pair_id not in one]),
+            "removed": self._rows([pair_id for pair_id in one if pair_id not in other]),
+        }
+
+    def stats(self) -> Record:
+        """Pairs by status, versions, files of weights and their bytes."""
+        counted = select(db.pairs.c.status, func.count()).where(db.pairs.c.scope == self.id)
+        with self.home.db.read() as connection:
+            pairs = {status: count for status, count in connection.execute(counted.group_by(db.pairs.c.status))}
+        found = self.home.versions(self.id)
+        files = {self.home.files.file(self.id, version.snapshot) for version in found if version.snapshot is not None}
+        return {
+            "pairs": pairs,
+            "versions": len(found),
+            "snapshots": len(files),
+            "bytes": sum(file.stat().st_size for file in files if file.exists()),
+        }
+
+    def export(self, path: str | Path, *, version: str | int | None = None) -> int:
+        """Write the ledger of a version as JSON lines, for :meth:`import_`; returns the number of steps."""
+        number = self.home.head(self.id) if version is None else self._number(version)
+        history = self.home.history(self.id, number)
+        save_ledger(Path(path), history)
+        return len(history)
+
+    def _active(self) -> list[Pair]:
+        return list(self.home.book(self.id).current().values())
+
+    def _rows(self, ids: Sequence[str]) -> list[Record]:
+        columns = [db.pairs.c[name] for name in PAIR_COLUMNS]
+        rows: dict[str, Record] = {}
+        with self.home.db.read() as connection:
+            for start in range(0, len(ids), 500):  # SQLite takes only so many values at once
+                part = db.pairs.c.id.in_(ids[start : start + 500])
+                for row in connection.execute(select(*columns).where(db.pairs.c.scope == self.id, part)):
+                    rows[row.id] = dict(row._mapping)
+        return [rows[pair_id] for pair_id in ids if pair_id in rows]
+
+    def _version(self, number: int | None = None) -> str | None:
+        number = self.home.head(self.id) if number is None else number
+        return None if number is None else self.home.version(self.id, number).id
+
+    def _number(self, version: str | int) -> int:
+        """The number of a version that is named by number, id or tag."""
+        for known in self.home.versions(self.id):
+            if version in (known.number, str(known.number), known.id, known.tag):
+                return known.number
+        raise NotFound(f"there is no version {version!r} in this memory")
+
+    def _why_quarantined(self) -> str:
+        with self.home.db.read() as connection:
+            return "quarantined: " + queries.newest_receipt(connection, self.id, "quarantine")["reason"]
