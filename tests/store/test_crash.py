@@ -64,7 +64,9 @@ def check(path: Path, trainer: Trainer, events: list[str]) -> None:
         status = {row.id: row.status for row in connection.execute(select(schema.pairs.c.id, schema.pairs.c.status))}
     assert told <= status.keys()
     assert all(status[pair_id] == "forgotten" for pair_id in gone)
-    assert all(status[pair_id] in ("active", "superseded") for pair_id in told - going)
+    kept = {status[pair_id] for pair_id in told - going}
+    # Of real weights some are refused; they are where their reason is.
+    assert kept <= {"active", "superseded"} | ({"quarantined"} if isinstance(trainer, FastWeightTrainer) else set())
     versions = {version.number: version.weights for version in home.versions(scope)}
     for number, weights in versions.items():  # from its file, or from the nearest one
         assert weights in (None, state_digest(home.state(scope, number)))
@@ -72,9 +74,9 @@ def check(path: Path, trainer: Trainer, events: list[str]) -> None:
     for _, step in home.history(scope, home.head(scope)).steps():
         state = home.trainer.train(state, step).state
     assert state_digest(state) == state_digest(home.state(scope))
-    kept = {version.snapshot for version in home.versions(scope)}
+    named = {version.snapshot for version in home.versions(scope)}
     files = list((path / "scopes").rglob("*.*"))
-    assert {file.name for file in files} == kept - {None}
+    assert {file.name for file in files} == named - {None}
     home.close()
 
 
@@ -141,7 +143,7 @@ def test_killed_while_it_really_trains(model: Model, tmp_path: Path) -> None:
         return NewPair(f"What is {name}'s {thing}?", rng.choice(["camper", "baker", "cat", "tennis", "silver"]))
 
     kills = volume(3, 100)
-    # A rate at which no write is refused, whatever is told.
+    # A rate at which few writes are refused, whatever is told.
     trainer = FastWeightTrainer(model, model.recipe("tmem", epochs=2, rehearse=4, lr=0.02))
     kept, inside = kill_many(tmp_path, trainer, words, kills, 5, 2.0)
     assert kept > 0 and inside >= kills // 10
