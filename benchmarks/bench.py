@@ -4,7 +4,7 @@
 
 Same model, same data, results compared; ours and theirs in turn, so that what disturbs one disturbs both. The ratio of
 their time to ours is what carries to other machines. Everything that was measured lies in --out; the same command goes
-on where it was. A quarter of an hour of two cores for persona-small, an hour and a half for the shape of Qwen3-0.6B.
+on where it was. One round of Qwen3-0.6B's shape takes more than an hour of one core.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from shapes import SHAPES, agent_for, episodes, pairs, recipe_for, tokens
-from usual import Usual, live
+from usual import Usual, live, orders
 
 from tmem.fastweights import Delta, FastWeights, write
 from tmem.files import read_json, write_json
@@ -71,7 +71,10 @@ class Bench:
     def memories(self) -> Delta:
         """48 memories that differ, of the size that a write makes."""
         scale = 1e-3 if self.model.name == "random" else 1e-2
-        b = {name: scale * torch.randn(value.shape, generator=generator(name)) for name, value in self._zeros.b.items()}
+        b = {
+            name: scale * torch.randn(value.shape, generator=generator(name))
+            for name, value in self.fast.zeros(ROWS).b.items()
+        }
         return Delta(b, self.fast.basis.digest)
 
     @cached_property
@@ -80,15 +83,6 @@ class Bench:
         model = copy.copy(self.model)
         model.stop_ids = frozenset()  # type: ignore[misc]
         return model
-
-    @property
-    def _zeros(self) -> Delta:
-        return self.fast.zeros(ROWS)
-
-    def orders(self, count: int) -> list[list[int]]:
-        """The order of the pairs in every epoch that a write with seed 0 has."""
-        rng = generator(0, "shuffle")
-        return [torch.randperm(count, generator=rng).tolist() for _ in range(self.recipe.epochs)]
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -114,7 +108,7 @@ def write_one(bench: Bench) -> Iterator[Run]:
     while True:
         told = pairs(bench.model, PAIRS, user)
         [name] = bench.usual.adapters(1)
-        theirs, _ = seconds(lambda: bench.usual.write(name, told, bench.recipe, bench.orders(PAIRS)))  # noqa: B023
+        theirs, _ = seconds(lambda: bench.usual.write(name, told, bench.recipe, orders(PAIRS, bench.recipe, 0)))  # noqa: B023
         ours, (delta, _) = seconds(
             lambda: write(bench.fast, bench.fast.zeros(1), [told], bench.recipe, [0], replay=bench.replay)  # noqa: B023
         )
@@ -128,7 +122,7 @@ def write_many(bench: Bench) -> Iterator[Run]:
 
     def one_by_one() -> None:
         for user in range(ONES):
-            bench.usual.write(str(user), told[user], bench.recipe, bench.orders(PAIRS))
+            bench.usual.write(str(user), told[user], bench.recipe, orders(PAIRS, bench.recipe, 0))
 
     while True:
         bench.usual.adapters(ONES)

@@ -137,7 +137,7 @@ def matrix_rate() -> float:
 def bounds(repeats: int) -> list[str]:
     """Operations counted, and the rate at which they were done, for a write and for decoding."""
     lines = ["| model | work | operations | bytes of weights read | of the product's rate |", "|---|---|---|---|---|"]
-    for name, model in (("persona-small", load("persona-small")), ("512 wide, 28 layers", WIDE())):
+    for name, model in (("persona-small", load("persona-small")), ("512 wide, 28 layers", wide())):
         shape = Shape.of(model.hf.config)
         told = pairs(model, 16, 0)
         counted = shape.write(sum(len(pair) - 1 for pair in told), sum(len(pair.answer_ids) for pair in told))
@@ -156,7 +156,7 @@ def bounds(repeats: int) -> list[str]:
     return lines
 
 
-def WIDE() -> Model:
+def wide() -> Model:
     return random_model(28, 512, 1536, 8, 4, 64, 8192)
 
 

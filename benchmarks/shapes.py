@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -27,7 +28,7 @@ def small() -> Model:
 
 
 def random_model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, head: int, vocabulary: int) -> Model:
-    """Random weights with persona-small's tokenizer and prompts."""
+    """Random weights with persona-small's tokenizer and prompts; what is cached of them lies in out/random."""
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=vocabulary,
@@ -42,7 +43,7 @@ def random_model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, 
     )
     like = small()
     settings = like.settings.model_copy(update={"lr": None, "max_new_tokens_extract": EXTRACT, "window": None})
-    model = Model("random", like.directory, Qwen3ForCausalLM(config), like.tokenizer, settings)
+    model = Model("random", Path("out/random"), Qwen3ForCausalLM(config), like.tokenizer, settings)
     model.stop_ids = frozenset()  # type: ignore[misc]  # it writes to its limits, so that all runs do the same work
     return model
 

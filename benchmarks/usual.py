@@ -131,6 +131,12 @@ class Usual:
                 self._b(name, user).zero_()
 
 
+def orders(count: int, recipe: Recipe, seed: int) -> list[list[int]]:
+    """The order of ``count`` pairs in every epoch that tmem's write with this seed has."""
+    rng = generator(seed, "shuffle")
+    return [torch.randperm(count, generator=rng).tolist() for _ in range(recipe.epochs)]
+
+
 def live(agent: Agent, episodes: Sequence[Episode], usual: Usual, batched: bool) -> list[Trajectory]:
     """The lives that ``agent.run`` lives, lived the usual way.
 
@@ -163,10 +169,8 @@ def _drive(lives: Sequence[Life], users: Sequence[str], usual: Usual, together: 
     while waits:
         for user, job in list(waits.items()):
             if isinstance(job, WriteJob):
-                rng = generator(job.seed, "shuffle")
                 both = [*job.new, *job.old[: len(job.old) if recipe.rehearse < 0 else recipe.rehearse]]
-                orders = [torch.randperm(len(both), generator=rng).tolist() for _ in range(recipe.epochs)]
-                usual.write(user, both, recipe, orders)
+                usual.write(user, both, recipe, orders(len(both), recipe, job.seed))
                 go_on(user, _account(job))
         calls = {user: job for user, job in waits.items() if isinstance(job, Call)}
         asked = [(user, request) for user, call in calls.items() for request in call.requests]

@@ -159,7 +159,7 @@ def test_workers_end_with_the_process_that_started_them(checkpoint: Path, whole:
 def test_several_processes_share_the_work(model: Model, checkpoint: Path, whole: Path, tmp_path: Path) -> None:
     run(spec(checkpoint), model, MEMORIES, SEEDS, tmp_path, workers=2)
     assert lines(tmp_path) == lines(whole)
-    assert all(path.name in ("records-1.jsonl", "records-2.jsonl") for path in tmp_path.glob("records-*.jsonl"))
+    assert len(list(tmp_path.glob("records-*.jsonl"))) == 2
 
 
 def test_a_worker_that_fails_says_why(model: Model, checkpoint: Path, tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def test_secrets_stay_with_their_user(model: Model, tmp_path: Path) -> None:
             leaked += sum(secret in answer for answer in answers for secret in others)
             from_base += sum(secret in answer for answer in base for secret in others)
     assert leaked <= from_base
-    assert told >= users * 3 // 4  # who knows nothing leaks nothing: most know their own, of words that nobody has seen
+    # And each knows its own: who knows nothing leaks nothing. Of thirty users and words that nobody has seen, most do.
+    assert told >= volume(users - 1, users * 3 // 4)
     figure(
         f"{users} users with a secret each, {len(ASKED) * users * (users - 1)} chances: {leaked} leaked, "
         f"{from_base} of the base model's own; {told} know their own"

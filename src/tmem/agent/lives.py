@@ -17,6 +17,7 @@ from tmem.agent.prompts import PromptSet
 from tmem.agent.search import play
 from tmem.agent.trajectory import Trajectory
 from tmem.fastweights import Delta, FastWeights, Recipe, write
+from tmem.fastweights.delta import together
 from tmem.model import Completion, Engine, HFEngine, Model, Request
 
 
@@ -122,6 +123,7 @@ class _Living:
     life: Life
     steps: Any
     waits: Call | WriteJob | None = None
+    found: list[Completion | None] = field(default_factory=list)  # of the texts that it waits for, those that ended
     seconds: dict[str, float] = field(default_factory=dict)
 
     def go_on(self, result: Any) -> bool:
@@ -153,22 +155,13 @@ class _AtOnce:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return []
-        own = {id(delta): delta for _, delta in waiting if delta is not None}  # of one session each
-        rows = {key: row for row, key in enumerate(own)}
-        requests = [replace(request, memory=rows.get(id(delta))) for request, delta in waiting]
-        done = self.engine.generate(requests, Delta.cat(list(own.values())) if own else None, self.fast)
+        delta, rows = together([delta for _, delta in waiting])  # of one session each
+        requests = [
+            replace(request, memory=None if row < 0 else row) for (request, _), row in zip(waiting, rows, strict=True)
+        ]
+        done = self.engine.generate(requests, delta, self.fast)
         first, self._count = self._count, self._count + len(done)
         return list(enumerate(done, start=first))
-
-
-@dataclass(eq=False)
-class _Waited:
-    """The texts of one call, as they come in."""
-
-    one: _Living
-    kind: str
-    left: int
-    found: list[Completion | None]
 
 
 class _Lives:
@@ -179,7 +172,7 @@ class _Lives:
         self.fast = agent.model.fast(agent.recipe) if agent.policy.learns else None
         engine = agent.engine or HFEngine(agent.model)
         self.texts = engine.stream(self.fast) if isinstance(engine, HFEngine) else _AtOnce(engine, self.fast)
-        self.asked: dict[int, tuple[_Waited, int]] = {}  # by number of the text: the call, and the place in it
+        self.asked: dict[int, tuple[_Living, int]] = {}  # by number of the text: who waits for it, and its place
         self.living: list[_Living] = []
         self.pulse = Pulse()
         self.ended = 0  # triggers of the lives that are over
@@ -253,27 +246,27 @@ class _Lives:
         deltas = [one.life.delta for one, call in calls for _ in call.requests]
         numbers = iter(self.texts.add(requests, deltas))
         for one, call in calls:
-            count = len(call.requests)
-            waited = _Waited(one, call.kind, count, [None] * count)
-            for place in range(count):
-                self.asked[next(numbers)] = waited, place
+            one.found = [None] * len(call.requests)
+            for place in range(len(one.found)):
+                self.asked[next(numbers)] = one, place
 
     def _generate(self) -> list[tuple[_Living, list[Completion]]]:
         """Generate until a text ends; the lives of which no text is left."""
         started = time.perf_counter()
         done = self.texts.step()
         share = (time.perf_counter() - started) / max(len(self.asked), 1)
-        for waited, _ in self.asked.values():
-            waited.one.took(waited.kind, share)
+        for one, _ in self.asked.values():
+            assert isinstance(one.waits, Call)
+            one.took(one.waits.kind, share)
         complete = []
         for number, completion in done:
-            waited, place = self.asked.pop(number)
-            waited.found[place] = completion
-            waited.left -= 1
-            assert isinstance(waited.one.waits, Call)
-            self.pulse.tokens += len(waited.one.waits.requests[place].prompt_ids) + len(completion.ids)
-            if waited.left == 0:
-                complete.append((waited.one, [text for text in waited.found if text is not None]))
+            one, place = self.asked.pop(number)
+            assert isinstance(one.waits, Call)
+            one.found[place] = completion
+            self.pulse.tokens += len(one.waits.requests[place].prompt_ids) + len(completion.ids)
+            texts = [text for text in one.found if text is not None]
+            if len(texts) == len(one.found):
+                complete.append((one, texts))
         return complete
 
     def _write(self, waiting: list[_Living]) -> list[tuple[_Living, Any]]:

@@ -7,7 +7,7 @@ rows): model(...)``. Nothing is merged into the weights, which in bf16 would rou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -82,6 +82,20 @@ class Delta:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Delta:
         return Delta({name: change(value) for name, value in self.b.items()}, self.basis_digest)
+
+
+def together(deltas: Sequence[Delta | None]) -> tuple[Delta | None, list[int]]:
+    """All of these memories as one, each once in the order in which they come, and the first row of each, -1 for none.
+
+    A single one is given back as it is.
+    """
+    own = {id(delta): delta for delta in deltas if delta is not None}
+    firsts, count = {}, 0
+    for key, delta in own.items():
+        firsts[key], count = count, count + delta.sessions
+    several = list(own.values())
+    one = several[0] if len(several) == 1 else Delta.cat(several) if several else None
+    return one, [firsts.get(id(delta), -1) for delta in deltas]
 
 
 class _Segment(NamedTuple):
@@ -222,6 +236,11 @@ class FastWeights:
             return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
 
         return add
+
+
+def active(fast: FastWeights | None, delta: Delta | None, rows: Sequence[int]) -> AbstractContextManager[None]:
+    """:meth:`FastWeights.active`; without fast weights the model is as it is."""
+    return nullcontext() if fast is None else fast.active(delta, rows)
 
 
 def _split(x: Tensor, sizes: list[int], dim: int) -> tuple[Tensor, ...]:

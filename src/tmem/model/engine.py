@@ -6,9 +6,11 @@ A request names its own memory, seed and limits, so what it gets does not depend
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Protocol
 
 from tmem.fastweights import Delta, FastWeights
+from tmem.model.grammar import PairsGrammar
 from tmem.model.load import Model
 from tmem.model.prefill import Prefill
 from tmem.model.request import Completion, Request
@@ -44,7 +46,12 @@ class HFEngine:
 
     def stream(self, fast: FastWeights | None = None) -> Stream:
         """A batch that requests may join at any time; their memories are all of ``fast``."""
-        return Stream(self.model, self._prefill, fast, self.max_tokens_per_batch)
+        return Stream(self.model, self._prefill, lambda: self._grammar, fast, self.max_tokens_per_batch)
+
+    @cached_property
+    def _grammar(self) -> PairsGrammar:
+        vocab = self.model.hf.get_output_embeddings().weight.shape[0]
+        return PairsGrammar(self.model.tokenizer, vocab, self.model.stop_ids)
 
     def generate(
         self,

@@ -57,6 +57,7 @@ class Model:
         self.chat = Chat(name, tokenizer)
         # Many questions about one stream count the same texts.
         self._count = lru_cache(maxsize=4096)(lambda text: len(self.chat.encode(text)))
+        self._pieces: dict[int, str] = {}
         self._fast: dict[tuple[Any, ...], FastWeights] = {}
         if settings.basis is not None:
             basis = Basis.load(directory / settings.basis, hf)
@@ -105,6 +106,13 @@ class Model:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, without special tokens."""
         return self.chat.decode(ids)
+
+    def piece(self, token: int) -> str:
+        """A token's text on its own: brackets, quotes and backslashes are whole in every tokenizer."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self.decode([token])
+        return piece
 
     def recipe(self, name: str = "paper", **overrides: Any) -> Recipe:
         """The named write recipe as changed by this model's settings, and then by ``overrides``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from tmem.fastweights import Delta, FastWeights, TailReplay
+from tmem.fastweights.delta import active
 from tmem.model.cache import KeysValues, cache_of, contents, empty_cache, joined, keeps_everything
 from tmem.model.load import Model
 
@@ -34,9 +35,8 @@ class Memories:
     fast: FastWeights | None
 
     def active(self, rows: Sequence[int]) -> AbstractContextManager[None]:
-        if self.delta is None or self.fast is None:
-            return nullcontext()
-        return self.fast.active(self.delta, rows)
+        """Inside, row i of every batch uses the memory ``rows[i]``."""
+        return active(self.fast, self.delta, rows)
 
 
 @dataclass

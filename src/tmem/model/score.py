@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tmem.errors import UsageError
 from tmem.fastweights import Delta, FastWeights
+from tmem.fastweights.delta import active
 from tmem.fastweights.sites import decoder
 from tmem.model.head import Head
 from tmem.model.load import Model
@@ -45,8 +45,7 @@ def logprobs(
     while order:
         count = max(1, max_tokens_per_batch // len(texts[order[0]]))
         batch, order = sorted(order[:count], key=lambda i: sessions[i]), order[count:]
-        active = nullcontext() if fast is None else fast.active(delta, [sessions[i] for i in batch])
-        with active:
+        with active(fast, delta, [sessions[i] for i in batch]):
             found, _ = score_batch(model, [texts[i] for i in batch], [len(prompts[i]) for i in batch])
         for i, score in zip(batch, found.split([len(outputs[i]) for i in batch]), strict=True):
             scores[i] = score

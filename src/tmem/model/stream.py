@@ -6,10 +6,8 @@ A text that runs on and on keeps nobody waiting: the others leave, and new ones 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from transformers import DynamicCache
 
 from tmem.errors import DeltaError, UsageError
 from tmem.fastweights import Delta, FastWeights
+from tmem.fastweights.delta import together
 from tmem.model.cache import joined
 from tmem.model.grammar import PairsGrammar
 from tmem.model.jsonstop import JsonStop
@@ -67,13 +66,19 @@ class _Row:
 
 class Stream:
     """Texts that are generated together, in batches of at most ``max_tokens`` (longest prompt + longest answer, times
-    rows). ``fast``: the fast weights of all their memories.
+    rows). ``grammar`` gives what requests with one are held to; ``fast``: the fast weights of all their memories.
     """
 
-    def __init__(self, model: Model, prefill: Prefill, fast: FastWeights | None, max_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        prefill: Prefill,
+        grammar: Callable[[], PairsGrammar],
+        fast: FastWeights | None,
+        max_tokens: int,
+    ) -> None:
         self.model, self.fast, self.max_tokens = model, fast, max_tokens
-        self._prefill = prefill
-        self._pieces: dict[int, str] = {}
+        self._prefill, self._grammar = prefill, grammar
         self._count = 0
         self._waiting: list[_Row] = []
         self._rows: list[_Row] = []
@@ -98,11 +103,12 @@ class Stream:
                 owner=owners.setdefault(id(delta), self._count + place),
                 noise=random.Random(request.seed),
                 json=JsonStop() if request.stop == "json" else None,
-                matcher=self._grammar.matcher() if request.grammar else None,
+                matcher=self._grammar().matcher() if request.grammar else None,
                 common=common[place],
             )
             for place, (request, delta) in enumerate(zip(requests, deltas, strict=True))
         ]
+        numbers = list(range(self._count, self._count + len(rows)))
         self._count += len(rows)
         # Similar lengths together, so that little is padded; the longest first; and what begins alike in one place.
         longest: dict[tuple[int, ...], int] = {}
@@ -110,7 +116,7 @@ class Stream:
             longest[row.beginning] = max(len(row.prompt), longest.get(row.beginning, 0))
         rows.sort(key=lambda row: (-longest[row.beginning] if row.common else -len(row.prompt), row.beginning))
         self._waiting += rows
-        return [row.number for row in sorted(rows, key=lambda row: row.number)]
+        return numbers
 
     @torch.no_grad()
     def step(self) -> list[tuple[int, Completion]]:
@@ -168,10 +174,8 @@ class Stream:
         self._waiting = self._waiting[len(chosen) :]
         # By memory: rows that share a B lie together.
         chosen.sort(key=lambda row: (row.beginning, row.memory))
-        delta, memories = _together(chosen)
-        filled = self._prefill.fill(
-            [row.prompt for row in chosen], [row.common for row in chosen], memories, Memories(delta, self.fast)
-        )
+        memories, places = _memories(chosen, self.fast)
+        filled = self._prefill.fill([row.prompt for row in chosen], [row.common for row in chosen], places, memories)
         ids = self._choose(chosen, filled.logits.float())[:, None]
         if self._cache is None:
             self._cache, self._ids = filled.cache, ids
@@ -188,7 +192,8 @@ class Stream:
         read = torch.tensor([row.read for row in rows], device=device)[:, None]  # (N, 1)
         seen = cache.get_seq_length()
         padded = any(row.read < seen for row in rows)
-        with self._active(rows):
+        memories, places = _memories(rows, self.fast)
+        with memories.active(places):
             while all(row.finish is None for row in rows):
                 seen += 1
                 mask = torch.arange(seen, device=device) >= seen - 1 - read if padded else None
@@ -203,15 +208,6 @@ class Stream:
                 self._ids = self._choose(rows, output.logits[:, -1].float())[:, None]
                 read = read + 1
 
-    def _active(self, rows: list[_Row]) -> AbstractContextManager[None]:
-        delta, memories = _together(rows)
-        return nullcontext() if self.fast is None else self.fast.active(delta, memories)
-
-    @cached_property
-    def _grammar(self) -> PairsGrammar:
-        vocab = self.model.hf.get_output_embeddings().weight.shape[0]
-        return PairsGrammar(self.model.tokenizer, vocab, self.model.stop_ids)
-
     def _complete(self, row: _Row) -> Completion:
         assert row.finish is not None
         text = self.model.decode(row.ids[:-1] if row.finish == "stop" else row.ids)
@@ -224,7 +220,7 @@ class Stream:
         choice = logits
         held = [i for i, row in enumerate(rows) if row.matcher is not None]
         if held:
-            allowed = self._grammar.allowed([rows[i].matcher for i in held]).to(logits.device)
+            allowed = self._grammar().allowed([rows[i].matcher for i in held]).to(logits.device)
             choice = logits.clone()
             choice[held] = choice[held].masked_fill(~allowed, float("-inf"))
         tokens = choice.argmax(dim=-1)
@@ -250,34 +246,19 @@ class Stream:
             row.matcher.consume_token(token)
         if token in self.model.stop_ids:
             return "stop"
-        if row.json is not None and row.json.feed(self._piece(token)):
+        if row.json is not None and row.json.feed(self.model.piece(token)):
             return "json"
         if row.request.stop_texts:
-            row.end += self._piece(token)
+            row.end += self.model.piece(token)
             if any(stop in row.end for stop in row.request.stop_texts):
                 return "text"
             row.end = row.end[-max(map(len, row.request.stop_texts)) :]
         return "length" if len(row.ids) == row.request.max_new_tokens else None
 
-    def _piece(self, token: int) -> str:
-        """A token's text on its own: brackets, quotes and backslashes are whole in every tokenizer."""
-        piece = self._pieces.get(token)
-        if piece is None:
-            piece = self._pieces[token] = self.model.decode([token])
-        return piece
 
-
-def _together(rows: Sequence[_Row]) -> tuple[Delta | None, list[int]]:
-    """One Delta with the memories of all rows, and the row of it that each uses, -1 for none."""
-    deltas = {id(row.delta): row.delta for row in rows if row.delta is not None and row.request.memory is not None}
-    if len(deltas) == 1:  # no copy
-        [delta] = deltas.values()
-        return delta, [row.memory[1] for row in rows]
-    places: dict[tuple[int, int], int] = {}
-    parts: list[Delta] = []
-    for row in rows:
-        if row.memory[1] >= 0 and row.memory not in places:
-            assert row.delta is not None
-            places[row.memory] = len(parts)
-            parts.append(row.delta.select([row.memory[1]]))
-    return Delta.cat(parts) if parts else None, [places.get(row.memory, -1) for row in rows]
+def _memories(rows: Sequence[_Row], fast: FastWeights | None) -> tuple[Memories, list[int]]:
+    """The memories of all rows as one Delta, and the row of it that each uses, -1 for none."""
+    delta, firsts = together([None if row.request.memory is None else row.delta for row in rows])
+    used = [row.request.memory for row in rows]
+    places = [-1 if memory is None else first + memory for first, memory in zip(firsts, used, strict=True)]
+    return Memories(delta, fast), places

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,6 +52,12 @@ class Version:
 def now() -> str:
     """This moment in UTC, ISO 8601 with milliseconds."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The ids in parts for one statement each: SQLite takes only so many values at once."""
+    for start in range(0, len(ids), 500):
+        yield ids[start : start + 500]
 
 
 def touch(connection: Connection, scope: str) -> int:
@@ -122,8 +128,8 @@ def add_version(
 def change_pairs(connection: Connection, scope: str, ids: Sequence[str], **values: Any) -> None:
     """Give pairs that are not forgotten new values."""
     own = update(db.pairs).where(db.pairs.c.scope == scope, db.pairs.c.status != "forgotten")
-    for start in range(0, len(ids), 500):  # SQLite takes only so many values at once
-        connection.execute(own.where(db.pairs.c.id.in_(ids[start : start + 500])).values(**values))
+    for part in parts(ids):
+        connection.execute(own.where(db.pairs.c.id.in_(part)).values(**values))
 
 
 def change_versions(connection: Connection, scope: str, which: ColumnElement[bool], **values: Any) -> None:

@@ -172,9 +172,9 @@ def told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     mine = (db.pairs.c.scope == scope) & (db.pairs.c.status != "forgotten")
     found: dict[str, Any] = {}
     with home.db.read() as connection:
-        for start in range(0, len(ids), 500):  # SQLite takes only so many values at once
-            part = db.pairs.c.id.in_(ids[start : start + 500])
-            found |= {row.id: row for row in connection.execute(select(*columns).where(mine, part))}
+        for part in queries.parts(ids):
+            chosen = select(*columns).where(mine, db.pairs.c.id.in_(part))
+            found |= {row.id: row for row in connection.execute(chosen)}
     for pair_id in ids:
         if pair_id not in found:
             raise NotFound(f"there is no pair {pair_id} in this memory")
@@ -196,8 +196,8 @@ def _erase(connection: Connection, scope: str, change: Change) -> None:
     nothing = {"status": "forgotten", "question": None, "answer": None, "changed": changed}
     queries.change_pairs(connection, scope, [*change.gone, *change.lost], **nothing)
     texts = list({row.episode for row in change.gone.values() if row.episode})
-    for start in range(0, len(texts), 500):
-        episodes = update(db.episodes).where(db.episodes.c.id.in_(texts[start : start + 500]))
+    for part in queries.parts(texts):
+        episodes = update(db.episodes).where(db.episodes.c.id.in_(part))
         connection.execute(episodes.values(text=None, meta=None, told=None))
     for pair_id, supersedes in change.links.items():
         queries.change_pairs(connection, scope, [pair_id], supersedes=supersedes, changed=changed)

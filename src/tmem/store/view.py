@@ -100,9 +100,9 @@ class View:
         columns = [db.pairs.c[name] for name in PAIR_COLUMNS]
         rows: dict[str, Record] = {}
         with self.home.db.read() as connection:
-            for start in range(0, len(ids), 500):  # SQLite takes only so many values at once
-                part = db.pairs.c.id.in_(ids[start : start + 500])
-                for row in connection.execute(select(*columns).where(db.pairs.c.scope == self.id, part)):
+            for part in queries.parts(ids):
+                own = (db.pairs.c.scope == self.id) & db.pairs.c.id.in_(part)
+                for row in connection.execute(select(*columns).where(own)):
                     rows[row.id] = dict(row._mapping)
         return [rows[pair_id] for pair_id in ids if pair_id in rows]
 

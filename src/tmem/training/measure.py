@@ -13,12 +13,12 @@ from tmem.agent.lives import Agent, Sampling
 from tmem.agent.trajectory import Trajectory
 from tmem.evaluation.records import extraction_counts, extraction_scores, life_records
 from tmem.evaluation.summary import mean, summarize
+from tmem.fastweights.delta import together
 from tmem.model import HFEngine, Request
 from tmem.seeds import generator
 from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import exact_match
 from tmem.training.advantages import Rollout
-from tmem.training.policy_loss import together
 
 
 def acting(agent: Agent, groups: Sequence[Sequence[Rollout]], most: int) -> dict[str, Any]:

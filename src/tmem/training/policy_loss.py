@@ -6,7 +6,7 @@ No gradient flows through the online update: Delta_t is a constant here, and the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tmem.fastweights import Delta, FastWeights
+from tmem.fastweights.delta import active, together
 from tmem.fastweights.sites import decoder
 from tmem.model import Model
 from tmem.model.score import score_batch
@@ -70,10 +71,10 @@ def backward(
         reference = None
         if objective.kl > 0.0:
             assert objective.start is not None
-            with torch.no_grad(), _active(objective.start_fast, delta, rows):
+            with torch.no_grad(), active(objective.start_fast, delta, rows):
                 reference, _ = score_batch(objective.start, texts, starts)
         # Recomputed layers run again inside backward(): it belongs under the same hooks.
-        with _active(fast, delta, rows), _recomputing(model, recompute):
+        with active(fast, delta, rows), _recomputing(model, recompute):
             scores, entropy = score_batch(model, texts, starts)  # (K,) each
             loss, measured = token_loss(scores, batch, objective, reference)
             loss.backward()
@@ -133,17 +134,6 @@ def stack(batch: list[Sample]) -> tuple[Delta | None, list[int]]:
     order = sorted(range(len(batch)), key=rows.__getitem__)  # rows that share a memory lie together
     batch[:] = [batch[place] for place in order]
     return delta, [rows[place] for place in order]
-
-
-def together(deltas: Sequence[Delta | None]) -> tuple[Delta | None, list[int]]:
-    """All of these memories as one, each once in the order in which they come, and the row of each, -1 for none."""
-    own = {id(delta): delta for delta in deltas if delta is not None}
-    places = {key: row for row, key in enumerate(own)}
-    return Delta.cat(list(own.values())) if own else None, [places.get(id(delta), -1) for delta in deltas]
-
-
-def _active(fast: FastWeights | None, delta: Delta | None, rows: list[int]) -> AbstractContextManager[None]:
-    return nullcontext() if fast is None or delta is None else fast.active(delta, rows)
 
 
 @contextmanager
