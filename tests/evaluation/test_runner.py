@@ -15,8 +15,9 @@ import checkpoints
 import pytest
 
 from tmem.errors import DataError, UsageError
+from tmem.evaluation import runner
 from tmem.evaluation.recordfiles import Claims, Records, read_records, repair
-from tmem.evaluation.runner import run
+from tmem.evaluation.runner import Progress, run
 from tmem.evaluation.spec import Spec
 from tmem.model import Model, load
 
@@ -156,10 +157,31 @@ def test_workers_end_with_the_process_that_started_them(checkpoint: Path, whole:
     assert counted == sum(record["type"] == "question" for record in read_records(whole))
 
 
-def test_several_processes_share_the_work(model: Model, checkpoint: Path, whole: Path, tmp_path: Path) -> None:
+def test_several_processes_give_the_records_of_one(model: Model, checkpoint: Path, whole: Path, tmp_path: Path) -> None:
     run(spec(checkpoint), model, MEMORIES, SEEDS, tmp_path, workers=2)
     assert lines(tmp_path) == lines(whole)
-    assert len(list(tmp_path.glob("records-*.jsonl"))) == 2
+
+
+def test_a_second_worker_takes_what_the_first_has_not_claimed(
+    model: Model, checkpoint: Path, whole: Path, tmp_path: Path
+) -> None:
+    """The second worker runs through while the first is in the middle of its first lives."""
+    benchmark = spec(checkpoint).benchmark(model)
+
+    def work(number: int, progress: Progress | None = None) -> None:
+        records = Records(tmp_path, number)
+        runner._work(spec(checkpoint), model, benchmark, MEMORIES, SEEDS, None, records, 100, progress)
+
+    others = iter([1])
+
+    def interrupt(*counts: int) -> None:
+        for number in others:
+            work(number)
+
+    work(0, interrupt)
+    assert lines(tmp_path) == lines(whole)
+    first, second = (tmp_path / f"records-{number}.jsonl" for number in (0, 1))
+    assert first.stat().st_size and second.stat().st_size
 
 
 def test_a_worker_that_fails_says_why(model: Model, checkpoint: Path, tmp_path: Path) -> None:
