@@ -116,6 +116,9 @@ def rl() -> Rows:
         "parameters, billions": lambda s: f"{s.parameters / GB:.2f}",
         "weights in bf16, GB": lambda s: f"{2 * s.parameters / GB:.1f}",
         "all weights trained in float32 (weights, gradient, AdamW), GB": lambda s: f"{16 * s.parameters / GB:.0f}",
+        "the same in each of 8 processes (the moments shared out), GB": lambda s: (
+            f"{(8 + 8 / 8) * s.parameters / GB:.0f}"
+        ),
         "slow LoRA of rank 64 (weights, gradient, AdamW), GB": lambda s: f"{16 * s.lora(64) / GB:.1f}",
         "one memory, MB": lambda s: f"{4 * s.delta() / 1e6:.2f}",
         "memories of a step, one per life and trigger, GB": lambda s: f"{4 * s.delta() * extractions / GB:.1f}",

@@ -6,7 +6,7 @@
 #
 # Reasoned, not run by us: no such machine was at hand (docs/training.md has the sizes). Every process holds the model; a slow LoRA
 # keeps that small, and its rate is not the paper's 1e-6, which is for all weights: SLOW_LORA=0 RATE=1e-6 trains those, in
-# float32, which takes 64 GB a process for 4B. What has run is the same path on small models, also with two processes.
+# float32, which takes 36 GB in each of 8 processes for 4B. What has run is the same path on small models, also with two processes.
 # MODEL=Qwen/Qwen3-8B trains the larger one.
 set -euo pipefail
 data=${1:?usage: runs/rl_qwen3_4b.sh locomo10.json [OUT] [GPUS]}

@@ -21,7 +21,7 @@ from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation.spec import Spec
 from tmem.model import Model, load, logprobs
 from tmem.training import grpo
-from tmem.training.checkpoint import CHECKPOINT, METRICS
+from tmem.training.checkpoint import CHECKPOINT, METRICS, optimizer_tensors
 from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, merge_figures
 from tmem.training.rewards import Reward
 from tmem.training.rollouts import Curriculum
@@ -282,6 +282,13 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
     assert moments
     for name in moments:  # a tenth of the gradient each
         assert (a[name] - b[name]).norm() < 1e-4 * a[name].norm().clamp_min(1e-8), name
+    assert set(a) == set(b)
+    resumed = trainer(two)  # by one process: the parts that two kept are there
+    for name, value in optimizer_tensors(resumed.optimizer).items():
+        assert torch.equal(value, b[name]), name
+    subprocess.run([*launch, __file__, str(two), "2"], env=environment, check=True, timeout=240)
+    c = load_file(two / CHECKPOINT)
+    assert all(c[name] == 2 for name in c if name.endswith(".step"))
 
 
 def test_figures_of_processes_become_one() -> None:

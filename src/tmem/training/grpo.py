@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -128,7 +128,7 @@ class Trainer:
         self.identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         self.objective = Objective(config.clip, config.kl, *self._start())
         self.trained = self._choose()
-        self.optimizer = torch.optim.AdamW(self.trained.values(), lr=config.lr, betas=(0.9, 0.95), weight_decay=0.0)
+        self.optimizer = self._optimizer()
         set_seed(derive(config.seed, "global") % 2**32)  # nothing here draws from it; a user's own reward may
         self.step = checkpoint.restore(folder, self.identity, self.trained, self.optimizer)
         accelerator.wait_for_everyone()
@@ -170,6 +170,16 @@ class Trainer:
             raise UsageError("small steps are lost in bf16: load the model as float32, or train a slow LoRA")
         return trained
 
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """AdamW; of several processes each keeps a part of its moments."""
+        trained = list(self.trained.values())
+        how: dict[str, Any] = {"lr": self.config.lr, "betas": (0.9, 0.95), "weight_decay": 0.0}
+        if self.accelerator.num_processes > 1:
+            from torch.distributed.optim import ZeroRedundancyOptimizer  # slow to import
+
+            return ZeroRedundancyOptimizer(trained, torch.optim.AdamW, **how)
+        return torch.optim.AdamW(trained, **how)
+
     # ---- the loop ----
 
     def train(
@@ -197,7 +207,9 @@ class Trainer:
             self.accelerator.end_training()
 
     def _save(self) -> None:
-        """Write the checkpoint to go on from."""
+        """Write the checkpoint to go on from, whatever the number of processes then."""
+        if self.accelerator.num_processes > 1:
+            cast(Any, self.optimizer).consolidate_state_dict()  # its parts, to the main process
         if self.accelerator.is_main_process:
             checkpoint.save(self.folder, self.step, self.identity, self.trained, self.optimizer)
         self.accelerator.wait_for_everyone()
