@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,10 @@ def test_models_lists_what_is_embedded(tmem: Run) -> None:
     assert 2e6 < models["persona-nano"]["parameters"] < 4e6 and 6e6 < models["persona-small"]["parameters"] < 10e6
     assert all(row["figures"] for row in models.values())
     assert "persona-nano" in tmem("models")[1]
+
+
+def test_version(tmem: Run) -> None:
+    assert tmem("--version") == (0, f"tmem {version('tmem')}\n", "")
 
 
 def test_the_demo_shows_every_step(tmem: Run) -> None:

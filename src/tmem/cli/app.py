@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,6 @@ from tmem.cli.train import train_app
 from tmem.errors import TmemError, UsageError
 
 app = typer.Typer(
-    help="Agents that learn while they read: memory in fast LoRA weights.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -71,6 +71,21 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     print(f"tmem: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"tmem {version('tmem')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Agents that learn while they read: memory in fast LoRA weights."""
 
 
 @app.command()
