@@ -1,8 +1,9 @@
-"""Shared by all tests: one thread, so that nothing depends on the machine's cores, and no network."""
+"""Shared by all tests: one thread each, so that nothing depends on the machine's cores, and no network."""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also in the processes that tests start
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import functools

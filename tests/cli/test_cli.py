@@ -16,6 +16,7 @@ import pytest
 from cli.running import Run, one_object
 
 from tmem.model import load as load_model
+from tmem.tasks import clbench, longmemeval
 from tmem.tasks.locomo import load as load_conversations
 
 
@@ -24,6 +25,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen3-shaped directory with random weights: the paper's prompts, room for them."""
     folder = checkpoints.make(tmp_path_factory.mktemp("qwen3"), "qwen3")
     settings = {"window": 4096, "budget": 300, "max_new_tokens_extract": 12, "max_new_tokens_answer": 4}
+    settings["max_new_tokens_memory"] = 12
     (folder / "tmem.json").write_text(json.dumps(settings))
     return folder
 
@@ -252,7 +254,11 @@ def test_eval_locomo_records_and_reports(tmem: Run, world: Path, checkpoint: Pat
     assert len(report["runs"]) == 1
 
 
-def test_eval_longmemeval_and_search_and_clbench(tmem: Run, checkpoint: Path, tmp_path: Path) -> None:
+def test_eval_longmemeval_and_search_and_clbench(
+    tmem: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in (clbench, longmemeval):
+        monkeypatch.setattr(task, "ANSWER_TOKENS", 12)
     chats = [[{"role": "user", "content": "I repaired three bikes."}, {"role": "assistant", "content": "Great."}]]
     instance = {
         "question_id": "q1", "question_type": "multi-session", "question": "How many?", "answer": 3,

@@ -245,7 +245,7 @@ def told_around(home: Home, scope: str, noise: random.Random, canary: str) -> li
 FORGETTINGS: list[int] = []
 
 
-@settings(max_examples=volume(60, 200), deadline=None)
+@settings(max_examples=volume(25, 200), deadline=None)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=9), st.data())
 def test_any_forgetting_of_any_ledger(tmp_path_factory: pytest.TempPathFactory, sizes: list[int], data: Any) -> None:
     tmp_path = tmp_path_factory.mktemp("any")
@@ -275,7 +275,7 @@ def test_how_many_forgettings_there_were() -> None:
     tried = len(FORGETTINGS)
     if tried == 0:
         pytest.skip("they were not run")
-    assert tried >= volume(60, 200)
+    assert tried >= volume(25, 200)
     figure(f"weights after forgetting = weights of a home that was never told: {tried} of {tried} ledgers bit-equal")
 
 

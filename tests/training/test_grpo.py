@@ -249,9 +249,8 @@ def test_a_slow_lora_is_trained_alone_and_merged_for_others(tmp_path: Path) -> N
 def test_in_bf16_only_a_slow_lora_is_trained_and_that_in_float32(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lost in bf16"):
         trainer(tmp_path / "all", model=load("persona-nano", "cpu", "bfloat16"))
-    running = trainer(
-        tmp_path / "lora", model=load("persona-nano", "cpu", "bfloat16"), slow_lora=2, lr=1e-6, held_out=0
-    )
+    model, once = load("persona-nano", "cpu", "bfloat16"), replace(RUNNING, steps=1)
+    running = trainer(tmp_path / "lora", once, model, slow_lora=2, lr=1e-6, held_out=0, tasks=1, group=2)
     before = {name: value.clone() for name, value in running.trained.items()}
     running.train()
     assert all(value.dtype == torch.float32 for value in running.trained.values())
