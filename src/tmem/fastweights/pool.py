@@ -46,7 +46,7 @@ class Pool:
     cpu_tokens: ClassVar[int] = 2_048
 
     def __init__(self, examples: Sequence[Example], device: torch.device, replay: TailReplay | None):
-        self.tokens_per_forward = self.cpu_tokens if device.type == "cpu" else self.gpu_tokens
+        self.tokens_per_forward = self.tokens_in_a_pass(device)
         # An example's last token is only ever predicted, never read.
         self.lengths = [len(example) - 1 for example in examples]
         self.answers = [len(example.answer_ids) for example in examples]
@@ -56,6 +56,11 @@ class Pool:
         self._stored: Tensor | None = None
         if replay is not None and replay.exact:
             self._stored = self._run_trunk(replay)
+
+    @classmethod
+    def tokens_in_a_pass(cls, device: torch.device) -> int:
+        """Rows x padded length that one forward pass is to have at most."""
+        return cls.cpu_tokens if device.type == "cpu" else cls.gpu_tokens
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The given examples as one batch, in this order."""

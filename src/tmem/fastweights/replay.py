@@ -8,6 +8,7 @@ feed-forward block does), and the last layer is needed only at the positions who
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AttentionInterface
 
 from tmem.errors import ModelError
 from tmem.fastweights.sites import decoder, decoder_name, view_with
@@ -26,6 +28,9 @@ WHERE = (
     "self_attn.o_proj",
     "self_attn.dense",
 )  # of the last layer: works at each position on its own
+
+
+NOTHING = "tmem_nothing"  # the name of an attention that gives zeros
 
 
 @dataclass
@@ -108,6 +113,14 @@ class _Where(nn.Module):
         return y.new_zeros(*x.shape[:2], y.shape[-1]).scatter(1, places, y)
 
 
+def _no_attention(module: nn.Module, query: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+    """An attention function of transformers that gives zeros, (N, T, heads, D)."""
+    return torch.zeros_like(query.transpose(1, 2)), None
+
+
+AttentionInterface.register(NOTHING, _no_attention)
+
+
 class TailReplay:
     """Trunk once, tail many times. Shares the model's weights; what :meth:`trunk` gives is valid until these change.
 
@@ -160,6 +173,13 @@ class TailReplay:
         tail = nn.ModuleList([*[_Skip()] * len(below), _Leave(self._passing, after), *above])
         self._trunk = view_with(decoder(self.model), ["layers"], trunk)
         self._tail = view_with(self.model, [*decoder_name(self.model).split("."), "layers"], tail)
+        self._filler = decoder(self._tail)
+        if where and last is not after and hasattr(last.self_attn, "config"):
+            # Of the last layer only keys and values are wanted.
+            quiet: Any = copy.copy(last.self_attn)
+            quiet.config = copy.deepcopy(quiet.config)
+            quiet.config._attn_implementation = NOTHING
+            self._filler = view_with(self._filler, ["layers", str(len(layers) - 1), "self_attn"], quiet)
         return True
 
     @torch.no_grad()
@@ -196,7 +216,7 @@ class TailReplay:
         """Put the keys and values of the layers that :meth:`trunk` left out into ``cache``, for unpadded rows."""
         nothing = input_ids.new_zeros(len(input_ids), 1) if self._picks else None
         with self._passes(stored, nothing):
-            decoder(self._tail)(input_ids=input_ids, past_key_values=cache, use_cache=True)
+            self._filler(input_ids=input_ids, past_key_values=cache, use_cache=True)
 
     def check(self) -> bool:
         """True if trunk and tail give what the plain forward gives, padded left or right.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
@@ -34,6 +32,12 @@ class RoomyLayer(DynamicLayer):
         keys[:, :, seen:now], values[:, :, seen:now] = key_states, value_states
         self.keys, self.values = keys[:, :, :now], values[:, :, :now]
         return self.keys, self.values
+
+    def take(self, keys: Tensor, values: Tensor, seen: int) -> None:
+        """Make these stores its own, (N, heads, room, D) each, of which ``seen`` positions are filled."""
+        self.lazy_initialization(keys, values)
+        self._stores = [keys, values]
+        self.keys, self.values = keys[:, :, :seen], values[:, :, :seen]
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep these rows, in ascending order: those that stay move up, and nothing new is allocated."""
@@ -64,21 +68,36 @@ def contents(cache: DynamicCache) -> list[KeysValues | None]:
     return [(layer.keys, layer.values) if layer.is_initialized else None for layer in layers]
 
 
-def cache_of(config: PretrainedConfig, layers: Iterable[KeysValues]) -> DynamicCache:
-    """A cache that holds these keys and values, by layer."""
+def cache_of(
+    config: PretrainedConfig, layers: Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]], width: int, more: int = ROOM
+) -> DynamicCache:
+    """A cache of roomy layers that holds copies of keys and values, by layer, with room for ``more`` positions.
+
+    They come in parts (N, heads, P, D) for the rows one after the other; a P below ``width`` is padded on the left.
+    """
     cache = empty_cache(config)
-    for number, (keys, values) in enumerate(layers):
-        cache.update(keys, values, number)
+    for layer, (keys, values) in zip(cache.layers, layers, strict=False):
+        assert isinstance(layer, RoomyLayer)
+        layer.take(_stacked(keys, width, more), _stacked(values, width, more), width)
     return cache
 
 
+def _stacked(parts: Sequence[Tensor], width: int, more: int) -> Tensor:
+    _, heads, _, dim = parts[0].shape
+    store = parts[0].new_empty(sum(map(len, parts)), heads, width + more, dim)
+    for own, part in zip(store.split([len(part) for part in parts]), parts, strict=True):
+        start = width - part.shape[2]
+        own[:, :, :start] = 0
+        own[:, :, start:width] = part
+    return store
+
+
 def joined(parts: Sequence[DynamicCache], lengths: Sequence[int], config: PretrainedConfig) -> DynamicCache:
-    """The rows of several caches as one, in their order: the last ``lengths[i]`` positions of part i, padded left."""
-    width = max(lengths)
+    """The rows of several caches as one, in their order: the last ``lengths[i]`` positions of part i."""
+
+    def ends(rows: Sequence[Tensor]) -> list[Tensor]:
+        return [x[:, :, x.shape[2] - length :] for x, length in zip(rows, lengths, strict=True)]
+
     layers = zip(*(filter(None, contents(part)) for part in parts), strict=True)  # by layer: its part of every cache
-
-    def stacked(rows: Sequence[Tensor]) -> Tensor:
-        ends = [x[:, :, x.shape[2] - length :] for x, length in zip(rows, lengths, strict=True)]
-        return torch.cat([F.pad(x, (0, 0, width - x.shape[2], 0)) for x in ends])
-
-    return cache_of(config, ((stacked(k), stacked(v)) for k, v in (zip(*own, strict=True) for own in layers)))
+    pairs = (zip(*own, strict=True) for own in layers)
+    return cache_of(config, ((ends(keys), ends(values)) for keys, values in pairs), max(lengths))

@@ -18,7 +18,8 @@ from transformers import DynamicCache
 
 from tmem.fastweights import Delta, FastWeights, TailReplay
 from tmem.fastweights.delta import active
-from tmem.model.cache import KeysValues, cache_of, contents, empty_cache, joined, keeps_everything
+from tmem.fastweights.pool import Pool
+from tmem.model.cache import ROOM, KeysValues, cache_of, contents, empty_cache, joined, keeps_everything
 from tmem.model.load import Model
 
 LEAST = 64  # tokens that a common beginning needs
@@ -117,15 +118,17 @@ class Prefill:
         """
         read = self._read(beginning, memories.fast)
         different = sorted(set(rows))
-        tail = self._read_tail(read, different, memories)
+        tails = self._read_tails(read, different, memories)
         width = len(beginning)
         block = max(len(prompt) for prompt in prompts) - width
         taken = [max(0, len(prompt) - block) for prompt in prompts]
-        owners = [different.index(row) for row in rows]
-        layers = [(keys, [0] * len(rows)) for keys in read.keys] + [(keys, owners) for keys in tail]
-        cache = cache_of(
-            self.model.hf.config, ((_spread(k, own, taken), _spread(v, own, taken)) for (k, v), own in layers)
-        )
+        own = [[*read.keys, *tails[different.index(row)]] for row in rows]  # by row and layer
+
+        def spread(layer: int, which: int) -> list[Tensor]:
+            return [layers[layer][which][:, :, :count] for layers, count in zip(own, taken, strict=True)]
+
+        layers = ((spread(layer, 0), spread(layer, 1)) for layer in range(len(own[0])))
+        cache = cache_of(self.model.hf.config, layers, width, more=block + ROOM)
         return self._finish(prompts, taken, cache, width, rows, memories)
 
     def _finish(
@@ -185,8 +188,9 @@ class Prefill:
 
     def _read_on(self, known: _Read, text: Prompt, fast: FastWeights | None) -> _Read:
         """Read ``text``, of which the beginning is known."""
-        cache = cache_of(self.model.hf.config, known.keys)
         ids = torch.tensor([text[len(known.ids) :]], device=self.model.device)
+        layers = (([keys], [values]) for keys, values in known.keys)
+        cache = cache_of(self.model.hf.config, layers, len(known.ids), more=ids.shape[1])
         stored = None
         if fast is None:
             self.model.hf(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -196,27 +200,24 @@ class Prefill:
                 stored = torch.cat([known.stored, stored], 1)
         return _Read(text, [own for own in contents(cache) if own is not None], stored)
 
-    def _read_tail(self, read: _Read, rows: Sequence[int], memories: Memories) -> list[KeysValues]:
-        """Keys and values of the layers that see Delta, (len(rows), heads, P, D) each, for every memory."""
+    def _read_tails(self, read: _Read, rows: Sequence[int], memories: Memories) -> list[list[KeysValues]]:
+        """By memory: keys and values of the layers that see Delta, (1, heads, P, D) each."""
         if read.stored is None or memories.fast is None:
-            return []
-        cache = empty_cache(self.model.hf.config)
-        ids = torch.tensor([read.ids], device=self.model.device).expand(len(rows), -1)
-        with memories.active(rows):
-            self._tail(memories.fast).fill(read.stored.expand(len(rows), -1, -1), ids, cache)
-        return [own for own in contents(cache) if own is not None]
+            return [[] for _ in rows]
+        tails: list[list[KeysValues]] = []
+        ids = torch.tensor([read.ids], device=self.model.device)
+        most = max(1, Pool.tokens_in_a_pass(self.model.device) // len(read.ids))
+        for start in range(0, len(rows), most):
+            part = rows[start : start + most]
+            cache = empty_cache(self.model.hf.config)
+            with memories.active(part):
+                self._tail(memories.fast).fill(read.stored.expand(len(part), -1, -1), ids.expand(len(part), -1), cache)
+            layers = [own for own in contents(cache) if own is not None]
+            tails += [[(keys[i : i + 1], values[i : i + 1]) for keys, values in layers] for i in range(len(part))]
+        return tails
 
     def _tail(self, fast: FastWeights) -> TailReplay:
         return self.model.replay_from(fast.sites[0].layer)
-
-
-def _spread(x: Tensor, owners: Sequence[int], taken: Sequence[int]) -> Tensor:
-    """Row i: the first ``taken[i]`` positions of row ``owners[i]`` of ``x`` (M, heads, P, D), at the right end."""
-    width = x.shape[2]
-    spread = x.new_zeros(len(owners), x.shape[1], width, x.shape[3])
-    for row, (owner, count) in enumerate(zip(owners, taken, strict=True)):
-        spread[row, :, width - count :] = x[owner, :, :count]
-    return spread
 
 
 def _common(prompts: Sequence[Prompt]) -> list[tuple[list[int], int]]:
