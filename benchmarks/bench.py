@@ -3,15 +3,17 @@
     python benchmarks/bench.py --shapes small 0.6B --repeats 3
 
 Same model, same data, results compared; ours and theirs in turn, so that what disturbs one disturbs both. The ratio of
-their time to ours is what carries to other machines. Everything that was measured lies in --out; the same command goes
-on where it was. One round of Qwen3-0.6B's shape takes more than an hour of one core.
+their time to ours is what carries to other machines. On a CPU one thread is used, and the seconds are those of the
+processor, which other work on the machine disturbs little; where there is a CUDA device, everything runs there. What
+was measured lies in --out; the same command goes on where it was. One round of Qwen3-0.6B's shape takes about an hour
+of one core.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import resource
+import gc
 import subprocess
 import sys
 import time
@@ -71,11 +73,12 @@ class Bench:
     def memories(self) -> Delta:
         """48 memories that differ, of the size that a write makes."""
         scale = 1e-3 if self.model.name == "random" else 1e-2
+        zeros = self.fast.zeros(ROWS)
         b = {
-            name: scale * torch.randn(value.shape, generator=generator(name))
-            for name, value in self.fast.zeros(ROWS).b.items()
+            name: scale * torch.randn(value.shape, generator=generator(name)).to(value.device)
+            for name, value in zeros.b.items()
         }
-        return Delta(b, self.fast.basis.digest)
+        return Delta(b, zeros.basis_digest)
 
     @cached_property
     def endless(self) -> Model:
@@ -85,10 +88,17 @@ class Bench:
         return model
 
 
+def now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
+    started = now()
     result = work()
-    return time.perf_counter() - started, result
+    return now() - started, result
 
 
 def different(ours: list[Any], theirs: list[Any]) -> float:
@@ -216,7 +226,7 @@ CASES = [
 
 
 def memory_per_user(shape: str) -> dict[str, float]:
-    """What each further memory adds to the largest size of a process that generates 48 rows, in MB, beyond its B."""
+    """What each further memory adds to the most that generating 48 rows needs, in MB, beyond its B."""
     peaks = {}
     for count in (1, ROWS):
         command = [sys.executable, __file__, "--probe", shape, str(count)]
@@ -227,17 +237,25 @@ def memory_per_user(shape: str) -> dict[str, float]:
 
 
 def probe(shape: str, count: int) -> float:
-    """The largest size of this process, in MB, after 48 rows were generated with ``count`` different memories."""
+    """The most memory in use, in MB, while 48 rows are generated with ``count`` different memories."""
     bench = Bench(SHAPES[shape]())
     memories = bench.memories.select(range(count))
     del bench.memories
     wanted = [Request(tokens(bench.model, QUESTION, row), row % count, 4) for row in range(ROWS)]
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the largest size so far is forgotten: loading is not meant
     HFEngine(bench.model).generate(wanted, memories, bench.fast)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
 
 
 def table(results: dict[str, Any], shapes: list[str]) -> Table:
-    made = Table(title=f"{results['threads']} threads, torch {results['torch']}", title_justify="left")
+    made = Table(title=f"{results['device']}, torch {results['torch']}", title_justify="left")
     for column in ("model", "what", "ours, s", "theirs, s", "ratio", "lowest to highest", "goal", "apart"):
         made.add_column(column, justify="left" if column in ("model", "what") else "right")
     for shape in shapes:
@@ -263,10 +281,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
     parser.add_argument("--probe", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    torch.set_num_threads(1)
     if args.probe:
         print(probe(args.probe[0], int(args.probe[1])))
         return
-    facts = {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": "cpu"}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    facts = {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": device}
     results: dict[str, Any] = {**facts, "runs": {}, "memory": {}}
     if args.out.exists():
         results = read_json(args.out)
@@ -285,7 +305,8 @@ def main() -> None:
                 print(f"{shape}: {case.name}, {len(runs) + 1} of {args.repeats}", file=sys.stderr)
                 runs.append(vars(next(measured)))
                 write_json(args.out, results)
-        if shape not in results["memory"] and args.only in "memory":
+        linux = Path("/proc/self/clear_refs").exists()
+        if shape not in results["memory"] and args.only in "memory" and (linux or torch.cuda.is_available()):
             results["memory"][shape] = memory_per_user(shape)
             write_json(args.out, results)
     Console(width=160).print(table(results, args.shapes))

@@ -43,7 +43,8 @@ def random_model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, 
     )
     like = small()
     settings = like.settings.model_copy(update={"lr": None, "max_new_tokens_extract": EXTRACT, "window": None})
-    model = Model("random", Path("out/random"), Qwen3ForCausalLM(config), like.tokenizer, settings)
+    hf = Qwen3ForCausalLM(config).to(like.device)
+    model = Model("random", Path("out/random"), hf, like.tokenizer, settings)
     model.stop_ids = frozenset()  # type: ignore[misc]  # it writes to its limits, so that all runs do the same work
     return model
 

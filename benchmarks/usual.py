@@ -38,6 +38,7 @@ class Usual:
             lora_dropout=0.0,
         )
         self.basis, self.names = basis, [site.name for site in sites]
+        self.device = sites[0].weight.device
         self.model: PeftModel | PeftMixedModel = get_peft_model(own, self.config, adapter_name="0")  # type: ignore[arg-type]
         self._users = 1
         self._reset("0")
@@ -66,7 +67,7 @@ class Usual:
             for start in range(0, len(order), recipe.batch):
                 rows = [pairs[place] for place in order[start : start + recipe.batch]]
                 optimizer.zero_grad()
-                self.model(**_batch(rows)).loss.backward()
+                self.model(**_batch(rows, self.device)).loss.backward()
                 optimizer.step()
         for parameter in b:
             parameter.requires_grad_(False)
@@ -86,8 +87,8 @@ class Usual:
         tokens. What comes after the end is cut off.
         """
         width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self.device)
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self.device)
         how: dict[str, Any] = {"max_new_tokens": limit, "do_sample": False, "eos_token_id": list(stop_ids) or None}
         if users is None:
             how["adapter_names"] = ["__base__"] * len(prompts)
@@ -102,7 +103,7 @@ class Usual:
             for row, stop in enumerate(stops):
                 if ends[row] >= count and stop.feed(text(int(so_far[row, -1]))):
                     ends[row] = count
-            return torch.tensor([end <= count < limit for end in ends])
+            return torch.tensor([end <= count < limit for end in ends], device=self.device)
 
         if stops:
             how["stopping_criteria"] = [ended]
@@ -204,7 +205,7 @@ def _cut(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
     return ids[: end + 1]
 
 
-def _batch(rows: Sequence[Example]) -> dict[str, Tensor]:
+def _batch(rows: Sequence[Example], device: torch.device) -> dict[str, Tensor]:
     """Right-padded rows with labels on their answers: what ``AutoModelForCausalLM`` takes."""
     width = max(map(len, rows))
     ids, mask, labels = [], [], []
@@ -214,7 +215,7 @@ def _batch(rows: Sequence[Example]) -> dict[str, Tensor]:
         mask.append([1] * len(row) + [0] * pad)
         labels.append([-100] * len(row.prompt_ids) + list(row.answer_ids) + [-100] * pad)
     return {
-        "input_ids": torch.tensor(ids),
-        "attention_mask": torch.tensor(mask),
-        "labels": torch.tensor(labels),
+        "input_ids": torch.tensor(ids, device=device),
+        "attention_mask": torch.tensor(mask, device=device),
+        "labels": torch.tensor(labels, device=device),
     }

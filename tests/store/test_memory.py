@@ -102,7 +102,7 @@ for user in sys.argv[2:]:
 
 
 def test_another_process_makes_the_same_weights(memory: Memory, tmp_path: Path) -> None:
-    users = [f"u{number}" for number in range(volume(1, 25))]
+    users = [f"u{number}" for number in range(volume(1, 27))]
     noise, expected = random.Random(2), []
     for user in users:
         for number in range(4 if len(users) > 1 else 3):

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -346,7 +347,7 @@ class Beside(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.now) and not self.waiting)
     @rule(data=st.data())
     def update(self, data: st.DataObject) -> None:
-        old = data.draw(st.sampled_from(sorted(self.now)))
+        old = data.draw(st.sampled_from(list(self.now)))  # in the order of telling: ids are random
         pair = (self.now[old][0], self.now[old][1] + "'")
         _, [new] = self.home.tell(self.scope, [NewPair(*pair, old)])
         self.waiting.append({new: (pair, old)})
@@ -363,7 +364,7 @@ class Beside(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.views) and not self.waiting)
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
-        known = sorted({key for view in self.views.values() for key in view} - self.forgotten)
+        known = [key for key in dict.fromkeys(chain(*self.views.values())) if key not in self.forgotten]
         if not known:
             return
         gone = data.draw(st.sampled_from(known))
