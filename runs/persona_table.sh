@@ -8,12 +8,9 @@ out=${1:-out/persona}
 workers=${2:-2}
 tmem=${TMEM:-.venv/bin/tmem}
 for facts in 4 8 16; do
-  memories=none,tail,full,memagent,rag,tmem,tmem+explicit
-  # Two calls for every turn, by prompts that these models were never taught: A-MEM is run on the shortest stream only.
-  if [[ $facts == 4 ]]; then memories+=,amem; fi
   for model in ${MODELS:-persona-nano persona-small}; do
     "$tmem" eval persona --model "$model" --facts "$facts" --limit 30 --seeds 1,2,3 --workers "$workers" \
-      --memory "$memories" --out "$out/$(basename "$model")-$facts"
+      --memory none,tail,full,memagent,rag,tmem,tmem+explicit,amem --out "$out/$(basename "$model")-$facts"
   done
 done
 "$tmem" eval report "$out" --html "$out/report.html"

@@ -11,11 +11,12 @@ from tmem.fastweights.rate import PROBE, Probe, probe
 from tmem.fastweights.recipe import RECIPES, Recipe, get_recipe
 from tmem.fastweights.replay import TailReplay
 from tmem.fastweights.sites import Site, decoder, find_sites
-from tmem.fastweights.write import Dropped, WriteAccount, unusable, write
+from tmem.fastweights.write import WRITE_VERSION, Dropped, WriteAccount, unusable, write
 
 __all__ = [
     "PROBE",
     "RECIPES",
+    "WRITE_VERSION",
     "Basis",
     "Delta",
     "Dropped",

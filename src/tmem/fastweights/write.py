@@ -26,6 +26,9 @@ from tmem.fastweights.replay import TailReplay, evaluating, first_places, plain_
 from tmem.seeds import generator
 
 
+WRITE_VERSION = 1  # raised whenever the same arguments give other bits, so that memories say what made them
+
+
 class Dropped(BaseModel):
     """A pair that was not trained on, and why."""
 

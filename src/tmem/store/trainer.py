@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tmem.errors import DeltaError
-from tmem.fastweights import Delta, Recipe, WriteAccount, write
+from tmem.fastweights import WRITE_VERSION, Delta, Recipe, WriteAccount, write
 from tmem.fastweights.basis import tensors_hash
 from tmem.model import Model, logprobs
 from tmem.seeds import generator
@@ -94,6 +94,7 @@ class FastWeightTrainer:
             "torch": torch.__version__,
             "device": model.device.type,
             "threads": threads,
+            "write version": WRITE_VERSION,
         }
 
     def zeros(self) -> Tensors:
