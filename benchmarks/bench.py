@@ -16,7 +16,6 @@ import copy
 import gc
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from shapes import SHAPES, agent_for, episodes, pairs, recipe_for, tokens
+from shapes import SHAPES, agent_for, episodes, now, pairs, recipe_for, tokens
 from usual import Usual, live, orders
 
 from tmem.fastweights import Delta, FastWeights, write
@@ -86,13 +85,6 @@ class Bench:
         model = copy.copy(self.model)
         model.stop_ids = frozenset()  # type: ignore[misc]
         return model
-
-
-def now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -2,9 +2,10 @@
 
     python benchmarks/growth.py --figures docs/figures
 
-Every curve is the best of --repeats times, measured in turn; the exponent is the slope of a straight line through the
-logarithms (1: linear, 0: flat). Prints Markdown tables. A quarter of an hour of one core. Then what bounds a write and
-a decoding step: their operations, counted from the shapes, against the rate of this machine's own matrix products.
+Every curve is the best of --repeats times, in seconds of one thread, the sizes in turn; the exponent is the slope of a
+straight line through the logarithms (1: linear, 0: flat). Prints Markdown tables. A quarter of an hour of one core.
+Then what bounds a write and a decoding step: their operations, counted from the shapes, against the rate of this
+machine's own matrix products.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import argparse
 import math
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from shapes import agent_for, pairs, random_model, recipe_for, tokens
+from shapes import agent_for, now, pairs, random_model, recipe_for, tokens
 from sizing import Shape
 
 from tmem.evaluation.figure import drawn
@@ -57,9 +57,9 @@ def curve(name: str, works: dict[int, Callable[[], Any]], repeats: int, warm: bo
     for _ in range(repeats):
         for x, work in works.items():
             print(f"{name}: {x}", file=sys.stderr)
-            started = time.perf_counter()
+            started = now()
             work()
-            best[x] = min(best[x], time.perf_counter() - started)
+            best[x] = min(best[x], now() - started)
     return Curve(name, list(works), list(best.values()))
 
 
@@ -123,14 +123,14 @@ def groups(model: Model) -> Curve:
         return curve("a step of RL of two tasks, by lives of each", works, 1, warm=False)
 
 
-def matrix_rate() -> float:
+def matrix_rate(device: torch.device) -> float:
     """Operations a second of this machine's own product of two float32 matrices of 1,024 x 1,024."""
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    a, b = torch.randn(1024, 1024, device=device), torch.randn(1024, 1024, device=device)
     best = float("inf")
     for _ in range(20):
-        started = time.perf_counter()
+        started = now()
         torch.mm(a, b)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, now() - started)
     return 2 * 1024**3 / best
 
 
@@ -142,7 +142,7 @@ def bounds(repeats: int) -> list[str]:
         told = pairs(model, 16, 0)
         counted = shape.write(sum(len(pair) - 1 for pair in told), sum(len(pair.answer_ids) for pair in told))
         [seconds] = curve(f"{name}: write", {16: write_of(model, 16)}, repeats).seconds
-        rate = matrix_rate()
+        rate = matrix_rate(model.device)
         lines.append(f"| {name} | write of 16 pairs | {counted / 1e9:.1f} G | | {counted / seconds / rate:.2f} |")
         for rows in (1, 16):
             wanted = [Request(tokens(model, 2, row), None, 64) for row in range(rows)]
@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--figures", type=Path, help="write the curves as SVG into this folder")
     args = parser.parse_args()
+    torch.set_num_threads(1)
     nano = load("persona-nano")
     middle = random_model(12, 256, 768, 8, 4, 32, 2048)
     found = {
@@ -174,7 +175,7 @@ def main() -> None:
         "depth": depths(args.repeats),
         "group": [groups(nano)],
     }
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(f"{nano.device}, torch {torch.__version__}\n")
     print("| what | sizes | seconds | exponent |\n|---|---|---|---|")
     for curves in found.values():
         for one in curves:

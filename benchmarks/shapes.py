@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,14 @@ from tmem.tasks.persona import Persona
 
 EXTRACT = 48  # tokens that a model with random weights writes as its extraction
 QUESTIONS = 4  # of an episode that such a model lives
+
+
+def now() -> float:
+    """Seconds: of the processor, or of the clock where a CUDA device does the work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
 
 
 def small() -> Model:

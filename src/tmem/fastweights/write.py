@@ -25,7 +25,6 @@ from tmem.fastweights.recipe import Recipe
 from tmem.fastweights.replay import TailReplay, evaluating, first_places, plain_logits
 from tmem.seeds import generator
 
-
 WRITE_VERSION = 1  # raised whenever the same arguments give other bits, so that memories say what made them
 
 
