@@ -5,7 +5,8 @@
 
 Every write tells one pair and rehearses as the recipe says (--rehearse; -1 is all of them, so that a write costs in
 proportion to the ledger). Prints a Markdown table of seconds for one call each, medians of a few; `replayed` is the
-number of writes that forgetting the oldest pair trained again. `--fake` has a trainer that costs nothing.
+number of writes that forgetting the oldest pair trained again. `--fake` has a trainer that costs nothing. `--figure`
+draws the same.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import random
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -24,6 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tmem.evaluation.figure import COLOURS, MARKS, Figure, drawn
+from tmem.files import write_text
 from tmem.model import load
 from tmem.store import revise
 from tmem.store.actions import Actions
@@ -32,6 +35,8 @@ from tmem.store.ledger import Step
 from tmem.store.queries import NewPair
 from tmem.store.scoped import ScopedMemory, Shared
 from tmem.store.trainer import FastWeightTrainer, Tensors, Trained, Trainer
+
+CALLS = ("add", "ask", "ask, in a new process", "forget the newest", "forget the oldest")
 
 
 class Costless:
@@ -64,6 +69,7 @@ def main() -> None:
     parser.add_argument("--rehearse", type=int, default=8)
     parser.add_argument("--fake", action="store_true", help="no model: bookkeeping alone")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--figure", type=Path, help="an SVG file for the curves")
     args = parser.parse_args()
     torch.set_num_threads(1)
     trainer: Trainer
@@ -94,9 +100,8 @@ def main() -> None:
             home.drop_states(scope)
             ask()
 
-        ids, quarantined = list[str](), list[str]()
-        print("| pairs | add | ask | ask, in a new process | forget the newest | forget the oldest | replayed |")
-        print("|---|---|---|---|---|---|---|")
+        ids, quarantined, rows = list[str](), list[str](), list[list[float]]()
+        print("| pairs | " + " | ".join(CALLS) + " | replayed |\n" + "|---" * (len(CALLS) + 2) + "|")
         for size in sorted(sizes):
             while len(ids) < size:
                 ids.append(add())
@@ -107,10 +112,30 @@ def main() -> None:
             receipt = revise.forget(home, scope, [ids.pop(0)])
             oldest = time.perf_counter() - began
             cells = [*map(median, (adds, asks, anew, newest)), oldest]
+            rows.append(cells)
             seconds = " | ".join(f"{cell:.3f}" for cell in cells)
             print(f"| {size:,} | {seconds} | {receipt['replayed']:,} |", flush=True)
         print(f"\nwrites that were quarantined: {len(quarantined)}")
         home.close()
+    if args.figure:
+        args.figure.parent.mkdir(parents=True, exist_ok=True)
+        write_text(args.figure, curves(sorted(sizes), rows).file())
+
+
+def curves(sizes: Sequence[int], rows: Sequence[Sequence[float]]) -> Figure:
+    """Seconds of each call against the size of the ledger."""
+
+    def draw(axes: Any) -> None:
+        for place, name in enumerate(CALLS):
+            axes.plot(sizes, [row[place] for row in rows], marker=MARKS[place], color=COLOURS[place], label=name)
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel("pairs in the ledger")
+        axes.set_ylabel("seconds")
+
+    return drawn("store cost", "Seconds of a call against the size of the ledger, both logarithmic.", draw)
 
 
 if __name__ == "__main__":

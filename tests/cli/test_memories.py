@@ -131,6 +131,13 @@ def test_one_pair_and_a_name_for_a_version(own: Run) -> None:
     assert own("tag", 9, "bad")[0] == 2
 
 
+@pytest.mark.parametrize("command", [("doctor",), ("backup", "copy")])
+def test_what_looks_at_a_whole_home_makes_none(tmem: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    code, out, err = tmem(*command, "--home", tmp_path / "nowhere")
+    assert (code, out) == (2, "") and "no memories are kept there" in err and err.count("\n") == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_the_doctor_finds_and_mends(own: Run, tmem: Run, tmp_path: Path) -> None:
     told(own, "-q", VEHICLE, "-a", "camper")
     home = tmp_path / "home"

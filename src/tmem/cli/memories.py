@@ -320,6 +320,14 @@ def stats(
     out.print(f"pairs: {pairs}; versions: {found['versions']}; weights on disk: {size:.2f} MB", highlight=False)
 
 
+def existing(home: str) -> Path:
+    """The folder of a home that is there; a command that looks at a whole home does not make one."""
+    folder = Path(home).expanduser()
+    if not (folder / "tmem.db").exists():
+        raise UsageError(f"{folder}: no memories are kept there (it has no tmem.db); give another --home")
+    return folder
+
+
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Make anew what the ledger can make anew.")] = False,
     home: HomeOption = HOME,
@@ -331,7 +339,7 @@ def doctor(
 
     from tmem import Memory
 
-    with Memory(load_model(model), home) as memory:
+    with Memory(load_model(model), existing(home)) as memory:
         found = memory.doctor(fix=fix)
     if as_json:
         print_json({"sound": all(one.fixed for one in found), "findings": [asdict(one) for one in found]})
@@ -352,7 +360,7 @@ def backup(
     """Copy a whole home, also while it is in use. To restore the copy, use it as --home."""
     from tmem.store.backup import backup as copy
 
-    files = copy(Path(home).expanduser(), target)
+    files = copy(existing(home), target)
     if as_json:
         print_json({"folder": str(target), "files": files})
     else:
