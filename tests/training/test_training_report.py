@@ -81,7 +81,7 @@ def test_a_training_that_has_just_begun(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["nonsense\n", "[]\n", '{"step": 1}\n'])
 def test_figures_that_cannot_be_read(folder: Path, text: str) -> None:
     (folder / "runs" / "a & b" / "metrics.jsonl").write_text(text)
-    with pytest.raises(DataError, match=r"metrics\.jsonl: cannot be read as figures"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl: line 1"):
         find([folder])
 
 

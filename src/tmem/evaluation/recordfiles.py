@@ -44,7 +44,7 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise DataError(f"{where} is damaged; delete the line, and the same command makes up for it")
+        raise DataError(f"{where} is damaged; delete the line (a run makes up for it when its command is given again)")
     return value
 
 

@@ -54,13 +54,18 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
-def find_runs(folders: Iterable[Path]) -> list[Path]:
-    """Every run at or below these folders, once. Raises :class:`DataError` for a folder without any."""
+def find_runs(
+    folders: Iterable[Path], marker: str = "run.json", what: str = "run", command: str = "tmem eval BENCH"
+) -> list[Path]:
+    """Every run at or below these folders, once. Raises :class:`DataError` for a folder without any.
+
+    ``marker`` is the file that each has; ``command`` makes one.
+    """
     found: dict[Path, Path] = {}
     for folder in folders:
-        runs = sorted((path.parent for path in folder.rglob("run.json")), key=_by_number)
+        runs = sorted((path.parent for path in folder.rglob(marker)), key=_by_number)
         if not runs:
-            raise DataError(f"{folder}: no run in it (no run.json); record one with tmem eval BENCH --out {folder}")
+            raise DataError(f"{folder}: no {what} in it (no {marker}); make one with {command} --out {folder}")
         for run in runs:
             found.setdefault(run.resolve(), run)
     return list(found.values())

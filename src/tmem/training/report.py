@@ -12,6 +12,8 @@ from typing import Any
 from tmem.errors import DataError
 from tmem.evaluation.figure import COLOURS, Figure, drawn
 from tmem.evaluation.page import write
+from tmem.evaluation.recordfiles import read_lines
+from tmem.evaluation.report import find_runs
 from tmem.evaluation.tables import Section, Table
 from tmem.files import read_json
 from tmem.training.checkpoint import ABOUT, METRICS
@@ -35,29 +37,17 @@ class Training:
 
 def find(folders: Sequence[Path]) -> list[Training]:
     """Every training at or below these folders. Raises :class:`DataError` for a folder without any."""
-    found: dict[Path, Training] = {}
-    for folder in folders:
-        places = sorted(path.parent for path in folder.rglob(ABOUT))
-        if not places:
-            raise DataError(f"{folder}: no training in it (no {ABOUT}); make one with tmem train rl --out {folder}")
-        for place in places:
-            found.setdefault(place.resolve(), _read(place))
-    return list(found.values())
+    return [_read(place) for place in find_runs(folders, ABOUT, "training", "tmem train rl")]
 
 
 def _read(folder: Path) -> Training:
-    path = folder / METRICS
-    about = read_json(folder / ABOUT)
-    try:
-        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        records = [json.loads(line) for line in lines]
-        steps = [record for record in records if record["type"] == "step"]
-        looks = [record for record in records if record["type"] == "held out" and "f1" in record]
-    except FileNotFoundError:
-        return Training(str(folder), about, [], [])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read as figures of a training ({error})") from None
-    return Training(str(folder), about, steps, looks)
+    records = list(read_lines(folder, METRICS))
+    for where, record in records:
+        if "type" not in record or "step" not in record:
+            raise DataError(f"{where}: no figures of a training; give another folder")
+    steps = [record for _, record in records if record["type"] == "step"]
+    looks = [record for _, record in records if record["type"] == "held out" and "f1" in record]
+    return Training(str(folder), read_json(folder / ABOUT), steps, looks)
 
 
 def sections(trainings: Sequence[Training]) -> list[Section]:
