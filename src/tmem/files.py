@@ -27,11 +27,23 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+        on_disk(path.parent)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from None
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def on_disk(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk when this returns."""
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def append_line(path: str | Path, line: str) -> None:

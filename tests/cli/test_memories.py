@@ -59,18 +59,47 @@ def test_a_life_of_a_memory(own: Run, tmp_path: Path) -> None:
         (("forget", "nope"), "no pair nope", 2),
         (("rollback", "7"), "no version '7'", 2),
         (("ask", "word " * 9000), "smaller parts", 2),
+        (("forget", ""), "too short: give at least 4", 2),
+        (("forget", "abc"), "too short", 2),
+        (("get", ""), "too short", 2),
+        (("update", "", "x"), "too short", 2),
+        (("history", ""), "too short", 2),
+        (("get", "\udcff\udcff\udcff\udcff"), "pair_id", 2),
+        (("add", "Hi.", "--agent", "\udcff"), "agent_id", 2),
     ],
 )
 def test_what_cannot_work_is_one_line(own: Run, argv: tuple[str, ...], words: str, code: int) -> None:
+    own("forget", "")  # from now on the home is there
     found, out, err = own(*argv)
     assert (found, out, err.count("\n")) == (code, "", 1) and words in err
+
+
+def test_a_short_id_forgets_nothing(own: Run) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper")
+    assert own("forget", "")[0] == 2 and "1 active" in own("stats")[1]
+
+
+def test_a_memory_that_was_told_nothing_says_so(own: Run) -> None:
+    code, _, err = own("ask", VEHICLE)
+    assert (code, err) == (0, "tmem: nothing was told to this memory yet\n")
+    assert own("verify")[1] == "nothing was told to this memory yet\n"
+    assert one_object(own("ask", VEHICLE, "--json")[1])["version"] is None
+
+
+def test_a_pipe_gets_whole_lines(own: Run) -> None:
+    question, answer = "What did Maria say of " + "her old " * 12 + "camper?", "It runs :car:"
+    [line, last] = own("add", "-q", question, "-a", answer)[1].splitlines()
+    assert line.endswith(f"{question} {answer}") and last.startswith("version v1-") and "tokens" not in last
+    pair = one_object(own("list", "--json")[1])["pairs"][0]["id"]
+    assert f"question: {question}" in own("get", pair)[1].splitlines()
+    assert own("add", "I bought a camper to get around.", "--name", "Maria")[1].endswith(" tokens\n")
 
 
 def test_a_memory_needs_an_owner_and_a_place(tmem: Run, tmp_path: Path) -> None:
     code, _, err = tmem("list", "--home", tmp_path)
     assert code == 2 and "whose memory" in err
     (tmp_path / "file").write_text("x")
-    code, _, err = tmem("list", "-u", "u", "--home", tmp_path / "file")
+    code, _, err = tmem("ask", "What?", "-u", "u", "--home", tmp_path / "file")
     assert code == 1 and "cannot be written" in err and err.count("\n") == 1
 
 
@@ -131,8 +160,11 @@ def test_one_pair_and_a_name_for_a_version(own: Run) -> None:
     assert own("tag", 9, "bad")[0] == 2
 
 
-@pytest.mark.parametrize("command", [("doctor",), ("backup", "copy")])
-def test_what_looks_at_a_whole_home_makes_none(tmem: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+LOOKS = ["list", "get abcd", "history abcd", "versions", "diff 1 2", "verify", "stats", "why What?", "export file"]
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("backup", "copy"), *((*look.split(), "-u", "u") for look in LOOKS)])
+def test_what_looks_makes_no_home(tmem: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
     code, out, err = tmem(*command, "--home", tmp_path / "nowhere")
     assert (code, out) == (2, "") and "no memories are kept there" in err and err.count("\n") == 1
     assert not (tmp_path / "nowhere").exists()

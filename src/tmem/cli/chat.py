@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tmem.cli.common import JsonOption, err, out, print_json
-from tmem.cli.pairs import show_pairs, show_receipt, show_versions, show_why, whole_id
+from tmem.cli.common import JsonOption, err, print_json
+from tmem.cli.pairs import print_plain, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import TmemError, UsageError
 
 HELP = "/memories  /why QUESTION  /forget ID  /versions  /rollback VERSION  /help  /quit"
@@ -70,11 +70,11 @@ def command(memory: Any, line: str) -> None:
         show_why(memory.why(rest))
     elif word == "/forget":
         receipt = memory.forget([whole_id(memory, part) for part in rest.split()])
-        out.print(f"forgotten; version {receipt.version}, as if never told", highlight=False)
+        print_plain(f"forgotten; version {receipt.version}, as if never told")
     elif word == "/rollback":
         show_receipt(memory.rollback(rest), False)
     elif word == "/help":
-        out.print(HELP, markup=False, highlight=False)
+        print_plain(HELP)
     else:
         raise UsageError(f"there is no {word}: {HELP}")
 
@@ -87,8 +87,8 @@ def show(reply: Any, as_json: bool) -> None:
         return
     for row in learned.pairs if learned else []:
         kind = "corrected" if row["supersedes"] else "learned" if row["status"] == "active" else row["status"]
-        out.print(f"  {kind} {row['id'][:8]}: {row['question']} {row['answer']}", style="dim", markup=False)
+        print_plain(f"  {kind} {row['id'][:8]}: {row['question']} {row['answer']}", "dim")
     if reply.text:
-        out.print(reply.text, markup=False, highlight=False)
+        print_plain(reply.text)
     elif learned and not learned.pairs:
-        out.print("  nothing was learned", style="dim")
+        print_plain("  nothing was learned", "dim")

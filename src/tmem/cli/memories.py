@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from tmem.cli.chat import chat
-from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, out, print_json
-from tmem.cli.pairs import show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
+from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, print_json
+from tmem.cli.pairs import print_plain, show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
 
 UserOption = Annotated[str | None, typer.Option("--user", "-u", help="Whose memory.", rich_help_panel="scope")]
@@ -26,6 +26,7 @@ HomeOption = Annotated[
 ]
 IdsArgument = Annotated[list[str], typer.Argument(help="Ids of pairs, or how they begin.")]
 HOME = "~/.tmem"
+NOTHING_YET = "nothing was told to this memory yet"
 Opener = Callable[[], AbstractContextManager[Any]]  # the memory that the options name
 
 
@@ -41,29 +42,32 @@ class Forgetting(StrEnum):
 
 @contextmanager
 def opened(
+    looks: bool,
     user: UserOption = None,
     agent: AgentOption = None,
     run: RunOption = None,
     home: HomeOption = HOME,
     model: ModelOption = DEFAULT_MODEL,
 ) -> Iterator[Any]:
-    """One scope of a home; the model is loaded when a command first needs it."""
+    """One scope of a home, which has to be there if a command only ``looks``; the model is loaded when first needed."""
     from tmem import Memory
     from tmem.errors import ScopeRequired
 
     if not any((user, agent, run)):
         raise ScopeRequired("whose memory? give --user, --agent or --run")
+    if looks:
+        existing(home)
     with Memory(partial(load_model, model), home) as memory:
         yield memory.scope(user, agent, run)
 
 
-def scoped(command: Callable[..., None]) -> Callable[..., None]:
+def scoped(command: Callable[..., None], looks: bool) -> Callable[..., None]:
     """A command whose first argument opens a memory, as one with the options that say which."""
-    whose = inspect.signature(opened, eval_str=True).parameters
+    whose = dict(list(inspect.signature(opened, eval_str=True).parameters.items())[1:])
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     def run(**options: Any) -> None:
-        command(partial(opened, **{name: options.pop(name) for name in whose}), **options)
+        command(partial(opened, looks, **{name: options.pop(name) for name in whose}), **options)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature([*own, *whose.values()])  # type: ignore[attr-defined]
@@ -100,10 +104,13 @@ def ask(
     """Ask the weights."""
     with open_memory() as memory:
         found = memory.ask(question, version=version, show_pairs=show)
+        empty = not memory.stats()["pairs"]
+    if empty:
+        print(f"tmem: {NOTHING_YET}", file=sys.stderr)
     if as_json:
         print_json({"text": found.text, "version": found.version, "shown": found.shown, "ms": found.milliseconds})
     else:
-        out.print(found.text, markup=False, highlight=False)
+        print_plain(found.text)
 
 
 def list_pairs(
@@ -132,7 +139,7 @@ def get(
         print_json(row)
         return
     for key, value in row.items():
-        out.print(f"{key}: {'-' if value is None else value}", markup=False, highlight=False)
+        print_plain(f"{key}: {'-' if value is None else value}")
 
 
 def update(
@@ -203,7 +210,7 @@ def diff(
         return
     for sign, rows in (("+", changed["added"]), ("-", changed["removed"])):
         for row in rows:
-            out.print(f"{sign} {row['question']} {row['answer']}", markup=False, highlight=False)
+            print_plain(f"{sign} {row['question']} {row['answer']}")
 
 
 def rollback(
@@ -229,7 +236,7 @@ def tag(
     if as_json:
         print_json({"version": row["id"], "tag": name})
     else:
-        out.print(f"{row['id']} is {name}", markup=False, highlight=False)
+        print_plain(f"{row['id']} is {name}")
 
 
 def verify(
@@ -242,11 +249,11 @@ def verify(
         found = memory.verify(deep=deep)
     if as_json:
         print_json(found)
+    elif found["version"] is None:
+        print_plain(NOTHING_YET)
     else:
         how = "trained anew, bit for bit" if deep else "read from their file"
-        out.print(
-            f"{found['version']}: weights {found['weights'][:16]}, {how}; {found['steps']} writes", highlight=False
-        )
+        print_plain(f"{found['version']}: weights {found['weights'][:16]}, {how}; {found['steps']} writes")
 
 
 def rebuild(
@@ -285,14 +292,11 @@ def export(
 ) -> None:
     """Take a memory elsewhere. It is personal data there too, and no forgetting reaches it."""
     with open_memory() as memory:
-        if form is Form.peft:
-            memory.save_pretrained(target, version=version)
-        else:
-            memory.export(target, version=version)
+        memory.export(target, format=form.value, version=version)
     if as_json:
         print_json({"file": str(target), "format": form.value})
     else:
-        out.print(f"{target}: keep it as you would keep the text; what is forgotten here stays there", markup=False)
+        print_plain(f"{target}: keep it as you would keep the text; what is forgotten here stays there")
 
 
 def import_(
@@ -317,11 +321,11 @@ def stats(
         return
     pairs = ", ".join(f"{count} {status}" for status, count in found["pairs"].items()) or "none"
     size = found["bytes"] / 1e6
-    out.print(f"pairs: {pairs}; versions: {found['versions']}; weights on disk: {size:.2f} MB", highlight=False)
+    print_plain(f"pairs: {pairs}; versions: {found['versions']}; weights on disk: {size:.2f} MB")
 
 
 def existing(home: str) -> Path:
-    """The folder of a home that is there; a command that looks at a whole home does not make one."""
+    """The folder of a home that is there; a command that only looks does not make one."""
     folder = Path(home).expanduser()
     if not (folder / "tmem.db").exists():
         raise UsageError(f"{folder}: no memories are kept there (it has no tmem.db); give another --home")
@@ -346,8 +350,8 @@ def doctor(
     else:
         for one in found:
             whose = f"{one.scope}: " if one.scope else ""
-            out.print(f"{whose}{one.problem} ({one.remedy})", markup=False, highlight=False, soft_wrap=True)
-        out.print("everything is sound" if not found else f"{len(found)} findings", highlight=False)
+            print_plain(f"{whose}{one.problem} ({one.remedy})")
+        print_plain("everything is sound" if not found else f"{len(found)} findings")
     if not all(one.fixed for one in found):
         raise typer.Exit(1)
 
@@ -364,7 +368,7 @@ def backup(
     if as_json:
         print_json({"folder": str(target), "files": files})
     else:
-        out.print(f"{target}: {files} files of weights; what is forgotten later is still in it", markup=False)
+        print_plain(f"{target}: {files} files of weights; what is forgotten later is still in it")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -387,11 +391,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import": import_,
     "stats": stats,
 }
+LOOKING = {"list", "get", "history", "versions", "diff", "verify", "stats", "why", "export"}
 
 
 def register(app: typer.Typer) -> None:
     """Put these commands into the application."""
     for name, command in COMMANDS.items():
-        app.command(name, rich_help_panel="memories that last")(scoped(command))
+        app.command(name, rich_help_panel="memories that last")(scoped(command, name in LOOKING))
     app.command("backup", rich_help_panel="memories that last")(backup)
     app.command("doctor", rich_help_panel="memories that last")(doctor)

@@ -10,9 +10,13 @@ from rich.table import Table
 from tmem.cli.common import out, print_json
 from tmem.errors import UsageError
 
+SHORTEST_ID = 4  # characters; an empty one, of a variable that is not set, would be the beginning of every id
+
 
 def whole_id(memory: Any, start: str) -> str:
-    """The id that begins like this. Raises :class:`UsageError` if several do."""
+    """The id that begins like this. Raises :class:`UsageError` if several do, or if it is too short to name one."""
+    if len(start) < SHORTEST_ID:
+        raise UsageError(f"the id {start!r} is too short: give at least {SHORTEST_ID} characters of it")
     found = [row["id"] for row in memory.get_all(status=None) if row["id"].startswith(start)]
     if len(found) > 1:
         raise UsageError(f"{len(found)} pairs begin with {start}: give more of the id")
@@ -42,8 +46,9 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
     lines += [f"rejected, {drop['reason']}: {drop['text'][:200]}" for drop in receipt.rejected]
     lines += [receipt.reason] if receipt.reason else []
     for line in lines:
-        out.print(line, markup=False, highlight=False)
-    out.print(f"version {receipt.version}, {receipt.milliseconds:.0f} ms", highlight=False)
+        print_plain(line)
+    tokens = f", {receipt.tokens} tokens" if receipt.tokens else ""
+    print_plain(f"version {receipt.version}, {receipt.milliseconds:.0f} ms{tokens}")
 
 
 def show_forgetting(details: dict[str, Any]) -> None:
@@ -62,9 +67,9 @@ def show_forgetting(details: dict[str, Any]) -> None:
         print_plain(f"The texts of {details['unread']} later pairs were removed before: those stay as they were.")
 
 
-def print_plain(text: str) -> None:
-    """A line as it is."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+def print_plain(text: str, style: str | None = None) -> None:
+    """A line as it is: a pipe gets it whole."""
+    out.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def show_versions(rows: list[dict[str, Any]]) -> None:

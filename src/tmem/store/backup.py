@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tmem.errors import DataError, StoreError
-from tmem.files import check_folder
+from tmem.files import check_folder, on_disk
 
 
 def backup(home: Path, target: Path) -> int:
@@ -34,11 +34,11 @@ def backup(home: Path, target: Path) -> int:
                 source.backup(copy)
             files = _weights(home, beside, copy)
         for path in (*beside.rglob("*"), beside):
-            _on_disk(path)
+            on_disk(path)
         if target.exists():
             target.rmdir()
         beside.rename(target)
-        _on_disk(target.parent)
+        on_disk(target.parent)
     except sqlite3.Error as error:
         raise StoreError(f"{home}: cannot be copied ({error}); look at it with tmem doctor") from None
     except DataError as error:
@@ -64,11 +64,3 @@ def _weights(home: Path, beside: Path, copy: sqlite3.Connection) -> int:
             with copy:
                 copy.execute("UPDATE versions SET snapshot = NULL WHERE scope = ? AND snapshot = ?", (scope, name))
     return count
-
-
-def _on_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

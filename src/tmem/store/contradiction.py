@@ -28,7 +28,7 @@ def contradicted(pair: QAPair, belief: str, active: Sequence[Pair]) -> str | Non
         if fold(known.answer) == fold(pair.answer):
             continue
         theirs = shared_words(known.question)
-        if wanted == theirs:
+        if _asked(pair.question) == _asked(known.question):
             return known.id
         alike = len(wanted & theirs) / max(len(wanted | theirs), 1)
         if alike >= _ALIKE and fold(belief) == fold(known.answer):
@@ -37,6 +37,12 @@ def contradicted(pair: QAPair, belief: str, active: Sequence[Pair]) -> str | Non
 
 
 @lru_cache(maxsize=1 << 16)  # every new pair is compared with all that hold
+def _asked(question: str) -> tuple[str, ...]:
+    """The words of a question but for idle ones, in order: who gave whom makes a difference."""
+    return tuple(word for word in re.findall(r"\w+", fold(question)) if word not in _IDLE)
+
+
+@lru_cache(maxsize=1 << 16)
 def shared_words(question: str) -> frozenset[str]:
-    """What a question is about: its words but for idle ones."""
-    return frozenset(re.findall(r"\w+", fold(question))) - _IDLE
+    """What a question is about: the same words in no order."""
+    return frozenset(_asked(question))

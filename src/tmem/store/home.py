@@ -55,6 +55,7 @@ class Home:
             for folder in (self.path, self.path / "locks", self.path / "scopes"):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._locks.hold("open"):
+                (self.path / "tmem.db").touch(mode=0o600)  # nobody else's to read, wherever the home is
                 self.db = db.Database(self.path / "tmem.db")
         except DataError as error:
             raise StoreError(str(error)) from None
@@ -64,7 +65,8 @@ class Home:
             unwiped = select(db.receipts.c.scope).where(db.receipts.c.kind == TO_WIPE)
             left = set(connection.execute(unwiped).scalars())
         for scope in left:
-            self.wipe(scope)
+            with self._locks.hold(scope):  # another process may be at it, or forgetting again
+                self.wipe(scope)
 
     def close(self) -> None:
         """Close the database; what was acknowledged is on disk anyway."""
@@ -238,13 +240,15 @@ class Home:
         text: str | None = None,
         told: str | None = None,
         meta: dict[str, Any] | None = None,
+        repeats: Sequence[str] = (),
     ) -> tuple[str | None, list[str]]:
         """Commit pairs as pending, with the text they are from: when this returns they cannot be lost.
 
-        ``told``: when, as the caller says. Returns the episode's id and the pairs' ids.
+        ``told``: when, as the caller says. ``repeats``: ids of earlier pairs that the text says again. Returns the
+        episode's id and the pairs' ids.
         """
         with self.db.write() as connection:
-            return queries.tell(connection, scope, new, text, told, meta)
+            return queries.tell(connection, scope, new, text, told, meta, repeats)
 
     def tell_writes(self, scope: str, writes: Sequence[Callable[[Sequence[str]], Sequence[NewPair]]]) -> list[str]:
         """Commit several writes together; each is made from the ids of all pairs before it."""

@@ -15,9 +15,12 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from tmem.errors import UsageError
 from tmem.model import Model, load
+from tmem.store import checking
 from tmem.store.actions import Actions
 from tmem.store.backup import backup
+from tmem.store.checking import checked
 from tmem.store.doctor import Finding, examine
 from tmem.store.home import Home
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply
@@ -25,12 +28,48 @@ from tmem.store.scoped import ScopedMemory, Shared
 from tmem.store.trainer import FastWeightTrainer, Later
 
 
+class CheckedMemory(ScopedMemory):
+    """The memory of one scope as callers get it: what they give is looked at before anything is done with it."""
+
+    add = checked(
+        ScopedMemory.add,
+        messages=checking.messages,
+        pairs=checking.pairs,
+        timestamp=checking.key_or_none,
+        metadata=checking.metadata,
+    )
+    ask = checked(ScopedMemory.ask, question=checking.text)
+    chat = checked(
+        ScopedMemory.chat, messages=checking.turns, name=checking.text_or_none, timestamp=checking.key_or_none
+    )
+    update = checked(ScopedMemory.update, pair_id=checking.key, answer=checking.text)
+    forget = checked(ScopedMemory.forget, ids=checking.keys)
+    tag = checked(ScopedMemory.tag, name=checking.key)
+    get = checked(ScopedMemory.get, pair_id=checking.key)
+    get_all = checked(ScopedMemory.get_all, status=checking.key_or_none)
+    search = checked(ScopedMemory.search, query=checking.text)
+    why = checked(ScopedMemory.why, question=checking.text, answer=checking.text_or_none)
+
+    def export(self, path: str | Path, *, format: str = "ledger", version: str | int | None = None) -> int:
+        """Take a version elsewhere: as JSON lines for :meth:`import_`, or as :meth:`save_pretrained` does.
+
+        ``format``: ledger or peft. Returns the number of steps of the version.
+        """
+        if format not in ("ledger", "peft"):
+            raise UsageError(f"there is no format {format!r} to export: choose ledger or peft")
+        if format == "ledger":
+            return super().export(path, version=version)
+        number = self.home.head(self.id) if version is None else self._number(version)
+        self.save_pretrained(path, version=number)
+        return len(self.home.history(self.id, number))
+
+
 class Memory:
     """Memories of many people on one model, kept in ``home``. Usable from several threads and processes.
 
     Every call names whose memory it is about by ``user_id``, ``agent_id`` and ``run_id``, at least one of them, and
     raises :class:`~tmem.errors.ScopeRequired` without; what else it takes and returns is said at the method of the same
-    name of :class:`~tmem.store.scoped.ScopedMemory`, which :meth:`scope` gives.
+    name of :class:`~tmem.store.scoped.ScopedMemory`, which :meth:`scope` gives as a :class:`CheckedMemory`.
     """
 
     def __init__(
@@ -65,9 +104,16 @@ class Memory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def scope(self, user_id: str | None = None, agent_id: str | None = None, run_id: str | None = None) -> ScopedMemory:
+    def scope(
+        self, user_id: str | None = None, agent_id: str | None = None, run_id: str | None = None
+    ) -> CheckedMemory:
         """The memory of one scope, bound once: what an application should pass around."""
-        return ScopedMemory(self._shared, self._shared.home.scope((user_id, agent_id, run_id)))
+        own = (
+            checking.key_or_none(user_id, "user_id"),
+            checking.key_or_none(agent_id, "agent_id"),
+            checking.key_or_none(run_id, "run_id"),
+        )
+        return CheckedMemory(self._shared, self._shared.home.scope(own))
 
     def add(self, messages: Messages = "", *, pairs: Sequence[tuple[str, str]] = (), **more: Any) -> Receipt:
         own, options = _split(more)
@@ -143,8 +189,10 @@ class Memory:
     def save_pretrained(self, folder: str | Path, *, version: str | int | None = None, **ids: str | None) -> None:
         self.scope(**ids).save_pretrained(folder, version=version)
 
-    def export(self, path: str | Path, *, version: str | int | None = None, **ids: str | None) -> int:
-        return self.scope(**ids).export(path, version=version)
+    def export(
+        self, path: str | Path, *, format: str = "ledger", version: str | int | None = None, **ids: str | None
+    ) -> int:
+        return self.scope(**ids).export(path, format=format, version=version)
 
     def import_(self, path: str | Path, **ids: str | None) -> Receipt:
         return self.scope(**ids).import_(path)

@@ -80,13 +80,18 @@ def tell(
     text: str | None = None,
     told: str | None = None,
     meta: dict[str, Any] | None = None,
+    repeats: Sequence[str] = (),
 ) -> tuple[str | None, list[str]]:
-    """Pending pairs of a new write, and the episode that they are from; returns the ids of both."""
+    """Pending pairs of a new write, and the episode that they are from; returns the ids of both.
+
+    ``repeats``: earlier pairs that the text says again; it goes when one of them is forgotten.
+    """
     episode, ids = None if text is None else uuid.uuid4().hex, [uuid.uuid4().hex for _ in new]
     if episode is not None:
         number = 1 + last(connection, db.episodes.c.number, scope)
         row = {"id": episode, "scope": scope, "number": number, "text": text, "told": told, "created": now()}
-        connection.execute(insert(db.episodes).values(row | {"meta": json.dumps(meta) if meta else None}))
+        row |= {"meta": json.dumps(meta) if meta else None, "repeats": json.dumps(repeats) if repeats else None}
+        connection.execute(insert(db.episodes).values(row))
     write = 1 + last(connection, db.pairs.c.write, scope)
     rows = []
     for pair_id, pair in zip(ids, new, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -195,10 +196,22 @@ def _erase(connection: Connection, scope: str, change: Change) -> None:
     changed = queries.touch(connection, scope)
     nothing = {"status": "forgotten", "question": None, "answer": None, "changed": changed}
     queries.change_pairs(connection, scope, [*change.gone, *change.lost], **nothing)
-    texts = list({row.episode for row in change.gone.values() if row.episode})
-    for part in queries.parts(texts):
+    for part in queries.parts(_texts(connection, scope, change)):
         episodes = update(db.episodes).where(db.episodes.c.id.in_(part))
         connection.execute(episodes.values(text=None, meta=None, told=None))
     for pair_id, supersedes in change.links.items():
         queries.change_pairs(connection, scope, [pair_id], supersedes=supersedes, changed=changed)
     queries.add_pairs(connection, scope, change.added)
+
+
+def _texts(connection: Connection, scope: str, change: Change) -> list[str]:
+    """The texts that go with a change: those that its pairs are from or that say them again; all if no pair is left."""
+    chosen = select(db.episodes.c.id, db.episodes.c.repeats).where(db.episodes.c.scope == scope)
+    left = select(db.pairs.c.id).where(db.pairs.c.scope == scope, db.pairs.c.status != "forgotten")
+    if not change.added and connection.execute(left).first() is None:
+        return list(connection.execute(chosen).scalars())
+    found = {row.episode for row in change.gone.values() if row.episode}
+    for row in connection.execute(chosen.where(db.episodes.c.repeats.is_not(None))):
+        if change.gone.keys() & set(json.loads(row.repeats)):
+            found.add(row.id)
+    return list(found)

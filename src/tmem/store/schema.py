@@ -62,6 +62,7 @@ episodes = Table(
     Column("told", Text),  # when, as the caller said
     Column("meta", Text),
     Column("created", Text, nullable=False),
+    Column("repeats", Text),  # JSON: ids of earlier pairs that it says again
     UniqueConstraint("scope", "number"),
 )
 
@@ -143,6 +144,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     metadata.create_all,
     lambda connection: _add(connection, scopes.c.revision, pairs.c.changed, versions.c.changed),
     _extracted,
+    lambda connection: _add(connection, episodes.c.repeats),
 ]
 
 

@@ -86,7 +86,7 @@ class ScopedMemory(View):
         began = time.perf_counter()
         text = render(messages, timestamp)
         with self.home.lock(self.id), self._turn:
-            active, state = self._active(), self.home.state(self.id)
+            active, state = self._active() + self._pending(), self.home.state(self.id)
             given, rejected, tokens = [QAPair(clean(q), clean(a)) for q, a in pairs], list[dict[str, str]](), 0
             found = given
             if infer and text:
@@ -94,21 +94,25 @@ class ScopedMemory(View):
                 found = given + extracted
             new, refused = self.actions.admit(state, found, active)
             new = [replace(pair, extracted=QAPair(pair.question, pair.answer) not in given) for pair in new]
-            _, ids = self.home.tell(self.id, new, text or None, timestamp, metadata)
+            said = {(fold(pair.question), fold(pair.answer)) for pair in found}
+            repeats = [pair.id for pair in active if (fold(pair.question), fold(pair.answer)) in said]
+            # A text that gave nothing is not kept: no forgetting would reach it.
+            kept = text if text and new else None
+            _, ids = self.home.tell(self.id, new, kept, timestamp, metadata, repeats)
             if absorb:
                 self.home.absorb(self.id)
-            rows = self._rows(ids)
-            problem = None if rows else "nothing was found that could be written"
-            if rows and all(row["status"] == "quarantined" for row in rows):
-                problem = self._why_quarantined()
+            rows, problem = self._written(ids, "nothing was found that could be written")
             return Receipt("add", self._version(), rows, rejected + refused, problem, tokens, milliseconds(began))
 
     def absorb(self) -> Receipt:
         """Train on all that was told and not yet written."""
         began = time.perf_counter()
         with self.home.lock(self.id), self._turn:
+            ids = [pair.id for pair in self._pending()]
             made = [version.id for version in self.home.absorb(self.id)]
-            return Receipt("absorb", self._version(), milliseconds=milliseconds(began), details={"versions": made})
+            rows, problem = self._written(ids, "nothing was left to be written")
+            took, details = milliseconds(began), {"versions": made}
+            return Receipt("absorb", self._version(), rows, reason=problem, milliseconds=took, details=details)
 
     def update(self, pair_id: str, answer: str) -> Receipt:
         """Give a pair another answer: a new pair takes its place, and the old one is no longer rehearsed."""
@@ -122,7 +126,8 @@ class ScopedMemory(View):
                 raise UsageError(f"pair {pair_id}: the new answer is empty, or the one that it has")
             _, ids = self.home.tell(self.id, [new])
             self.home.absorb(self.id, "update")
-            return Receipt("update", self._version(), self._rows(ids), milliseconds=milliseconds(began))
+            rows, problem = self._written(ids, "")
+            return Receipt("update", self._version(), rows, reason=problem, milliseconds=milliseconds(began))
 
     # ---- answering ----
 
@@ -233,7 +238,8 @@ class ScopedMemory(View):
                 raise UsageError("this memory has pairs already: import into one that was told nothing")
             ids = self.home.tell_writes(self.id, [partial(export.new_pairs, write) for write in writes])
             self.home.absorb(self.id, "import")
-        return Receipt("import", self._version(), self._rows(ids), milliseconds=milliseconds(began))
+            rows, problem = self._written(ids, "there was no pair in it")
+        return Receipt("import", self._version(), rows, reason=problem, milliseconds=milliseconds(began))
 
     # ---- why ----
 
@@ -259,6 +265,19 @@ class ScopedMemory(View):
         return sorted(found, key=lambda row: -row["moved"])
 
     # ---- parts ----
+
+    def _pending(self) -> list[Pair]:
+        """Pairs that were told and not trained on yet."""
+        rows = self.get_all(status="pending")
+        return [Pair(row["id"], row["question"], row["answer"], row["supersedes"]) for row in rows]
+
+    def _written(self, ids: Sequence[str], nothing: str) -> tuple[list[Record], str | None]:
+        """What became of pairs, and why they were not written, if they were not."""
+        rows = self._rows(ids)
+        if not rows:
+            return rows, nothing
+        refused = any(row["status"] == "quarantined" for row in rows)
+        return rows, self._why_quarantined() if refused else None
 
     def say(self, prompt: list[int], limit: int) -> str:
         """A reply to a chat prompt, from the weights in force."""

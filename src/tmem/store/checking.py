@@ -1,0 +1,115 @@
+"""What a caller gives, looked at before anything is done with it. Each check gives the value back, or one line.
+
+All raise :class:`~tmem.errors.UsageError`; ``name`` is what the caller calls the value.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from tmem.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Check = Callable[[Any, str], Any]
+
+
+def checked(call: Callable[P, R], **checks: Check) -> Callable[P, R]:
+    """A method that looks at those of its arguments first that have a check of their name."""
+    signature = inspect.signature(call)
+
+    @wraps(call)
+    def run(*args: P.args, **more: P.kwargs) -> R:
+        given = signature.bind(*args, **more)
+        for name in checks.keys() & given.arguments.keys():
+            given.arguments[name] = checks[name](given.arguments[name], name)
+        return call(*given.args, **given.kwargs)
+
+    return run
+
+
+def text(value: Any, name: str) -> str:
+    """Any text: what cannot be stored of it is replaced later."""
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be a text, not {_kind(value)}")
+    return value
+
+
+def text_or_none(value: Any, name: str) -> str | None:
+    """Any text, or nothing."""
+    return None if value is None else text(value, name)
+
+
+def key(value: Any, name: str) -> str:
+    """A text that is stored and found as it is."""
+    try:
+        text(value, name).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name} {value[:80]!r} is not valid Unicode: leave out the half surrogates") from None
+    return str(value)
+
+
+def key_or_none(value: Any, name: str) -> str | None:
+    """A text that is stored and found as it is, or nothing."""
+    return None if value is None else key(value, name)
+
+
+def keys(value: Any, name: str) -> list[str]:
+    """A list of such texts."""
+    return [key(one, "an id") for one in several(value, f"{name} must be a list of ids")]
+
+
+def pairs(value: Any, name: str) -> list[tuple[str, str]]:
+    """Questions with their answers."""
+    found = []
+    for place, pair in enumerate(several(value, f"{name} must be a list of (question, answer)"), 1):
+        if not isinstance(pair, tuple | list) or [isinstance(part, str) for part in pair] != [True, True]:
+            raise UsageError(f"pair {place} of {name} must be two texts, (question, answer)")
+        found.append((pair[0], pair[1]))
+    return found
+
+
+def metadata(value: Any, name: str) -> dict[str, Any] | None:
+    """What JSON can hold, or nothing."""
+    if value is not None and not isinstance(value, dict):
+        raise UsageError(f"{name} must be a dict, not {_kind(value)}")
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{name} must be what JSON can hold ({error})") from None
+    return value
+
+
+def messages(value: Any, name: str) -> Any:
+    """A message or several; what each must be is said by :func:`tmem.store.records.render`."""
+    if isinstance(value, str | Mapping):
+        return value
+    return several(value, f"{name} must be a text, {{'role': ..., 'content': a text}}, or a list of them")
+
+
+def turns(value: Any, name: str) -> Any:
+    """A conversation; what its last message must be is said by :func:`tmem.store.chat.chat`."""
+    found = messages(value, name)
+    if isinstance(found, str | Mapping):
+        return found
+    for place, turn in enumerate(found, 1):
+        whole = isinstance(turn, Mapping) and all(isinstance(turn.get(part), str) for part in ("role", "content"))
+        last = isinstance(turn, Mapping) and place == len(found)
+        if not (isinstance(turn, str) or whole or last):
+            raise UsageError(f"message {place} must be a text, or {{'role': 'user' or 'assistant', 'content': a text}}")
+    return found
+
+
+def several(value: Any, what: str) -> list[Any]:
+    """A list of whatever a caller gives several of; a text is one thing."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise UsageError(f"{what}, not {_kind(value)}")
+    return list(value)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else type(value).__name__
