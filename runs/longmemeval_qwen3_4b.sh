@@ -10,11 +10,13 @@ set -euo pipefail
 data=${1:?usage: runs/longmemeval_qwen3_4b.sh longmemeval_s_cleaned.json [OUT]}
 out=${2:-out/longmemeval-qwen3-4b}
 tmem=${TMEM:-.venv/bin/tmem}
-# A-MEM with turns as notes would be half a million calls: its notes are sessions.
-"$tmem" eval longmemeval --data "$data" --model "${MODEL:-Qwen/Qwen3-4B}" --recipe paper --lr 5e-4 --budget 4096 \
-  --question known --decoding published --seeds 1,2,3 --out "$out" --memory none,tail,full,memagent,rag,tmem,tmem+explicit
-"$tmem" eval longmemeval --data "$data" --model "${MODEL:-Qwen/Qwen3-4B}" --recipe paper --lr 5e-4 --budget 4096 \
-  --question known --decoding published --seeds 1,2,3 --out "$out-amem" --memory amem --notes-whole
+how=(--data "$data" --model "${MODEL:-Qwen/Qwen3-4B}" --recipe paper --lr 5e-4 --budget 4096
+  --question known --decoding published --seeds 1,2,3)
+"$tmem" eval longmemeval "${how[@]}" --memory none,tail,full,memagent,rag,tmem,tmem+explicit --out "$out"
+# A-MEM finds its notes by the encoder that it was published with. With turns as notes it would be half a million calls:
+# its notes are sessions.
+"$tmem" eval longmemeval "${how[@]}" --memory amem --notes-whole --embedder sentence-transformers/all-MiniLM-L6-v2 \
+  --out "$out-amem"
 if [[ -n "${JUDGE_URL:-}" ]]; then
   for run in "$out" "$out-amem"; do
     "$tmem" score "$run" --judge-url "$JUDGE_URL" --judge-model "${JUDGE_MODEL:?set JUDGE_MODEL, too}"

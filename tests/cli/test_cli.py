@@ -92,7 +92,7 @@ def test_eval_persona_prints_every_figure(tmem: Run) -> None:
     code, out, err = tmem(*argv)
     assert (code, err) == (0, "")
     result = one_object(out)
-    assert result["recipe"]["name"] == "tmem" and result["data"] == {"facts": 4, "people": "unseen"}
+    assert result["recipe"]["name"] == "tmem" and result["data"].keys() == {"facts", "people", "sha256"}
     first, none, summary = result["memories"]
     assert {"seeds", "episodes", "em", "f1", "by_category", "extraction", "triggers", "seconds"} <= first.keys()
     assert set(first["extraction"]) == {"recall", "precision", "valid_json"}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tmem.errors import DataError, UsageError
 from tmem.evaluation.calibration import CASES, CLBENCH, LONGMEMEVAL, Case, calibrate
-from tmem.evaluation.endpoint import LONGEST_WAIT, Endpoint, EndpointError
+from tmem.evaluation.endpoint import LONGEST_WAIT, Endpoint, EndpointError, RefusedError
 from tmem.evaluation.judge import ROUTES, ClBenchJudge, Judgement, LongMemEvalJudge, judge_records, template_sha256
 
 OVERLOADED = Raw("overloaded", status=500)
@@ -148,7 +148,7 @@ def test_what_cannot_get_better_is_not_tried_again(status: int, advice: str) -> 
     refusal = Raw(f"Incorrect API key\n provided: sk-secret {'x' * 500}", status=status)
     with ChatServer(in_turn(refusal)) as server:
         with pytest.raises(
-            EndpointError, match=rf"HTTP {status}: Incorrect API key provided: \*\*\* x.*{advice}"
+            RefusedError, match=rf"HTTP {status}: Incorrect API key provided: \*\*\* x.*{advice}"
         ) as error:
             at(server.url, key="sk-secret").ask("?")
         assert len(server.requests) == 1
@@ -156,24 +156,56 @@ def test_what_cannot_get_better_is_not_tried_again(status: int, advice: str) -> 
     assert len(str(error.value)) < 400
 
 
-def test_check_ends_early() -> None:
+def test_check_ends_early_where_no_waiting_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = Waits()
+    for status in (400, 401, 403, 404):
+        with ChatServer(in_turn(Raw(status=status))) as server, pytest.raises(RefusedError, match=f"HTTP {status}"):
+            at(server.url, slept=slept).check()
+
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setenv("NO_PROXY", "*")
+    with pytest.raises(RefusedError, match=r"cannot be reached \(.*not known\); check the URL"):
+        at("http://judge.invalid/v1", slept=slept).check()
+    assert slept == []
+
+
+def test_check_says_what_is_odd() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     slept = Waits()
-    with pytest.raises(EndpointError, match=r"cannot be reached \(.*refused.*see that the server is up"):
-        at(nobody, slept=slept).check()
+    assert re.search(r"cannot be reached \(.*refused.*see that the server is up", at(nobody, slept=slept).check())
+    assert slept == [1.0, 2.0, 4.0, 8.0, 16.0]
     slept.clear()
-    for useless in (" \n", "<think>\nOkay, the user wants", "no"):
-        with (
-            ChatServer(in_turn(useless)) as server,
-            pytest.raises(EndpointError, match=r"asked to say yes.*more than 10 new tokens"),
-        ):
-            at(server.url, slept=slept).check(max_tokens=10)
+    for odd in (" \n", "<think>\nOkay, the user wants", "no", BOTH):
+        with ChatServer(in_turn(odd)) as server:
+            endpoint = at(server.url, slept=slept)
+            limited = endpoint.check(max_tokens=10)
+            assert "asked to say yes" in limited and limited.endswith("turn that off or allow more than 10 new tokens")
+            assert endpoint.check().endswith("turn that off")
     assert slept == []
     with ChatServer(in_turn(Raw(status=429), "<think>\nyes or no?</think> Yes.")) as server:
-        at(server.url, slept=slept).check(max_tokens=10, temperature=0.0)
+        assert at(server.url, slept=slept).check(max_tokens=10, temperature=0.0) == ""
     assert server.requests[0][2]["max_tokens"] == 10 and len(slept) == 1  # a limit at the very first call is waited out
+
+
+def test_a_server_that_stays_away_is_not_waited_for_by_every_call() -> None:
+    slept = Waits()
+    with ChatServer(lambda prompt: "fine" if prompt == "up" else OVERLOADED) as server:
+        endpoint = at(server.url, slept=slept, tries=2, patience=3)
+        for prompt in ("1", "2", "up", "3", "4", "5"):  # the third in a row is the last
+            if prompt == "up":
+                assert endpoint.ask(prompt) == "fine"
+                continue
+            with pytest.raises(EndpointError, match="HTTP 500"):
+                endpoint.ask(prompt)
+        asked = len(server.requests)
+        with pytest.raises(EndpointError, match="not asked, 3 calls in a row failed: HTTP 500: overloaded"):
+            endpoint.ask("up")
+        assert len(server.requests) == asked == 11 and len(slept) == 5
 
 
 @pytest.mark.parametrize(
@@ -375,7 +407,7 @@ def judged(
 ) -> tuple[list[Judgement], list[str]]:
     """The judgements, and the prompts that were sent for them."""
     with ChatServer(reply) as server:
-        endpoint = at(server.url, tries=2)
+        endpoint = at(server.url, tries=2, patience=99)
         return judge_records(records, judge, endpoint, **options), server.prompts
 
 
@@ -477,6 +509,21 @@ def test_the_cases_cover_every_route_in_equal_parts() -> None:
         assert {kind for kind, abstention in ids if not abstention} == set(ROUTES)
         assert sum(abstention for _, abstention in ids) == 2
     assert all({a.right for a in CLBENCH if a.judging is b.judging} == {True, False} for b in CLBENCH)
+
+
+def test_the_cases_are_judged_by_as_many_calls_at_a_time_as_are_asked_for() -> None:
+    going, most = [0], [0]
+
+    def reply(prompt: str) -> Reply:
+        going[0] += 1
+        most[0] = max(most[0], going[0])
+        time.sleep(0.005)
+        going[0] -= 1
+        return "yes"
+
+    with ChatServer(reply) as server:
+        calibrate(LongMemEvalJudge(), at(server.url), workers=1)
+    assert most == [1]
 
 
 def test_a_judge_that_always_agrees_or_never_does() -> None:

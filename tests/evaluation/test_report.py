@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tmem.cli.evaluate import show as print_summary
 from tmem.cli.report import report as print_report
 from tmem.errors import DataError, UsageError
-from tmem.evaluation.across import ALL, ANSWERABLE
+from tmem.evaluation.across import ALL, ANSWERABLE, NO_ABSTENTION, is_taught
+from tmem.evaluation.plots import overview_figures, run_figures
 from tmem.evaluation.report import make_report, write_figures, write_page
+from tmem.evaluation.tables import Table, explanation, overview, run_section
 
 MARKUP = "<script>alert(1)</script> & [bold] $x$"
 RIGHT = {"none": 0, "rag": 2, "tmem": 3}  # of the four questions of a conversation
@@ -232,6 +235,121 @@ def test_runs_beside_each_other(tmp_path: Path) -> None:
     assert "by tokens of the working context" in text and "by facts told in a stream" in text
 
 
+# ---- memories that the model was never taught to use ----
+
+
+def rows(table: Table) -> dict[str, list[str]]:
+    return {row[0]: row[1:] for row in table.rows}
+
+
+def test_what_a_model_was_taught(run: Path) -> None:
+    assert is_taught(about(), "rag") is False and is_taught(about(), "tmem") is True
+    assert is_taught(about(taught=None), "rag") is None
+    assert is_taught(about(bench="search"), "tmem") is False
+    text = printed(write_run(run.parent / "instructed", taught=None))
+    assert "†" not in text and "*" in text
+
+
+def test_every_table_of_a_run_has_the_mark(tmp_path: Path) -> None:
+    [found] = make_report([write_run(tmp_path / "run", taught=["none", "rag"])])["runs"]
+    section = run_section(found)
+    assert section.remarks == [explanation(["tmem †"])]
+    for table in section.tables:
+        names = [row[0] for row in table.rows] + table.columns
+        assert any("tmem †" in name for name in names) and not any("rag †" in name for name in names), table.title
+    assert {"What was extracted and written", "Loss of each write of a stream"} <= {t.title for t in section.tables}
+
+
+def test_a_difference_to_an_untaught_memory_is_never_called_clear(run: Path) -> None:
+    [found] = make_report([run])["runs"]
+    [table] = [table for table in run_section(found).tables if "question by question" in table.title]
+    pairs = rows(table)
+    assert list(pairs) == ["rag † - none", "tmem - none", "tmem - rag †"]
+    assert ["*" in cells[1] for cells in pairs.values()] == [False, True, False]
+    assert "No * where one of the two has †." in table.note
+
+
+def test_runs_beside_each_other_have_the_mark(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", data={"facts": 4, "people": "unseen"})
+    write_run(tmp_path / "c", model="large", taught=None, model_hash="def")
+    found = make_report([tmp_path])["across"]
+    section = overview(found)
+    scores, tokens, length = section.tables
+    for table in (scores, tokens):
+        assert table.columns[1:] == ["persona-nano", "large"]
+        assert [cell.endswith("†") for cell in rows(table)["rag"]] == [True, False]
+        assert not any("†" in cell for cell in rows(table)["tmem"])
+    assert list(rows(length)) == ["none", "rag †", "tmem"]
+    assert section.remarks == [explanation(["†"])]
+    for figure in overview_figures(found):
+        assert "rag †" in figure.svg and "tmem †" not in figure.svg and "† The model was never" in figure.caption
+
+
+def test_figures_of_a_run_have_the_mark(tmp_path: Path) -> None:
+    report = make_report([write_run(tmp_path / "run", taught=["none", "rag"])])
+    figures = run_figures(report["runs"][0], report["across"]["models"][0])
+    assert [figure.name for figure in figures] == ["scores", "cost", "retention", "loss"]
+    for figure in figures:
+        assert "tmem †" in figure.svg and "rag †" not in figure.svg and "† The model was never" in figure.caption
+
+
+def test_the_table_after_a_run_has_the_mark() -> None:
+    def shown(taught: bool | None) -> str:
+        item: dict[str, Any] = {"memory": "amem", "taught": taught, "seeds": [1], "n": 2, "em": 0.5, "f1": 0.5}
+        item |= {"by_category": {}, "extraction": {"recall": 1.0}, "other": {"f1": 0.25}}
+        out = io.StringIO()
+        result = about() | {"scorers": ["tmem_token", "other"], "memories": [item]}
+        print_summary(result, None, Console(file=out, width=120))
+        return out.getvalue()
+
+    text = shown(False)
+    for part in ("amem † │", "F1 by other: amem † 0.250", "amem † extraction", explanation(["†"])):
+        assert part in text, part
+    assert "†" not in shown(True) + shown(None)
+
+
+# ---- LongMemEval ----
+
+
+def longmemeval(folder: Path) -> Path:
+    """A run in which the last question of each conversation asks for what was never told."""
+    write_run(folder, bench="longmemeval", data={"file": "f.json", "sha256": "0", "known": None})
+    for path in folder.glob("records-*.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            if line["type"] == "question":
+                last = line["category"] == "adversarial"
+                line |= {"category": "temporal-reasoning" if last else "multi-session", "judging": {"abstention": last}}
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_abstention_questions_are_also_left_out(tmp_path: Path) -> None:
+    [found] = make_report([longmemeval(tmp_path / "run")])["runs"]
+    tmem = found["memories"]["tmem"]
+    assert list(tmem["scores"]) == list(found["constants"]) == [ALL, NO_ABSTENTION]
+    assert tmem["scores"][NO_ABSTENTION]["tmem_token f1"]["mean"] == 100.0
+    assert (tmem["scores"][ALL]["tmem_token f1"]["n"], tmem["scores"][NO_ABSTENTION]["tmem_token f1"]["n"]) == (24, 18)
+    assert sum(row["n"] for row in tmem["retention"]) == 18
+    assert tmem["judged"] == {}
+    assert "Scores, without abstention questions" in printed(tmp_path)
+
+
+def test_means_of_the_judge_are_in_the_report(tmp_path: Path) -> None:
+    run = longmemeval(tmp_path / "run")
+    lines = [
+        {"id": f"p-1-0:{number}", "memory": "tmem", "seed": 1, "score": int(number > 1), "failed": False}
+        for number in range(4)
+    ]
+    texts = [json.dumps(line | {"judge_model": "judge"}) + "\n" for line in lines]
+    (run / "judgements-0.jsonl").write_text("".join(texts))
+    [found] = make_report([run])["runs"]
+    [table] = [table for table in run_section(found).tables if table.title == "Accuracy by judge judge"]
+    assert table.columns == ["memory", "accuracy", "mean of types", "unanswerable", "answerable"]
+    assert rows(table) == {"none": ["-"] * 4, "rag †": ["-"] * 4, "tmem": ["50.0", "66.7", "100.0", "33.3"]}
+
+
 # ---- how it looks ----
 
 
@@ -322,7 +440,8 @@ def test_the_terminal_says_the_same(run: Path) -> None:
         "[75.0, 75.0]",
         "rag †",
         "one answer to all",
-        "+25.0*",
+        "+75.0*",
+        "+25.0 [25.0, 25.0]",
         "6 / 18 / 0",
         "tmem eval persona",
     ):

@@ -17,6 +17,7 @@ from tmem.evaluation.stats import (
     coverage,
     estimate,
     extraction,
+    judged,
     losses,
     retention,
     scored,
@@ -139,6 +140,7 @@ def question(number: int, value: float, **changes: Any) -> dict[str, Any]:
         "gold": ["Oslo"],
         "values": {"tmem_token f1": value},
         "age": 0,
+        "judging": {},
         "left_out": 0,
         "answer": {"llm_calls": 1, "prompt_tokens": 10, "new_tokens": 2, "finish": "stop", "seconds": 0.5},
     }
@@ -203,8 +205,22 @@ def test_retention_groups_ages_in_doubling_ranges() -> None:
     ages = [0, 1, 2, 3, 4, 7, 8, None]
     questions = [question(number, float(number), age=age) for number, age in enumerate(ages)]
     questions.append(question(9, 100.0, age=0, category="adversarial"))
+    questions.append(question(10, 100.0, age=0, judging={"abstention": True}))
     found = {row["age"]: (row["n"], row["mean"]) for row in retention(questions, "tmem_token f1")}
     assert found == {"0": (1, 0.0), "1": (1, 1.0), "2-3": (2, 2.5), "4-7": (2, 4.5), "8-15": (1, 6.0)}
+
+
+def test_judged_types_count_the_same_and_abstention_is_apart() -> None:
+    right = [("multi-session", False, 100.0)] * 3 + [("multi-session", True, 0.0), ("temporal-reasoning", True, 100.0)]
+    questions = [
+        question(number, 0.0, category=kind, judging={"abstention": abstention}, values={"judge x accuracy": value})
+        for number, (kind, abstention, value) in enumerate(right)
+    ]
+    questions.append(question(9, 0.0))  # was not judged
+    found = judged(questions, "judge x accuracy")
+    assert found == {"accuracy": 80.0, "task_average": 87.5, "abstention": 50.0, "without_abstention": 100.0}
+    assert judged(questions[:3], "judge x accuracy")["abstention"] is None
+    assert set(judged(questions[-1:], "judge x accuracy").values()) == {None}
 
 
 def write(losses: list[float], applied: bool = True, **changes: Any) -> dict[str, Any]:

@@ -153,18 +153,20 @@ def test_questions_of_the_hub(monkeypatch: pytest.MonkeyPatch, corpus: Path) -> 
     def load_dataset(path: str, config: str, split: str) -> list[dict[str, Any]]:
         if split == "none":
             raise ValueError("no such split\nsecond line")
-        assert (path, config, split) == ("owner/name", "nq", "test")
+        assert path == "owner/name" and config in ("nq", "hotpotqa") and split == "test"
         return QUESTIONS
 
     fake.load_dataset = load_dataset  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", fake)
     bench = Search("owner/name:nq:test", True, corpus=corpus, objectives=5)
     assert len(bench.composites) == 1 and bench.composites[0].source == "nq"
+    both = Search("owner/name:nq,hotpotqa:test", True, corpus=corpus, objectives=5)
+    assert sum(len(composite.golds) for composite in both.composites) == 2 * 5
     with pytest.raises(DataError, match="cannot be loaded from the hub") as error:
         Search("owner/name:nq:none", True, corpus=corpus)
     assert "\n" not in str(error.value)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UsageError, match="pip install datasets"):
+    with pytest.raises(UsageError, match=r"tmem\[hub\]"):
         Search("owner/name:nq:test", True, corpus=corpus)
 
 

@@ -23,7 +23,7 @@ class PromptSet(Protocol):
     uses_history: bool  # the extraction prompt lists the pairs already written
     converses: bool  # the model can be talked to; else it only answers questions
     official_questions: bool  # benchmark questions keep their official suffixes and (a)/(b) options
-    taught: tuple[str, ...] | None  # memories whose prompts the model was trained on; None: it follows instructions
+    taught: tuple[str, ...] | None  # memories that the model was trained to use; None: it follows instructions
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         """Messages that ask for a trigger context's pairs; ``question`` is ``None`` when not known yet."""
@@ -92,7 +92,7 @@ class CompactPrompts:
     uses_history = False
     converses = False
     official_questions = False
-    # All but A-MEM's and MEM1's.
+    # All but A-MEM's and MEM1's, and the two that write running text: training has it in no answer's place.
     taught: tuple[str, ...] | None = (
         "none",
         "tail",
@@ -102,8 +102,6 @@ class CompactPrompts:
         "tmem",
         "tmem+explicit",
         "gold",
-        "tmem:text",
-        "tmem:summary",
     )
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:

@@ -253,6 +253,7 @@ def say(text: str) -> None:
 def summary(folder: Path, spec: Any, model: Any, memories: list[str], seeds: list[int]) -> dict[str, Any]:
     """What was measured, for the memories and seeds that were asked for."""
     from tmem.evaluation import summarize
+    from tmem.evaluation.across import is_taught
     from tmem.evaluation.recordfiles import read_records
     from tmem.evaluation.stats import warnings
     from tmem.files import read_json
@@ -268,17 +269,19 @@ def summary(folder: Path, spec: Any, model: Any, memories: list[str], seeds: lis
     return {
         **{key: described[key] for key in ("bench", "data", "model", "recipe", "settings")},
         "scorers": scorers,
-        "memories": [found[memory] for memory in memories if memory in found],
+        "memories": [found[name] | {"taught": is_taught(described, name)} for name in memories if name in found],
         "warnings": warnings({memory: (kinds["episode"][memory], kinds["question"][memory]) for memory in memories}),
     }
 
 
 def show(result: dict[str, Any], folder: Path | None, console: Console) -> None:
-    """The same for people: a column of scores per memory."""
+    """The same for people: a row of scores per memory; one that the model was never taught to use has a mark."""
+    from tmem.evaluation.tables import explanation, marked
+
     data, found = result["data"], result["memories"]
-    if "sha256" in data:
-        known = data["known"] or "not a published file"
-        console.print(f"data: {escape(str(data['file']))}, sha256 {data['sha256'][:16]}… ({escape(known)})")
+    if "file" in data:
+        known = f" ({escape(data['known'] or 'not a published file')})" if "known" in data else ""
+        console.print(f"data: {escape(str(data['file']))}, sha256 {data['sha256'][:16]}…{known}")
     recipe = result["recipe"]
     console.print(
         f"{escape(result['model'])} on {result['bench']}; recipe {recipe['name']}, lr {recipe['lr']:g}; "
@@ -290,22 +293,25 @@ def show(result: dict[str, Any], folder: Path | None, console: Console) -> None:
             f"{found[0]['n']} answers a memory, to be judged: tmem score {escape(str(folder))} --judge-url ..."
         )
         return
+    named = [(marked(item["memory"], item), item) for item in found]
     kinds = list(dict.fromkeys(kind for item in found for kind in item["by_category"]))
     table = Table(title=f"by {result['scorers'][0]}; kinds of question by EM", title_justify="left")
     table.add_column("memory")
     for column in ("n", "EM", "F1", *kinds):
         table.add_column(column, justify="right")
-    for item in found:
+    for name, item in named:
         by_kind = (item["by_category"].get(kind) for kind in kinds)
         cells = (f"{row['em']:.3f}" if row else "" for row in by_kind)
-        table.add_row(item["memory"], str(item["n"]), f"{item['em']:.3f}", f"{item['f1']:.3f}", *cells)
+        table.add_row(name, str(item["n"]), f"{item['em']:.3f}", f"{item['f1']:.3f}", *cells)
     console.print(table)
     for scorer in result["scorers"][1:]:
-        scores = ", ".join(f"{item['memory']} {item[scorer]['f1']:.3f}" for item in found)
+        scores = ", ".join(f"{name} {item[scorer]['f1']:.3f}" for name, item in named)
         console.print(f"F1 by {scorer}: {scores}", highlight=False)
-    for item in found:
+    for name, item in named:
         if item["extraction"]:
-            parts = ", ".join(f"{name} {value:.3f}" for name, value in item["extraction"].items())
-            console.print(f"{item['memory']} extraction: {parts}", highlight=False)
+            parts = ", ".join(f"{rate} {value:.3f}" for rate, value in item["extraction"].items())
+            console.print(f"{name} extraction: {parts}", highlight=False)
+    if text := explanation(name for name, _ in named):
+        console.print(text, highlight=False)
     if folder is not None:
         console.print(f"intervals, costs and plots: tmem eval report {escape(str(folder))} --html report.html")

@@ -46,7 +46,13 @@ def show_judgements(result: dict[str, Any], console: Console) -> None:
         kinds = ", ".join(f"{kind} {value:.2f}" for kind, value in row["by_category"].items())
         console.print(f"{memory} by category: {escape(kinds)}", highlight=False)
     rates = result["calibration"]
-    console.print(
-        f"on known answers it accepts {rates['false_accept']:.0%} of the wrong ones ({rates['n_wrong']}) and rejects "
-        f"{rates['false_reject']:.0%} of the right ones ({rates['n_right']})"
-    )
+    if rates["failed"]:
+        cases = rates["n_wrong"] + rates["n_right"]
+        console.print(f"not calibrated: of {cases} known answers {rates['failed']} got no verdict")
+    else:
+        console.print(
+            f"on known answers it accepts {rates['false_accept']:.0%} of the wrong ones ({rates['n_wrong']}) and "
+            f"rejects {rates['false_reject']:.0%} of the right ones ({rates['n_right']})"
+        )
+    for text in result["warnings"]:
+        console.print(f"warning: {escape(text)}", highlight=False)

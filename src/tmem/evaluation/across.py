@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-ALL, ANSWERABLE = "all questions", "without adversarial questions"  # the subsets that are scored
+# The subsets that are scored.
+ALL, ANSWERABLE, NO_ABSTENTION = "all questions", "without adversarial questions", "without abstention questions"
 Described = dict[str, Any]  # a run, as tmem.evaluation.report.describe gives it
 
 
@@ -88,12 +89,23 @@ def _lines(runs: Sequence[Described], x: str) -> list[dict[str, Any]]:
 
 
 def _points(run: Described, measure: str) -> dict[str, dict[str, Any]]:
-    """Score and cost of every memory of a run."""
+    """Score and cost of every memory of a run, and whether its model was taught to use that memory."""
     return {
-        memory: {**own["scores"][ALL][measure], "tokens_per_question": own["cost"]["tokens_per_question"]}
+        memory: {
+            **own["scores"][ALL][measure],
+            "tokens_per_question": own["cost"]["tokens_per_question"],
+            "taught": own["taught"],
+        }
         for memory, own in run["memories"].items()
         if measure in own["scores"][ALL]
     }
+
+
+def is_taught(about: dict[str, Any], memory: str) -> bool | None:
+    """Whether the model of a run was taught to use a memory; None for a model that follows instructions."""
+    taught = about.get("taught")
+    # Searching is MEM1's loop whatever the memory.
+    return None if taught is None else memory in taught and about["bench"] != "search"
 
 
 def data_title(about: dict[str, Any], facts: bool = True) -> str:

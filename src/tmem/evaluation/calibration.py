@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmem.evaluation.endpoint import Endpoint
-from tmem.evaluation.judge import Judge, judge_records, template_sha256
+from tmem.evaluation.judge import Judge, judge_account, judge_records
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,17 @@ class Case:
         }
 
 
-def calibrate(judge: Judge, endpoint: Endpoint) -> dict[str, Any]:
+def calibrate(judge: Judge, endpoint: Endpoint, workers: int = 8) -> dict[str, Any]:
     """Judge the benchmark's cases: the rates (0 to 1) of wrong answers accepted and of right ones rejected.
 
     A reply that is unreadable or missing rejects its case, as it does in an evaluation; ``unreadable`` and ``failed``
-    count them. ``misjudged`` are the ids of all cases with the other verdict.
+    count them. ``misjudged`` are the ids of all cases with the other verdict. ``workers``: calls at a time.
     """
     cases = CASES[judge.name]
-    judgements = judge_records([case.record() for case in cases], judge, endpoint)
+    judgements = judge_records([case.record() for case in cases], judge, endpoint, workers=workers)
     right = [judgement.score for case, judgement in zip(cases, judgements, strict=True) if case.right]
     wrong = [judgement.score for case, judgement in zip(cases, judgements, strict=True) if not case.right]
-    return {
-        "judge_model": endpoint.model,
-        "template_sha256": template_sha256(judge),
+    return judge_account(judge, endpoint) | {
         "false_accept": sum(wrong) / len(wrong),
         "false_reject": 1 - sum(right) / len(right),
         "unreadable": sum(judgement.unreadable for judgement in judgements),

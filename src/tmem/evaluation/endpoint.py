@@ -1,13 +1,16 @@
 """A chat model behind an OpenAI-compatible address, as a judge is asked: one prompt, one reply.
 
-A run of thousands of calls meets rate limits and restarts; they are waited out. What cannot get better with time, such
-as a wrong key, is an error at once.
+A run of thousands of calls meets rate limits and restarts; they are waited out, but not by every call anew when the
+server stays away. What cannot get better with time, such as a wrong key, is an error at once.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import socket
+import ssl
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +30,10 @@ class EndpointError(TmemError):
     """An endpoint that cannot be reached, refuses a call or gives no reply."""
 
 
+class RefusedError(EndpointError):
+    """What no waiting mends: a wrong host name, URL, key or model, or a call that the server does not take."""
+
+
 class Endpoint:
     """A model at ``url`` (as ``http://127.0.0.1:8000/v1``). May be used by several threads at once."""
 
@@ -37,10 +44,12 @@ class Endpoint:
         key: str | None = None,
         timeout: float = 120.0,
         tries: int = 6,
+        patience: int = 3,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """``key``: by default the environment variable TMEM_JUDGE_KEY, if set. ``timeout``: seconds without an answer.
 
+        ``patience``: after so many calls in a row that failed in all their ``tries``, others fail without being made.
         ``sleep`` waits between tries. Raises :class:`UsageError` for a URL or key that cannot work, and without httpx.
         """
         try:
@@ -60,7 +69,11 @@ class Endpoint:
             raise UsageError("TMEM_JUDGE_KEY has characters that no key has; copy it again")
         self.url = url.rstrip("/") + "/chat/completions"
         self.model, self.timeout, self.tries = model, timeout, tries
+        self.patience = patience
         self._sleep = sleep
+        self._lock = threading.Lock()
+        self._failed, self._problem = 0, ""  # calls in a row, and what the last of them met
+        self._reached = False
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(headers=headers, timeout=timeout)
 
@@ -68,24 +81,32 @@ class Endpoint:
         """Close the connections."""
         self._client.close()
 
-    def check(self, max_tokens: int | None = None, temperature: float | None = None) -> None:
+    def check(self, max_tokens: int | None = None, temperature: float | None = None) -> str:
         """Ask once, so that a run with a wrong URL, key or model ends before it begins.
 
-        The limits are those of the calls to come. Raises :class:`EndpointError`.
+        The limits are those of the calls to come. Returns what else is odd, such as a server that is down or a reply
+        that was not asked for, "" if nothing is. Raises :class:`RefusedError`.
         """
-        reply = self.ask("Answer with the word yes and nothing else.", max_tokens, temperature)
-        if not re.match(r"\W*yes\b", reply.rpartition("</think>")[2], re.IGNORECASE):
-            given = self._line(reply)
-            raise EndpointError(
-                f"{self.url}: asked to say yes, {self.model} says {given!r}; if it thinks before it answers, turn that "
-                f"off or allow more than {max_tokens} new tokens"
-            )
+        try:
+            reply = self.ask("Answer with the word yes and nothing else.", max_tokens, temperature)
+        except RefusedError:
+            raise
+        except EndpointError as error:
+            return str(error)
+        if re.match(r"\W*yes\b", reply.rpartition("</think>")[2], re.IGNORECASE):
+            return ""
+        more = "" if max_tokens is None else f" or allow more than {max_tokens} new tokens"
+        return (
+            f"{self.url}: asked to say yes, {self.model} says {self._line(reply)!r}; if it thinks before it answers, "
+            f"turn that off{more}"
+        )
 
     def ask(self, prompt: str, max_tokens: int | None = None, temperature: float | None = None) -> str:
         """The reply to one user message; None leaves a limit to the server.
 
         Tried again with growing pauses (or the server's Retry-After) after a timeout, a lost connection, HTTP 408, 429
-        or 5xx, and a body without a reply. Raises :class:`EndpointError` after the last try, at once for other errors.
+        or 5xx, and a body without a reply. Raises :class:`EndpointError` after the last try, or at once where too many
+        calls in a row have failed already, and :class:`RefusedError` at once for other errors.
         """
         import httpx
 
@@ -100,6 +121,8 @@ class Endpoint:
         problem = ""
         wait = 0.0
         for number in range(self.tries):
+            if self._failed >= self.patience:
+                raise EndpointError(f"{self.url}: not asked, {self._failed} calls in a row failed: {self._problem}")
             if number:
                 self._sleep(min(wait, LONGEST_WAIT))
             wait = 2.0**number
@@ -110,17 +133,24 @@ class Endpoint:
                 continue
             except httpx.RequestError as error:
                 problem = f"cannot be reached ({self._line(str(error)) or type(error).__name__})"
+                if not self._reached and _is_misnamed(error):
+                    raise RefusedError(f"{self.url}: {problem}; check the URL") from None
                 continue
+            self._reached = True
             if response.status_code == 200:
                 text = _content(response)
                 if text is not None:
+                    self._failed = 0
                     return text
                 problem = f"no reply in what it sent: {self._line(response.text)}"
                 continue
             problem = f"HTTP {response.status_code}: {self._line(response.text)}"
             if response.status_code not in (408, 429) and response.status_code < 500:
-                raise EndpointError(f"{self.url}: {problem}; {ADVICE.get(response.status_code, 'correct the call')}")
+                self._failed = 0
+                raise RefusedError(f"{self.url}: {problem}; {ADVICE.get(response.status_code, 'correct the call')}")
             wait = _retry_after(response.headers.get("Retry-After", "")) or wait
+        with self._lock:
+            self._failed, self._problem = self._failed + 1, problem
         raise EndpointError(
             f"{self.url}: {problem} (try {self.tries} of {self.tries}); see that the server is up and has room"
         )
@@ -138,6 +168,15 @@ def _content(response: Any) -> str | None:
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return without_surrogates(text) if isinstance(text, str) else None
+
+
+def _is_misnamed(error: BaseException | None) -> bool:
+    """True if there is no such host, or it does not speak TLS or is not the one that its certificate names."""
+    while error is not None:
+        if isinstance(error, socket.gaierror | ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _retry_after(value: str) -> float | None:

@@ -78,6 +78,17 @@ def template_sha256(judge: Judge) -> str:
     return hashlib.sha256(json.dumps(judge.templates, sort_keys=True).encode()).hexdigest()
 
 
+def judge_account(judge: Judge, endpoint: Endpoint) -> dict[str, Any]:
+    """Who judges, and how it is asked: two judgings with the same account may be put together."""
+    return {
+        "judge_model": endpoint.model,
+        "url": endpoint.url,
+        "template_sha256": template_sha256(judge),
+        "max_tokens": judge.max_tokens,
+        "temperature": judge.temperature,
+    }
+
+
 def prompt_sha256(prompt: str) -> str:
     """What identifies a prompt, and with it question, gold and prediction."""
     return hashlib.sha256(without_surrogates(prompt).encode()).hexdigest()

@@ -19,6 +19,8 @@ from tmem.evaluation.judge import (
     Judge,
     Judgement,
     LongMemEvalJudge,
+    Record,
+    judge_account,
     judge_records,
     prompt_sha256,
     template_sha256,
@@ -38,16 +40,13 @@ def judge_run(
 ) -> dict[str, Any]:
     """Judge every recorded answer that this judge has not judged yet, and calibrate the judge on known answers.
 
-    Judgements are kept in ``judgements-NAME.jsonl`` beside the records, failed calls among them: they count as wrong
-    and are tried again next time. ``max_tokens``: of a verdict, more than usual for a judge that thinks first. Raises
-    :class:`DataError` for a folder without a run of a judged benchmark.
+    Judgements are kept in ``judgements-NAME.jsonl`` beside the records, failed calls and replies that cannot be read
+    among them: they count as wrong and are tried again next time. ``judge-NAME.json`` has the judge's prompts,
+    ``calibration-NAME.json`` its rates once every known answer has a verdict. ``max_tokens``: of a verdict, more than
+    usual for a judge that thinks first. Raises :class:`DataError` for a folder without a run of a judged benchmark and
+    :class:`RefusedError` for an endpoint that will never answer; one that is down is waited for, then its calls fail.
     """
-    if not (folder / "run.json").is_file():
-        raise DataError(f"{folder}: no run of tmem eval in it (no run.json)")
-    about = read_json(folder / "run.json")
-    bench = about.get("bench") if isinstance(about, dict) else None
-    if not isinstance(bench, str):
-        raise DataError(f"{folder / 'run.json'}: does not describe a run of tmem eval; give another folder")
+    bench = _bench(folder)
     if bench not in JUDGES:
         raise UsageError(f"{folder}: {bench} has no judge, only {' and '.join(JUDGES)} have")
     judge = JUDGES[bench]()
@@ -55,19 +54,26 @@ def judge_run(
         judge.max_tokens = max_tokens
     questions = _questions(folder)
     prompts = {_key(record): prompt_sha256(judge.prompt(record)) for record in questions}
-    endpoint.check(judge.max_tokens, judge.temperature)
     template = template_sha256(judge)
     name = file_name(endpoint.model)
     path = folder / f"judgements-{name}.jsonl"
     # Of another judge, under other prompts or about another answer, a judgement says nothing.
-    judged = {
+    fitting = {
         _key(judgement): judgement
         for where, judgement in read_lines(folder, path.name)
         if _whole(judgement, where)
         and (judgement["judge_model"], judgement["template_sha256"]) == (endpoint.model, template)
         and judgement["prompt_sha256"] == prompts.get(_key(judgement))
     }
-    todo = [record for record in questions if _key(record) not in judged or judged[_key(record)]["failed"]]
+    judged = {key: one for key, one in fitting.items() if not (one["failed"] or one.get("unreadable", False))}
+    todo = [record for record in questions if _key(record) not in judged]
+    rates = folder / f"calibration-{name}.json"
+    calibration = _calibration(rates, judge, endpoint)
+    warnings = []
+    if todo or calibration is None:
+        warnings = [text for text in (endpoint.check(judge.max_tokens, judge.temperature),) if text]
+        account = judge_account(judge, endpoint) | {"templates": judge.templates}
+        write_json(folder / f"judge-{name}.json", account)
 
     def keep(judgement: Judgement) -> None:
         judged[_key(asdict(judgement))] = asdict(judgement)
@@ -76,15 +82,66 @@ def judge_run(
             progress(len(judged), len(questions))
 
     judge_records(todo, judge, endpoint, keep, workers)
-    calibration = calibrate(judge, endpoint)
-    write_json(folder / f"calibration-{name}.json", calibration)
+    if calibration is None:
+        calibration = calibrate(judge, endpoint, workers)
+        if not calibration["failed"]:
+            write_json(rates, calibration)
+    failed = [judgement for judgement in judged.values() if judgement["failed"]]
+    if failed:
+        warnings.append(
+            f"{len(failed)} of {len(questions)} answers got no verdict and count as wrong, the same command tries them "
+            f"again; the last: {failed[-1]['reason']}"
+        )
     return {
         "bench": bench,
         "judge_model": endpoint.model,
+        "judge_url": endpoint.url,
         "template_sha256": template,
         "memories": _by_memory(questions, judged, bench == "longmemeval"),
         "calibration": calibration,
+        "warnings": warnings,
     }
+
+
+def recorded_judge(folder: Path, model: str, template: str | None) -> Judge | None:
+    """The judge of a run's judgements with the prompts of this hash; None where nobody has these prompts any more."""
+    bench = _bench(folder)
+    if bench not in JUDGES:
+        return None
+    judge = JUDGES[bench]()
+    path = folder / f"judge-{file_name(model)}.json"
+    if template != template_sha256(judge) and path.is_file():
+        account = read_json(path)
+        if not isinstance(account, dict) or not isinstance(account.get("templates"), dict):
+            raise DataError(f"{path}: not a judge of this version of tmem; remove the file and judge again")
+        judge.templates = account["templates"]
+    return judge if template == template_sha256(judge) else None
+
+
+def fits(judgement: Record, record: Record, judge: Judge) -> bool:
+    """False for a judgement of another answer than the record's, as after answers were generated anew."""
+    try:
+        return bool(judgement.get("prompt_sha256") == prompt_sha256(judge.prompt(record)))
+    except (DataError, LookupError, TypeError):  # nothing that this judge could have been asked
+        return False
+
+
+def _bench(folder: Path) -> str:
+    """The benchmark of a recorded run. Raises :class:`DataError` for any other folder."""
+    if not (folder / "run.json").is_file():
+        raise DataError(f"{folder}: no run of tmem eval in it (no run.json)")
+    about = read_json(folder / "run.json")
+    bench = about.get("bench") if isinstance(about, dict) else None
+    if not isinstance(bench, str):
+        raise DataError(f"{folder / 'run.json'}: does not describe a run of tmem eval; give another folder")
+    return bench
+
+
+def _calibration(path: Path, judge: Judge, endpoint: Endpoint) -> dict[str, Any] | None:
+    """The recorded calibration of the same judge, asked in the same way; None if there is none."""
+    known = read_json(path) if path.is_file() else None
+    same = isinstance(known, dict) and known.items() >= judge_account(judge, endpoint).items()
+    return known if same else None
 
 
 def _key(record: dict[str, Any]) -> tuple[str, int, str]:

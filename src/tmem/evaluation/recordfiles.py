@@ -149,6 +149,8 @@ class Claims:
             lock.acquire(blocking=False)
         except Timeout:
             return False
+        except OSError as error:
+            raise DataError(f"{self.folder}: cannot be written ({error.strerror})") from None
         self.held[claim] = lock
         return True
 

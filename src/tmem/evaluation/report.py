@@ -15,8 +15,10 @@ from typing import Any
 
 from tmem.errors import DataError
 from tmem.evaluation import stats
-from tmem.evaluation.across import ALL, ANSWERABLE, across
+from tmem.evaluation.across import ALL, ANSWERABLE, NO_ABSTENTION, across, is_taught
 from tmem.evaluation.figure import Figure, save
+from tmem.evaluation.judge import Judge
+from tmem.evaluation.judging import fits, recorded_judge
 from tmem.evaluation.page import write
 from tmem.evaluation.plots import overview_figures, run_figures
 from tmem.evaluation.recordfiles import read_lines
@@ -108,18 +110,22 @@ def _add_judgements(folder: Path, questions: dict[Any, dict[str, Any]]) -> list[
     """Add what judges said to the questions' values; returns one account per judge, with its calibration if known.
 
     Of several judgements of an answer the last counts, and of a judge only those under its last prompts. One that
-    failed or cannot be read is a wrong answer; an answer that was not judged has no value.
+    failed or cannot be read is a wrong answer; an answer that was not judged has no value, nor has one that was
+    generated anew since.
     """
     verdicts: dict[str, dict[Any, dict[str, Any]]] = {}
     prompts: dict[str, Any] = {}
+    asked: dict[str, Judge | None] = {}
     for where, judgement in read_lines(folder, "judgements-*.jsonl"):
         if not {"id", "memory", "seed", "score", "failed", "judge_model"} <= judgement.keys():
             raise DataError(f"{where} is not a judgement of this version of tmem; judge the answers again")
         model, template = judgement["judge_model"], judgement.get("template_sha256")
         if model not in verdicts or prompts[model] != template:
             verdicts[model], prompts[model] = {}, template
+            asked[model] = recorded_judge(folder, model, template)
         key = judgement["memory"], judgement["seed"], judgement["id"]
-        if key in questions:
+        judge = asked[model]
+        if key in questions and (judge is None or fits(judgement, questions[key], judge)):
             verdicts[model][key] = judgement
     calibrations = {}
     for path in sorted(folder.glob("calibration-*.json")):
@@ -135,6 +141,8 @@ def _add_judgements(folder: Path, questions: dict[Any, dict[str, Any]]) -> list[
             if partly:
                 questions[key]["values"][f"judge {model} rubrics"] = 100.0 * judgement["satisfied"]
         rates = calibrations.get(model, {})
+        if rates.get("template_sha256", prompts[model]) != prompts[model]:
+            rates = {}
         judges.append(
             {
                 "model": model,
@@ -171,10 +179,10 @@ def describe(run: Run) -> dict[str, Any]:
     measures = list(dict.fromkeys(measure for question in run.questions for measure in question["values"]))
     headline = [m for m in measures if m.rpartition(" ")[0] == measures[0].rpartition(" ")[0]]
     scorers = list(run.questions[0]["scores"]) if run.questions else []
-    answerable = [question for question in run.questions if question["category"] != "adversarial"]
+    answerable = [question for question in run.questions if not stats.unanswerable(question)]
     subsets = {ALL: run.questions}
     if 0 < len(answerable) < len(run.questions):
-        subsets[ANSWERABLE] = answerable
+        subsets[NO_ABSTENTION if run.about["bench"] == "longmemeval" else ANSWERABLE] = answerable
     memories = list(dict.fromkeys(question["memory"] for question in run.questions))
     return {
         "folder": run.folder,
@@ -197,10 +205,9 @@ def _memory(
     run: Run, memory: str, subsets: dict[str, list[dict[str, Any]]], measures: list[str], headline: list[str]
 ) -> dict[str, Any]:
     episodes, questions = run.of(memory)
-    taught = run.about.get("taught")
+    judged = [measure for measure in measures if measure.endswith(" accuracy")]
     return {
-        # Searching is MEM1's loop whatever the memory.
-        "taught": None if taught is None else memory in taught and run.about["bench"] != "search",
+        "taught": is_taught(run.about, memory),
         "scores": {
             name: _estimates([question for question in own if question["memory"] == memory], measures)
             for name, own in subsets.items()
@@ -213,6 +220,7 @@ def _memory(
         "extraction": stats.extraction(episodes),
         "retention": stats.retention(questions, headline[0]) if headline else [],
         "losses": stats.losses(episodes),
+        "judged": {m: stats.judged(questions, m) for m in judged} if run.about["bench"] == "longmemeval" else {},
     }
 
 

@@ -59,7 +59,7 @@ def run(
         description = spec.describe(model, bench)
         open_run(folder, description, command)
         data = description["data"]
-        if notice is not None and "sha256" in data and data["known"] is None:
+        if notice is not None and "known" in data and data["known"] is None:
             notice(
                 f"{data['file']} is not a published file (sha256 {data['sha256'][:16]}): compare its scores with care"
             )
@@ -217,8 +217,9 @@ def _spawn(
         raise errors.get()
     failed = [process.exitcode for process in processes if process.exitcode not in (0, None, -signal.SIGTERM)]
     if failed:
+        why = "was killed, perhaps for want of memory" if (failed[0] or 0) < 0 else "failed, as said above"
         raise TmemError(
-            f"a worker ended with code {failed[0]} (killed, or out of memory); what it recorded is kept: "
+            f"a worker {why} (code {failed[0]}); what it recorded is kept: "
             "give the same command again, perhaps with fewer --workers"
         )
 

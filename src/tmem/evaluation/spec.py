@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -94,7 +95,7 @@ class Spec:
     def _retriever(self) -> Callable[[Sequence[str]], Any]:
         if self.embedder is None:
             return BM25
-        embedder = Embedder(self.embedder)
+        embedder = _embedder(self.embedder)
         return lambda texts: Dense(texts, embedder)
 
     def describe(self, model: Model, bench: Benchmark) -> dict[str, Any]:
@@ -119,6 +120,8 @@ class Spec:
                 "notes": "units" if agent.whole_units else "parts of units",
                 "retriever": self.embedder or "bm25",
                 "grammar": agent.grammar,
+                "device": model.device.type,
+                "dtype": str(model.hf.dtype).removeprefix("torch."),
                 "max_new_tokens": {
                     "extract": model.settings.max_new_tokens_extract,
                     "memory": model.settings.max_new_tokens_memory,
@@ -127,6 +130,12 @@ class Spec:
             },
             "version": version("tmem"),
         }
+
+
+@lru_cache(maxsize=1)
+def _embedder(name: str) -> Embedder:
+    """Loaded once, with all that it has embedded."""
+    return Embedder(name)
 
 
 def open_run(folder: Path, description: dict[str, Any], command: str, name: str = "run.json") -> None:

@@ -118,6 +118,30 @@ def scored(questions: Iterable[Record], measure: str) -> dict[tuple[int, str], S
     }
 
 
+def unanswerable(question: Record) -> bool:
+    """Whether nothing that was read is the answer: adversarial questions, and LongMemEval's abstention questions."""
+    return question["category"] == "adversarial" or bool(question["judging"].get("abstention"))
+
+
+def judged(questions: Sequence[Record], measure: str) -> dict[str, float | None]:
+    """LongMemEval's means of a judge's accuracy, 0 to 100, None for one without a judged question.
+
+    ``task_average``: the unweighted mean of the question types; ``abstention``: of what cannot be answered.
+    """
+    own = [question for question in questions if measure in question["values"]]
+
+    def accuracy(part: Sequence[Record]) -> float | None:
+        return mean(question["values"][measure] for question in part) if part else None
+
+    by_type = [accuracy([q for q in own if q["category"] == kind]) for kind in sorted({q["category"] for q in own})]
+    return {
+        "accuracy": accuracy(own),
+        "task_average": mean(value for value in by_type if value is not None) if own else None,
+        "abstention": accuracy([question for question in own if unanswerable(question)]),
+        "without_abstention": accuracy([question for question in own if not unanswerable(question)]),
+    }
+
+
 def best_constants(questions: Iterable[Record], scorers: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What the best of four answers scores, by measure, if it is given to every question: a floor for any memory.
 
@@ -216,12 +240,12 @@ def extraction(episodes: Sequence[Record]) -> dict[str, Any] | None:
 def retention(questions: Iterable[Record], measure: str) -> list[dict[str, Any]]:
     """The measure by the age of what is asked for: units read since, in ranges that double (0, 1, 2-3, 4-7, ...).
 
-    Adversarial questions are left out: nothing in the stream is their answer.
+    Questions that cannot be answered are left out: nothing in the stream is their answer.
     """
     ranges: dict[int, list[Record]] = defaultdict(list)
     for question in questions:
         age = question["age"]
-        if age is not None and question["category"] != "adversarial" and measure in question["values"]:
+        if age is not None and not unanswerable(question) and measure in question["values"]:
             ranges[1 << (age.bit_length() - 1) if age else 0].append(question)
     return [
         {"age": str(start) if start < 2 else f"{start}-{2 * start - 1}", **estimate(scored(own, measure).values())}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,13 @@ from tmem.evaluation.across import ALL, data_title, flat
 from tmem.evaluation.stats import RESAMPLES
 
 _METRICS = {"f1": "F1", "em": "EM", "f1_sum": "sum of F1", "em_sum": "sum of EM", "rubrics": "rubrics met"}
+_JUDGED = {
+    "accuracy": "accuracy",
+    "task_average": "mean of types",
+    "abstention": "unanswerable",
+    "without_abstention": "answerable",
+}
+MARK = "†"
 FEW = 20  # conversations; a bootstrap over fewer gives intervals that are too narrow
 
 
@@ -46,6 +53,24 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 or value == 0 else f"{value:.2g}"
 
 
+def marked(text: str, *points: Mapping[str, Any]) -> str:
+    """A memory's name, or its score, with a mark if the model of one of the points was never taught to use it."""
+    return f"{text} {MARK}" if any(point["taught"] is False for point in points) else text
+
+
+def explanation(texts: Iterable[str]) -> str:
+    """What the mark means, "" if none of the texts has it."""
+    if not any(MARK in text for text in texts):
+        return ""
+    return f"{MARK} The model was never taught to use this memory: a low score says little about the memory."
+
+
+def _explain(section: Section) -> None:
+    """Add what the mark means to a section whose tables have it."""
+    if text := explanation(text for table in section.tables for row in (table.columns, *table.rows) for text in row):
+        section.remarks.append(text)
+
+
 def _number(measure: str, value: float) -> str:
     return f"{value:.2f}" if measure.endswith("_sum") else f"{value:.1f}"
 
@@ -72,6 +97,7 @@ def overview(across: Mapping[str, list[dict[str, Any]]]) -> Section:
             section.tables += _side_by_side(group)
     section.tables += [_along(lines, "tokens of the working context (L_max)") for lines in across["budget"]]
     section.tables += [_along(lines, "facts told in a stream") for lines in across["length"]]
+    _explain(section)
     return section
 
 
@@ -79,8 +105,13 @@ def _side_by_side(group: Mapping[str, Any]) -> list[Table]:
     measure, runs = group["measure"], group["runs"]
     columns = ["memory", *(run["label"] for run in runs)]
     points = {memory: [run["memories"].get(memory) for run in runs] for run in runs for memory in run["memories"]}
-    scores = [[memory, *(_cell(measure, point) for point in own)] for memory, own in points.items()]
-    tokens = [[memory, *(amount(p["tokens_per_question"]) if p else "" for p in own)] for memory, own in points.items()]
+
+    def rows(cell: Callable[[dict[str, Any]], str]) -> list[list[str]]:
+        # Models differ in what they were taught: it is their cells that are marked.
+        return [[memory, *(marked(cell(p), p) if p else "" for p in own)] for memory, own in points.items()]
+
+    scores = rows(lambda point: _cell(measure, point))
+    tokens = rows(lambda point: amount(point["tokens_per_question"]))
     same = len({run["questions"] for run in runs}) == 1
     note = "" if same else "The runs have different numbers of questions recorded: compare with care."
     cost = "All that was read and generated, for building memories and for answering, over the number of questions."
@@ -96,7 +127,7 @@ def _along(lines: Mapping[str, Any], words: str) -> Table:
     rows = []
     for memory, points in lines["memories"].items():
         cells = {point["x"]: _cell(measure, point) for point in points}
-        rows.append([memory, *(cells.get(value, "") for value in values)])
+        rows.append([marked(memory, *points), *(cells.get(value, "") for value in values)])
     title = f"{metric(measure)} with its 95 % interval, by {words}: {lines['title']}"
     return Table(title, ["memory", *(f"{value:,}" for value in values)], rows)
 
@@ -114,10 +145,11 @@ def run_section(run: Mapping[str, Any]) -> Section:
         return section
     if run["headline"]:
         section.tables += [_scores(run, subset) for subset in run["constants"]]
-        section.tables += [*_other_scores(run), _categories(run), *_comparisons(run)]
+        section.tables += [*_other_scores(run), *_judged(run), _categories(run), *_comparisons(run)]
     else:
         section.remarks.append("The answers have no scores: this benchmark needs a judge, see tmem score --help.")
     section.tables += [_building(run), _answering(run), *_extraction(run), *_retention(run), *_losses(run)]
+    _explain(section)
     return section
 
 
@@ -129,7 +161,7 @@ def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     seeds = ", ".join(map(str, run["seeds"]))
     return [
         ("benchmark", about["bench"]),
-        ("data", _listed(data) + (published if "sha256" in data else "")),
+        ("data", _listed(data) + (published if "known" in about["data"] else "")),
         ("model", f"{about['model']}, {about.get('parameters') or 0:,} parameters, weights {about.get('model_hash')}"),
         ("prompts", str(about.get("prompts"))),
         ("recipe", _listed(about["recipe"])),
@@ -160,10 +192,8 @@ def _judge(judge: Mapping[str, Any]) -> str:
 
 
 def _rows(run: Mapping[str, Any], cells: Callable[[dict[str, Any]], list[str]]) -> list[list[str]]:
-    """A row per memory; one whose prompts the model was never taught has a mark."""
-    return [
-        [f"{memory} †" if own["taught"] is False else memory, *cells(own)] for memory, own in run["memories"].items()
-    ]
+    """A row per memory; one that the model was never taught to use has a mark."""
+    return [[marked(memory, own), *cells(own)] for memory, own in run["memories"].items()]
 
 
 def _scores(run: Mapping[str, Any], subset: str) -> Table:
@@ -182,10 +212,6 @@ def _scores(run: Mapping[str, Any], subset: str) -> Table:
     if subset == ALL:
         note = f"0 to 100 by {measures[0].rpartition(' ')[0]}, means over the questions of all seeds; ±: s.d. of the "
         note += f"seeds' means. {_about_intervals(run['conversations'])} "
-        if any(own["taught"] is False for own in run["memories"].values()):
-            note += (
-                "† The model was never taught the prompts of this memory: a low score says little about the memory. "
-            )
     if constants:
         rows.append(["one answer to all", "", *(c for m in measures for c in (_number(m, constants[m]["mean"]), ""))])
         answers = " or ".join(dict.fromkeys(f"“{constants[m]['answer']}”" for m in measures))
@@ -214,6 +240,24 @@ def _other_scores(run: Mapping[str, Any]) -> list[Table]:
     return [Table("The same answers by other scorers, with 95 % intervals", columns, rows)] if others else []
 
 
+def _judged(run: Mapping[str, Any]) -> list[Table]:
+    """LongMemEval's own means, a table per judge."""
+
+    def text(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1f}"
+
+    tables = []
+    for measure in dict.fromkeys(measure for own in run["memories"].values() for measure in own["judged"]):
+
+        def cells(own: dict[str, Any], measure: str = measure) -> list[str]:
+            return [text(own["judged"][measure][key]) for key in _JUDGED]
+
+        title = f"Accuracy by {measure.rpartition(' ')[0]}"
+        note = "Mean of types: of the accuracies by type of question, each counting the same."
+        tables.append(Table(title, ["memory", *_JUDGED.values()], _rows(run, cells), note))
+    return tables
+
+
 def _categories(run: Mapping[str, Any]) -> Table:
     measures = run["headline"]
     counts: dict[str, int] = {}
@@ -230,18 +274,22 @@ def _categories(run: Mapping[str, Any]) -> Table:
 
 
 def _comparisons(run: Mapping[str, Any]) -> list[Table]:
-    measures, rows = run["headline"], []
+    measures, memories, rows = run["headline"], run["memories"], []
     for pair in run["comparisons"]:
         found = [(measure, pair["measures"][measure]) for measure in measures]
-        cells = [f"{own['mean']:+.1f}{'*' if own['clear'] else ''} {_interval(m, own)}" for m, own in found]
+        names = " - ".join(marked(memory, memories[memory]) for memory in (pair["first"], pair["second"]))
+        star = "" if MARK in names else "*"
+        cells = [f"{own['mean']:+.1f}{star if own['clear'] else ''} {_interval(m, own)}" for m, own in found]
         own = found[0][1]
         counts = f"{own['wins']:,} / {own['ties']:,} / {own['losses']:,}"
-        rows.append([f"{pair['first']} - {pair['second']}", f"{own['n']:,}", *cells, counts])
+        rows.append([names, f"{own['n']:,}", *cells, counts])
     columns = ["memories", "questions", *map(metric, measures), "wins / ties / losses"]
     note = (
         "The first memory's score minus the second's on the questions that both answered; wins by the first column. "
         "* The interval excludes 0. Where nothing differs, one in twenty comparisons gets such a mark."
     )
+    if any(MARK in row[0] for row in rows):
+        note += f" No * where one of the two has {MARK}."
     return [Table("Memories compared question by question, with 95 % intervals", columns, rows, note)] if rows else []
 
 
@@ -281,7 +329,7 @@ def _extraction(run: Mapping[str, Any]) -> list[Table]:
             )
             counts = (", ".join(f"{n} {what}" for what, n in found[key].items()) for key in ("status", "dropped"))
             numbers = (f"{found['writes']:,}", f"{found['applied']:,}", amount(found["pairs_per_write"]))
-            rows.append([memory, *numbers, *rates, *counts])
+            rows.append([marked(memory, own), *numbers, *rates, *counts])
     columns = ["memory", "writes", "applied", "pairs each", "recall", "precision", "valid JSON", "replies", "dropped"]
     note = "Recall and precision: extracted pairs against the facts told, in %, where the benchmark knows these."
     return [Table("What was extracted and written", columns, rows, note)] if rows else []
@@ -295,7 +343,7 @@ def _retention(run: Mapping[str, Any]) -> list[Table]:
         rows = {row["age"]: f"{row['mean']:.1f} ({row['n']:,})" for row in own["retention"]}
         return [rows.get(age, "") for age in ages]
 
-    note = "Age: sessions (or other units) read after the one that has the answer. Without adversarial questions."
+    note = "Age: sessions (or other units) read after the one that has the answer. Without questions that have none."
     title = f"{metric(run['headline'][0]) if run['headline'] else ''} (questions) by age of what is asked for"
     return [Table(title, ["memory", *ages], _rows(run, cells), note)] if ages else []
 
@@ -309,4 +357,5 @@ def _losses(run: Mapping[str, Any]) -> list[Table]:
         for n in numbers
     ]
     note = "Mean loss per token of the pairs that are new in a write: in its first and in its last epoch."
-    return [Table("Loss of each write of a stream", ["write", *found], rows, note)] if rows else []
+    columns = ["write", *(marked(memory, run["memories"][memory]) for memory in found)]
+    return [Table("Loss of each write of a stream", columns, rows, note)] if rows else []

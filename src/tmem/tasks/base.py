@@ -43,7 +43,11 @@ class Benchmark(Protocol):
     scorers: tuple[str, ...]  # names in tmem.tasks.scoring; the first one is the headline
 
     def identity(self) -> dict[str, Any]:
-        """What the data is: ``file``, ``sha256``, ``known`` (name of the published file it is, or None) and options."""
+        """What the data is: ``file``, ``sha256`` and options.
+
+        ``known`` is the name of the published file that it is, None if it is none, and left out where no published
+        file is known.
+        """
         ...
 
     def count(self, seed: int, limit: int | None = None) -> int:

@@ -18,7 +18,7 @@ from tmem.agent.prompts import Message
 from tmem.errors import DataError, UsageError
 from tmem.files import without_surrogates
 from tmem.tasks.base import Item, Task
-from tmem.tasks.sources import identity, read_jsonl
+from tmem.tasks.sources import fetched, identity, read_jsonl
 
 # The task stands at one end of the last message, with nothing to tell it from the context: both ends stay in view.
 END = 2048  # characters, about 512 tokens
@@ -54,10 +54,10 @@ class ClBench:
                 "CL-bench's licence is for evaluation only and forbids any form of parameter updating, which a memory "
                 "in weights does while it reads: read it, and add --accept-eval-license if your use is allowed"
             )
-        self.path = Path(path)
+        self.path = fetched(path, "CL-bench.jsonl")
         if not self.path.is_file():
-            raise DataError(f"{path}: no such file; take CL-bench.jsonl from huggingface.co/datasets/tencent/CL-bench")
-        self._identity: dict[str, Any] = identity(self.path, {})
+            raise DataError(f"{path}: no such file; give CL-bench.jsonl, or tencent/CL-bench to fetch it")
+        self._identity: dict[str, Any] = identity(self.path)
         ids: dict[str, None] = {}  # in the order of the file
         for row in self._all():  # reads it all once: a broken row is noticed before the work
             if row.id in ids:
@@ -66,7 +66,7 @@ class ClBench:
         if not ids:
             raise DataError(f"{path}: no tasks in it; give a file in the format of CL-bench.jsonl")
         if subset is not None:
-            self._identity["subset"] = identity(subset, {})
+            self._identity["subset"] = identity(subset)
             chosen = read_ids(subset)
             unknown = [name for name in chosen if name not in ids]
             if unknown:

@@ -19,7 +19,7 @@ from tmem.agent.prompts import Message
 from tmem.errors import DataError, UsageError
 from tmem.files import without_surrogates
 from tmem.tasks.base import Item, Task
-from tmem.tasks.sources import identity
+from tmem.tasks.sources import fetched, identity
 
 PUBLISHED = {
     "d6f21ea9d60a0d56f34a05b609c79c88a451d2ae03597821ea3d5a9678c3a442": "longmemeval_s_cleaned",
@@ -68,11 +68,10 @@ class LongMemEval:
 
     def __init__(self, path: str | Path, official: bool) -> None:
         """Raises :class:`DataError` in one line for a file that is missing or malformed anywhere."""
-        self.path, self.official = Path(path), official
+        self.path, self.official = fetched(path, "longmemeval_s_cleaned.json"), official
         if not self.path.is_file():
             raise DataError(
-                f"{path}: no such file; take longmemeval_s_cleaned.json from huggingface.co/datasets/xiaowu0162/"
-                "longmemeval-cleaned"
+                f"{path}: no such file; give longmemeval_s_cleaned.json, or xiaowu0162/longmemeval-cleaned to fetch it"
             )
         self._identity = identity(self.path, PUBLISHED)
         seen: set[str] = set()

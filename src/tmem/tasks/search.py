@@ -57,7 +57,7 @@ class Search:
     """The benchmark: composites of ``objectives`` questions from a file or hub data set, and where to search.
 
     ``questions`` is a JSONL file of ``{"question", "golden_answers"}`` (composed here) or of finished composites in
-    MEM1's record format, or ``OWNER/NAME:CONFIG:SPLIT`` of the hub. One of ``corpus`` and ``retriever_url`` is needed.
+    MEM1's record format, or ``OWNER/NAME:CONFIG[,CONFIG]:SPLIT`` of the hub. One of ``corpus`` and ``retriever_url`` is needed.
     The composites come in a shuffled order that is always the same, so that the first N are a sample of all sources.
     """
 
@@ -79,18 +79,20 @@ class Search:
         self.objectives, self.turns, self.retriever_url = objectives, turns, retriever_url
         if Path(questions).is_file():
             found = read_questions(Path(questions), objectives)
-            self._identity = identity(questions, {})
+            self._identity = identity(questions)
         elif str(questions).count(":") == 2:
             found = compose(hub_rows(str(questions)), objectives)
-            self._identity = {"file": str(questions), "sha256": fingerprint(found), "known": None}
+            self._identity = {"file": str(questions), "sha256": fingerprint(found)}
         else:
-            raise DataError(f"{questions}: no such file; give JSONL, or OWNER/NAME:CONFIG:SPLIT of a hub data set")
+            raise DataError(
+                f"{questions}: no such file; give JSONL, or OWNER/NAME:CONFIG[,CONFIG]:SPLIT of a hub data set"
+            )
         if not found:
             raise DataError(f"{questions}: too few questions to compose {objectives} at a time")
         self.composites = sorted(found, key=lambda composite: derive("search", composite.id))
         if corpus is not None:
             self.find: Callable[[str], str] = Corpus(corpus).find
-            self._identity["corpus"] = identity(corpus, {})
+            self._identity["corpus"] = identity(corpus)
         else:
             self.find = RemoteRetriever(str(retriever_url)).find
 
@@ -202,18 +204,21 @@ def _aliases(values: Any, where: str) -> tuple[str, ...]:
 
 
 def hub_rows(name: str) -> list[dict[str, Any]]:
-    """Rows of ``OWNER/NAME:CONFIG:SPLIT``. Raises :class:`UsageError` without the package ``datasets``."""
+    """Rows of ``OWNER/NAME:CONFIG[,CONFIG]:SPLIT``. Raises :class:`UsageError` without the package ``datasets``."""
     try:
         import datasets
     except ImportError:
-        raise UsageError(f"{name}: data sets of the hub need the package datasets: pip install datasets") from None
-    path, config, split = name.split(":")
-    try:
-        rows = datasets.load_dataset(path, config, split=split)
-    except Exception as error:  # no network, no such set, no such split: each with its own type
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{name}: cannot be loaded from the hub ({first})") from None
-    return [_row(dict(row), config, f"{name}: row {number}") for number, row in enumerate(rows)]
+        raise UsageError(f"{name}: data sets of the hub need the extra hub: pip install 'tmem[hub]'") from None
+    path, configs, split = name.split(":")
+    found = []
+    for config in configs.split(","):
+        try:
+            rows = datasets.load_dataset(path, config, split=split)
+        except Exception as error:  # no network, no such set, no such split: each with its own type
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DataError(f"{name}: cannot be loaded from the hub ({first})") from None
+        found += [_row(dict(row), config, f"{name}: {config}, row {number}") for number, row in enumerate(rows)]
+    return found
 
 
 # ---- where to search ----

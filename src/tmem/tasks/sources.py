@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,31 @@ def sha256(path: str | Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
 
 
-def identity(path: str | Path, published: Mapping[str, str]) -> dict[str, Any]:
-    """File name, size and checksum; ``known`` is the name in ``published`` (by sha256), None for any other file."""
+def identity(path: str | Path, published: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """File name, size and checksum.
+
+    ``known`` is the name in ``published`` (by sha256), None for any other file; without ``published`` there is none.
+    """
     digest = sha256(path)
-    return {
-        "file": Path(path).name,
-        "bytes": Path(path).stat().st_size,
-        "sha256": digest,
-        "known": published.get(digest),
-    }
+    found = {"file": Path(path).name, "bytes": Path(path).stat().st_size, "sha256": digest}
+    return found if published is None else {**found, "known": published.get(digest)}
+
+
+def fetched(path: str | Path, file: str) -> Path:
+    """``path`` if it is there; of a data set OWNER/NAME of the hub its ``file``, fetched if it is not here yet.
+
+    Raises :class:`DataError` if neither can be had.
+    """
+    here = Path(path)
+    if here.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) or here.suffix in (".json", ".jsonl"):
+        return here
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(str(path), file, repo_type="dataset"))
+    except Exception as error:  # no network, no such set, no such file: each with its own type
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: no such file, and {file} cannot be had from the hub ({first})") from None
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:

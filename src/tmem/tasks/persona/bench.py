@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -27,17 +29,21 @@ class Persona:
         self._by_id: dict[str, Question] = {}
 
     def identity(self) -> dict[str, Any]:
-        return {"facts": self.facts, "people": self.people}
+        # The world's code is its data: one conversation stands for what it makes up.
+        made = json.dumps(self._sample(0, 0), sort_keys=True, ensure_ascii=False)
+        return {"facts": self.facts, "people": self.people, "sha256": hashlib.sha256(made.encode()).hexdigest()}
 
     def count(self, seed: int, limit: int | None = None) -> int:
         return sum(len(task.items) for task in islice(self.tasks(seed), limit))
 
     def tasks(self, seed: int) -> Iterator[Task]:
-        sessions = max(1, self.facts // FACTS_PER_SESSION)
         for index in range(self.episodes):
-            conversation = parse_sample(make_sample(seed, index, sessions, self.facts, self.people))
+            conversation = parse_sample(self._sample(seed, index))
             self._by_id |= {question.id: question for question in conversation.questions}
             yield task(conversation, conversation.questions, self.official, seed)
+
+    def _sample(self, seed: int, index: int) -> dict[str, Any]:
+        return make_sample(seed, index, max(1, self.facts // FACTS_PER_SESSION), self.facts, self.people)
 
     def prediction(self, item: Item, reply: str, seed: int) -> str:
         return resolve(self._by_id[item.id], reply, self.official, seed)
