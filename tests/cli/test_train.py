@@ -40,6 +40,8 @@ def test_train_goes_on_and_reports(tmem: Run, tmp_path: Path) -> None:
         (("persona", "--lr", "0"), 2, "--lr 0"),
         (("persona", "--lr", "nan"), 2, "--lr nan"),
         (("persona", "--reward", "bleu"), 2, "unknown reward 'bleu'"),
+        (("persona", "--reward", ":f"), 2, "unknown reward ':f'"),
+        (("persona", "--reward", ".m:f"), 2, "unknown reward '.m:f'"),
         (("persona", "--memory", "elephant"), 2, "unknown memory 'elephant'"),
         (("persona", "--tasks", 1, "--parts", 2), 2, "at least one task for every part"),
         (("locomo",), 2, "tmem train rl locomo needs --data"),

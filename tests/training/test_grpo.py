@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from accelerate import Accelerator
@@ -19,12 +21,13 @@ from safetensors.torch import load_file
 
 from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation.spec import Spec
+from tmem.fastweights import FastWeights
 from tmem.model import Model, load, logprobs
-from tmem.training import grpo
-from tmem.training.checkpoint import CHECKPOINT, METRICS, optimizer_tensors
-from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, merge_figures
-from tmem.training.rewards import Reward
-from tmem.training.rollouts import Curriculum
+from tmem.training import checkpoint, grpo
+from tmem.training.checkpoint import BASIS, CHECKPOINT, METRICS, optimizer_tensors
+from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, merge_figures, shares
+from tmem.training.rewards import Reward, own_reward
+from tmem.training.rollouts import Curriculum, live, names_of
 
 SPEC = Spec(
     "persona", {"facts": 2, "episodes": 2, "people": "seen"}, "persona-nano", changes={"epochs": 5}, write_tail=True
@@ -133,6 +136,51 @@ def test_another_training_is_not_continued(trained: Path, tmp_path: Path) -> Non
         trainer(tmp_path, seed=2)
 
 
+def test_a_training_goes_on_with_the_a_that_it_was_begun_with(tmp_path: Path) -> None:
+    once = replace(RUNNING, steps=1)
+    trainer(tmp_path, once, held_out=0).train()
+    begun = trainer(tmp_path, once, held_out=0).identity
+
+    def with_another_a() -> Model:
+        model = load("persona-nano", "cpu")
+        recipe = SPEC.agent(model, "tmem", 1).recipe
+        basis = model.fast(recipe).basis
+        other = replace(basis, a={name: value * 1.001 for name, value in basis.a.items()})
+        model._fast = {key: FastWeights(model.hf, other) for key in model._fast}
+        return model
+
+    resumed = trainer(tmp_path, once, with_another_a(), held_out=0)
+    assert resumed.identity == begun
+    assert resumed.fast is not None and resumed.agent.model.fast(resumed.agent.recipe) is resumed.fast
+    (tmp_path / BASIS).unlink()
+    with pytest.raises(DataError, match=r"or basis\.safetensors is not its own"):
+        trainer(tmp_path, once, with_another_a(), held_out=0)
+    assert trainer(tmp_path, once, held_out=0).identity == begun
+
+
+def test_a_checkpoint_has_all_random_states(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 2)
+    trained, optimizer = dict(layer.named_parameters()), torch.optim.AdamW(layer.parameters())
+    checkpoint.save(tmp_path, 3, "this", trained, optimizer)
+    drawn = random.random(), numpy.random.normal(), torch.rand(1)
+    assert checkpoint.restore(tmp_path, "this", trained, optimizer) == 3
+    assert (random.random(), numpy.random.normal(), torch.rand(1)) == drawn
+
+
+def test_a_checkpoints_model_is_written_when_it_is_missing_or_of_another_step(tmp_path: Path) -> None:
+    once, model = replace(RUNNING, steps=1), tmp_path / "model"
+    running = trainer(tmp_path, once, held_out=0)
+    running.train()
+    before = (model / "model.safetensors").read_bytes()
+    (model / "tmem.json").unlink()
+    trainer(tmp_path, once, held_out=0).train()
+    assert checkpoint.exported(model) == 1
+    assert (model / "model.safetensors").read_bytes() == before
+    checkpoint.export(model, load("persona-nano", "cpu"), running.fast, {"rl_steps": 0})
+    trainer(tmp_path, once, held_out=0).train()
+    assert (model / "model.safetensors").read_bytes() == before
+
+
 def test_a_diverging_run_stops_with_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer(tmp_path, replace(RUNNING, steps=1)).train()
     before = (tmp_path / CHECKPOINT).read_bytes()
@@ -148,6 +196,9 @@ def test_a_diverging_run_stops_with_its_last_checkpoint(tmp_path: Path, monkeypa
     with pytest.raises(Diverged, match=r"step 2: the loss is not finite; the last checkpoint .* smaller --lr"):
         running.train()
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+    running.folder = tmp_path / "elsewhere"
+    with pytest.raises(Diverged, match="no checkpoint was saved yet"):
+        running.train()
 
 
 def test_a_reward_that_raises_costs_its_episode_alone(tmp_path: Path) -> None:
@@ -190,6 +241,36 @@ def test_rewards_of_ones_own_and_penalties() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("def f(:", "SyntaxError"),
+        ("raise ValueError('one\\ntwo')", "ValueError: one two"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3"),
+        ("g = 1", "AttributeError"),
+    ],
+)
+def test_a_reward_that_cannot_be_imported_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
+) -> None:
+    name = f"broken_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    with pytest.raises(UsageError, match=f"cannot be imported .*{problem}") as caught:
+        own_reward(f"{name}:f")
+    assert "\n" not in str(caught.value)
+    assert sys.path == before
+
+
+def test_a_reward_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reward_of_this_folder.py").write_text("def f(task, predictions, life):\n    return 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert callable(own_reward("reward_of_this_folder:f"))
+    assert sys.path == before
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"group": 1}, "two lives"),
@@ -212,6 +293,32 @@ def test_parts_are_optimizer_steps_of_their_own(tmp_path: Path) -> None:
     running = trainer(tmp_path, replace(RUNNING, steps=1), parts=2, held_out=0)
     running.train()
     assert {int(state["step"]) for state in running.optimizer.state.values()} == {2}
+
+
+@pytest.mark.parametrize(("tasks", "parts", "world"), [(8, 1, 3), (8, 2, 2), (4, 4, 2), (9, 2, 4), (3, 2, 3)])
+def test_every_process_has_tasks_of_every_part(tasks: int, parts: int, world: int) -> None:
+    own = shares(tasks, parts, world)
+    assert sorted(place for places in own for place in places) == list(range(tasks))
+    assert max(map(len, own)) - min(map(len, own)) <= 1
+    if tasks >= parts * world:
+        assert all({place % parts for place in places} == set(range(parts)) for places in own)
+    if parts == 1:
+        assert own[0] == list(range(0, tasks, world))
+
+
+def test_a_task_that_comes_again_in_a_step_is_lived_anew() -> None:
+    start = load("persona-nano", "cpu")
+    curriculum = Curriculum(SPEC, start, 1, 2, 0, split=False)
+    [task, other], world = curriculum.at(0)
+    tasks = [task, other, task]
+    first, second, third = names_of(tasks, "step 0")
+    assert (first, third) == (f"step 0/{task.episode.id}", f"{first} (2)")
+    assert second == f"step 0/{other.episode.id}"
+    agent = replace(SPEC.agent(start, "none", 1), answering=grpo.SAMPLED)
+    lived = live(agent, curriculum.bench, tasks, 2, "step 0", world, Reward(), own=[0, 2])
+    assert sorted(lived.groups) == [0, 2]
+    again = [[rollout.life.answers for rollout in lived.groups[place]] for place in (0, 2)]
+    assert again[0] != again[1]
 
 
 @pytest.mark.parametrize("memory", ["memagent", "rag", "none"])
@@ -276,6 +383,7 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
     [alone], [shared] = ([m for m in metrics(folder) if m["type"] == "step"] for folder in (one, two))
     assert shared["gradient"] == pytest.approx(alone["gradient"], rel=1e-4)
     assert shared["reward"] == pytest.approx(alone["reward"])
+    assert all(shared[name] == alone[name] for name in grpo.SUMMED)
     a, b = load_file(one / CHECKPOINT), load_file(two / CHECKPOINT)
     moments = [name for name in a if name.endswith("exp_avg")]
     assert moments
@@ -291,8 +399,11 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
 
 
 def test_figures_of_processes_become_one() -> None:
-    figures = [{"reward": 1.0, "dropped": ["a"], "in": {"x": None}}, {"reward": 0.0, "dropped": [], "in": {"x": 2.0}}]
-    assert merge_figures(figures) == {"reward": 0.5, "dropped": ["a"], "in": {"x": 2.0}}
+    figures = [
+        {"reward": 1.0, "dropped": ["a"], "in": {"x": None}, "tokens": 3},
+        {"reward": 0.0, "dropped": [], "in": {"x": 2.0}, "tokens": 4},
+    ]
+    assert merge_figures(figures) == {"reward": 0.5, "dropped": ["a"], "in": {"x": 2.0}, "tokens": 7}
 
 
 def test_a_data_set_is_gone_through_without_what_is_held_out(tmp_path: Path) -> None:
@@ -310,8 +421,9 @@ def test_a_data_set_is_gone_through_without_what_is_held_out(tmp_path: Path) -> 
     assert turns == [[task.episode.id for task in curriculum.at(step)[0]] for step in range(6)]
     split = Curriculum(spec, load("persona-nano", "cpu"), 3, 2, 2, split=True).at(0)[0]
     assert all(len(task.items) == len(task.episode.asks) == 1 for task in split)
-    with pytest.raises(DataError, match="nothing is left to train on"):
-        Curriculum(spec, load("persona-nano", "cpu"), 3, 2, 5, split=False)
+    for held_out in (5, 6, 9):
+        with pytest.raises(DataError, match="nothing is left to train on"):
+            Curriculum(spec, load("persona-nano", "cpu"), 3, 2, held_out, split=False)
 
 
 if __name__ == "__main__":  # a run of its own, to be killed or shared

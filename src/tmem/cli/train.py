@@ -182,10 +182,11 @@ def rl(
     if main and trainer.step:
         print(f"tmem: going on after step {trainer.step}", file=sys.stderr)
     try:
-        with bar(steps, trainer.step) as (tell, pulse):
-            trainer.train(tell if main else None, pulse if main else None)
+        with bar(steps, trainer.step, main) as (tell, pulse):
+            trainer.train(tell, pulse)
     except KeyboardInterrupt:
-        print(f"\ntmem: interrupted; the same command goes on from {folder}", file=sys.stderr)
+        if main:
+            print(f"\ntmem: interrupted; the same command goes on from {folder}", file=sys.stderr)
         raise typer.Exit(130) from None
     if main:
         out.print(f"model: {escape(str(folder / 'model'))}; figures: {escape(str(folder / METRICS))}", highlight=False)
@@ -224,9 +225,9 @@ def report_command(
 
 
 @contextmanager
-def bar(steps: int, done: int) -> Iterator[tuple[Any, Any]]:
-    """Progress on standard error: a bar where that is a terminal, else nothing."""
-    if not err.is_terminal:
+def bar(steps: int, done: int, shown: bool) -> Iterator[tuple[Any, Any]]:
+    """Progress on standard error: a bar if it is to be ``shown`` and that is a terminal, else nothing."""
+    if not shown or not err.is_terminal:
         yield None, None
         return
     columns = (

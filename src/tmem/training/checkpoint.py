@@ -6,23 +6,26 @@ import json
 import random
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
-from tmem.errors import DataError
+from tmem.errors import DataError, ModelError
 from tmem.fastweights import FastWeights
 from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import save_safetensors, write_json
 from tmem.model import Model
-from tmem.model.settings import FILE_NAME
+from tmem.model.settings import FILE_NAME, read_settings
 from tmem.training.slow_lora import merged_state
 
 # What a training's folder holds, beside the folder model/.
 CHECKPOINT, METRICS, ABOUT = "checkpoint.safetensors", "metrics.jsonl", "training.json"
+BASIS = "basis.safetensors"  # the A that it was begun with, from the first checkpoint on
 
 
 def save(folder: Path, step: int, identity: str, trained: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
@@ -33,7 +36,12 @@ def save(folder: Path, step: int, identity: str, trained: dict[str, Tensor], opt
     tensors = {f"weight.{name}": value for name, value in trained.items()}
     tensors |= optimizer_tensors(optimizer)
     tensors["torch_random"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["cuda_random"] = torch.cuda.get_rng_state()
     facts = {"step": str(step), "identity": identity, "python_random": json.dumps(random.getstate())}
+    drawn: Any = numpy.random.get_state()
+    kind, keys, *rest = drawn
+    facts["numpy_random"] = json.dumps([kind, keys.tolist(), *rest])
     facts["checksum"] = tensors_hash(tensors.items())
     save_safetensors(folder / CHECKPOINT, tensors, facts)
 
@@ -49,7 +57,7 @@ def restore(folder: Path, identity: str, trained: dict[str, Tensor], optimizer: 
     tensors, facts = read_safetensors(path)
     weights = {name[7:]: value for name, value in tensors.items() if name.startswith("weight.")}
     if facts.get("identity") != identity:
-        raise DataError(f"{path}: of another model or other settings; give another --out")
+        raise DataError(f"{path}: of another model or other settings, or {BASIS} is not its own; give another --out")
     shapes = {name: value.shape for name, value in weights.items()}
     if tensors_hash(tensors.items()) != facts.get("checksum") or shapes != {n: v.shape for n, v in trained.items()}:
         raise DataError(f"{path}: damaged; delete the folder and train again")
@@ -60,6 +68,10 @@ def restore(folder: Path, identity: str, trained: dict[str, Tensor], optimizer: 
     torch.set_rng_state(tensors["torch_random"])
     version, numbers, gauss = json.loads(facts["python_random"])
     random.setstate((version, tuple(numbers), gauss))
+    if "numpy_random" in facts:  # not in older ones
+        numpy.random.set_state(tuple(json.loads(facts["numpy_random"])))
+    if "cuda_random" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["cuda_random"])
     return int(facts["step"])
 
 
@@ -77,6 +89,20 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def with_basis(model: Model, folder: Path) -> Model:
+    """The same model with the A that the training in ``folder`` was begun with, wherever that was computed."""
+    settings = model.settings.model_copy(update={"basis": BASIS})
+    return Model(model.name, folder, model.hf, model.tokenizer, settings)
+
+
+def exported(folder: Path) -> int | None:
+    """After how many steps the model in ``folder`` was written; None if there is none."""
+    with suppress(ModelError):
+        steps: int | None = read_settings(folder).figures.get("rl_steps")
+        return steps
+    return None
 
 
 def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str, Any]) -> None:

@@ -42,13 +42,14 @@ from tmem.model import Model
 from tmem.seeds import derive
 from tmem.training import checkpoint, measure
 from tmem.training.advantages import Credit, How, Rollout, Weighting, samples
-from tmem.training.checkpoint import ABOUT, METRICS
+from tmem.training.checkpoint import ABOUT, BASIS, CHECKPOINT, METRICS
 from tmem.training.policy_loss import Objective, Sums, backward
 from tmem.training.rewards import Reward, own_reward
 from tmem.training.rollouts import Curriculum, live
 from tmem.training.slow_lora import add_slow_lora
 
 MOST_RECALLED = 64  # pairs that are asked for again in every step
+SUMMED = ("episodes", "tokens", "learnt_tokens")  # figures that several processes have a share of each
 SAMPLED = Sampling(temperature=1.0)  # actions are drawn from pi itself, since its log-probabilities are learnt from
 
 
@@ -125,6 +126,13 @@ class Trainer:
         if accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
             open_run(folder, about, "", ABOUT)
+        if self.fast is not None:
+            begun = checkpoint.with_basis(model, folder) if (folder / BASIS).exists() else model
+            if begun.fast(agent.recipe).basis.digest != self.fast.basis.digest:  # A was computed on another machine
+                self.model = begun
+                self.agent = replace(self.agent, model=self.model)
+                self.fast = self.model.fast(agent.recipe)
+            about["basis"] = self.fast.basis.digest
         self.identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         self.objective = Objective(config.clip, config.kl, *self._start())
         self.trained = self._choose()
@@ -193,6 +201,8 @@ class Trainer:
         """
         if self.step == 0:
             self._record(self._evaluate(), tell)
+        elif checkpoint.exported(self.folder / "model") != self.step:
+            self._export()  # whatever comes now, the checkpoint's model is there
         while self.step < self.running.steps:
             figures = self._learn(self.step, pulse)
             self.step += 1
@@ -211,6 +221,8 @@ class Trainer:
         if self.accelerator.num_processes > 1:
             cast(Any, self.optimizer).consolidate_state_dict()  # its parts, to the main process
         if self.accelerator.is_main_process:
+            if self.fast is not None and not (self.folder / BASIS).exists():
+                self.fast.basis.save(self.folder / BASIS)
             checkpoint.save(self.folder, self.step, self.identity, self.trained, self.optimizer)
         self.accelerator.wait_for_everyone()
 
@@ -225,7 +237,7 @@ class Trainer:
         config, world = self.config, self.accelerator.num_processes
         started = time.perf_counter()
         tasks, seed = self.curriculum.at(step)
-        own = list(range(len(tasks)))[self.accelerator.process_index :: world]
+        own = shares(len(tasks), config.parts, world)[self.accelerator.process_index]
         agent = replace(self.agent, seed=derive(config.seed, step, "rollouts"))
         with ExitStack() as stack:
             spill = None
@@ -234,20 +246,21 @@ class Trainer:
             lived = live(
                 agent,
                 self.curriculum.bench,
-                [tasks[place] for place in own],
+                tasks,
                 config.group,
                 f"step {step}",
                 seed,
                 config.reward,
                 pulse,
                 spill,
+                own,
             )
             rolled = time.perf_counter()
             figures = measure.acting(agent, list(lived.groups.values()), MOST_RECALLED)
             learning = time.perf_counter()
             sums, norms = Sums(), []
             for number in range(config.parts):
-                groups = [group for place, group in lived.groups.items() if own[place] % config.parts == number]
+                groups = [group for place, group in lived.groups.items() if place % config.parts == number]
                 part, norm = self._update(groups)
                 sums.add(part)
                 norms.append(norm)
@@ -272,7 +285,8 @@ class Trainer:
                 value.grad = self.accelerator.reduce(value.grad, reduction="sum")
         norm = float(torch.nn.utils.clip_grad_norm_(self.trained.values(), config.grad_norm))
         if not math.isfinite(norm):  # the same on all processes
-            kept = f"the last checkpoint in {self.folder} is kept" if self.step else "nothing was trained yet"
+            saved = (self.folder / CHECKPOINT).exists()
+            kept = f"the last checkpoint in {self.folder} is kept" if saved else "no checkpoint was saved yet"
             raise Diverged(f"step {self.step + 1}: the loss is not finite; {kept}: try again with a smaller --lr")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -291,7 +305,7 @@ class Trainer:
         return {"type": "held out", "step": self.step, **(figures[0] or {}), "seconds": seconds}
 
     def _together(self, figures: dict[str, Any]) -> dict[str, Any]:
-        """The figures of all processes as one: means over processes, and all that was dropped."""
+        """The figures of all processes as one: sums of what was done, else means, and all that was dropped."""
         if self.accelerator.num_processes == 1:
             return figures
         return merge_figures(gather_object([figures]))
@@ -319,16 +333,27 @@ def learning_figures(sums: Sums) -> dict[str, Any]:
     }
 
 
-def merge_figures(found: list[Any]) -> Any:
-    """Several processes' figures as one: numbers become means, lists are joined."""
+def shares(tasks: int, parts: int, world: int) -> list[list[int]]:
+    """The places of a step's tasks that each process lives: of every part some, as far as there are enough.
+
+    Task i belongs to part i modulo ``parts``, however many processes there are.
+    """
+    by_part = [place for part in range(parts) for place in range(part, tasks, parts)]
+    return [sorted(by_part[process::world]) for process in range(world)]
+
+
+def merge_figures(found: list[Any], name: str = "") -> Any:
+    """Several processes' figures as one: numbers become means, or sums if they count, and lists are joined."""
     known = [value for value in found if value is not None]
     if not known:
         return None
     if isinstance(known[0], dict):
-        return {key: merge_figures([value.get(key) for value in known]) for key in known[0]}
+        return {key: merge_figures([value.get(key) for value in known], key) for key in known[0]}
     if isinstance(known[0], list):
         return [item for value in known for item in value]
-    return known[0] if isinstance(known[0], str) else mean(known)
+    if isinstance(known[0], str):
+        return known[0]
+    return sum(known) if name in SUMMED else mean(known)
 
 
 def flat(figures: dict[str, Any], before: str = "") -> dict[str, float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,15 +78,31 @@ class Reward:
 
 
 def own_reward(name: str) -> OwnReward:
-    """The function called ``module:function``. Raises :class:`UsageError` if there is none."""
-    module, colon, function = name.partition(":")
-    if not colon:
+    """The function called ``module:function``; a module of the current folder is found too.
+
+    Raises :class:`UsageError` if there is none.
+    """
+    module, _, function = name.partition(":")
+    if not module or not function or module.startswith("."):
         raise UsageError(f"unknown reward '{name}': f1, em, or module:function")
     try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"reward '{name}' cannot be imported ({error})") from None
+        with _current_folder():
+            found = getattr(importlib.import_module(module), function)
+    except (Exception, SystemExit) as error:  # a user's code: its import can raise anything
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"reward '{name}' cannot be imported ({problem})") from None
     if not callable(found):
         raise UsageError(f"reward '{name}' is no function")
     own: OwnReward = found
     return own
+
+
+@contextmanager
+def _current_folder() -> Iterator[None]:
+    """Inside, modules of the current folder can be imported, as ``python -m`` has it."""
+    sys.path.insert(0, "")
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -40,7 +41,8 @@ class Curriculum:
             return
         self.bench = self._held = spec.benchmark(model)
         tasks = list(self.bench.tasks(self.world))
-        self._kept, self._tasks = tasks[len(tasks) - held_out :], self._parts(tasks[: len(tasks) - held_out])
+        trained = max(len(tasks) - held_out, 0)
+        self._kept, self._tasks = tasks[trained:], self._parts(tasks[:trained])
         if not self._tasks:
             raise DataError(
                 f"{spec.bench}: nothing is left to train on when {held_out} of {len(tasks)} episodes are held out; "
@@ -79,7 +81,7 @@ class Curriculum:
 
 @dataclass
 class Lived:
-    """What a step's lives gave: by place of the task the group to learn from, and what was dropped, in words."""
+    """What a step's lives gave: by the task's place in the step its group, and what was dropped, in words."""
 
     groups: dict[int, list[Rollout]]
     dropped: list[str]
@@ -95,20 +97,24 @@ def live(
     reward: Reward,
     progress: Callable[[Pulse], None] | None = None,
     spill: Path | None = None,
+    own: Sequence[int] | None = None,
 ) -> Lived:
     """Live through every task ``times`` times. ``name`` makes the seeds of these lives their own.
 
+    ``own``: only the tasks at these places; the others are other processes' own.
     An episode without a usable reward is dropped, and a group of which fewer than two episodes are left. With
     ``spill`` every Delta lies in a file of that folder instead of memory, one per episode and trigger.
     """
+    names = names_of(tasks, name)
+    places = range(len(tasks)) if own is None else own
     episodes = [
-        replace(task.episode, id=f"{name}/{task.episode.id}/{number}") for task in tasks for number in range(times)
+        replace(tasks[place].episode, id=f"{names[place]}/{number}") for place in places for number in range(times)
     ]
     lives = agent.run(episodes, progress, None if spill is None else _spiller(agent, spill))
     lived = Lived({}, [])
-    for place, task in enumerate(tasks):
-        group = []
-        for life in lives[place * times : (place + 1) * times]:
+    for number, place in enumerate(places):
+        task, group = tasks[place], []
+        for life in lives[number * times : (number + 1) * times]:
             try:
                 outcome = reward(bench, task, life, world)
             except RewardError as error:
@@ -118,8 +124,19 @@ def live(
         if len(group) > 1:
             lived.groups[place] = group
         else:
-            lived.dropped.append(f"{name}/{task.episode.id}: of {times} episodes {len(group)} had a reward")
+            lived.dropped.append(f"{names[place]}: of {times} episodes {len(group)} had a reward")
     return lived
+
+
+def names_of(tasks: Sequence[Task], before: str) -> list[str]:
+    """What the tasks of a step are called in seeds: one that comes again after a pass is numbered."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    names = []
+    for task in tasks:
+        key = (task.episode.id, *(ask.id for ask in task.episode.asks))
+        seen[key] += 1
+        names.append(f"{before}/{task.episode.id}" + (f" ({seen[key]})" if seen[key] > 1 else ""))
+    return names
 
 
 def _spiller(agent: Agent, folder: Path) -> Callable[[Trajectory], Any]:
