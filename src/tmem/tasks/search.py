@@ -58,7 +58,8 @@ class Search:
 
     ``questions`` is a JSONL file of ``{"question", "golden_answers"}`` (composed here) or of finished composites in
     MEM1's record format, or ``OWNER/NAME:CONFIG[,CONFIG]:SPLIT`` of the hub. One of ``corpus`` and ``retriever_url`` is
-    needed. The composites come in a shuffled order that is always the same, so that the first N are a sample of all sources.
+    needed. The composites come in a shuffled order that is always the same, so that the first N are a sample of all
+    sources.
     """
 
     name = "search"
