@@ -89,7 +89,7 @@ def test_a_memory_that_was_told_nothing_says_so(own: Run) -> None:
 def test_a_pipe_gets_whole_lines(own: Run) -> None:
     question, answer = "What did Maria say of " + "her old " * 12 + "camper?", "It runs :car:"
     [line, last] = own("add", "-q", question, "-a", answer)[1].splitlines()
-    assert line.endswith(f"{question} {answer}") and last.startswith("version v1-") and "tokens" not in last
+    assert f"  {question} {answer}" in line and last.startswith("version v1-") and "tokens" not in last
     pair = one_object(own("list", "--json")[1])["pairs"][0]["id"]
     assert f"question: {question}" in own("get", pair)[1].splitlines()
     assert own("add", "I bought a camper to get around.", "--name", "Maria")[1].endswith(" tokens\n")
@@ -152,7 +152,7 @@ def test_a_conversation(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_pair_and_a_name_for_a_version(own: Run) -> None:
     [pair] = told(own, "-q", VEHICLE, "-a", "camper")["pairs"]
-    assert one_object(own("get", pair["id"][:6], "--json")[1]) == pair
+    assert one_object(own("get", pair["id"][:6], "--json")[1]) | {"recalled": True} == pair
     assert "answer: camper" in own("get", pair["id"])[1]
     code, out, _ = own("tag", 1, "good")
     assert code == 0 and out.endswith("is good\n")

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from tmem import Memory
 from tmem.agent.extraction import QAPair
 from tmem.store import schema as db
+from tmem.store import trainer
 from tmem.store.actions import Actions
 from tmem.store.contradiction import contradicted
 from tmem.store.ledger import Pair
@@ -78,3 +79,14 @@ def test_who_gave_whom_makes_a_difference() -> None:
     told = [Pair("1", "What did Ana give Bo?", "a book")]
     assert contradicted(QAPair("What did Bo give Ana?", "a pen"), "a pen", told) is None
     assert contradicted(QAPair("What did Ana give Bo now?", "a pen"), "", told) == "1"
+
+
+def test_a_receipt_says_what_is_recalled(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    receipt = memory.add(pairs=[("What is Maria's job?", "baker")], user_id="u")
+    assert [row["recalled"] for row in receipt.pairs] == [True]
+    assert memory.ask("What is Maria's job?", user_id="u").text == "baker"
+    monkeypatch.setattr(trainer, "SURE", 0.0)  # as if nothing was ever sure
+    receipt = memory.add(pairs=[("What is Ana's job?", "pilot")], user_id="u")
+    assert [row["recalled"] for row in receipt.pairs] == [False]
+    waiting = memory.add(pairs=[("What is Bo's job?", "nurse")], absorb=False, user_id="u")
+    assert [row["recalled"] for row in waiting.pairs] == [None]

@@ -41,6 +41,7 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
     lines = [
         f"{row['status']} {row['id'][:8]}  {row['question']} {row['answer']}"
         + (" (takes the place of an earlier answer)" if row["supersedes"] else "")
+        + (" (not sure to be recalled)" if row.get("recalled") is False else "")
         for row in receipt.pairs
     ]
     lines += [f"rejected, {drop['reason']}: {drop['text'][:200]}" for drop in receipt.rejected]

@@ -16,7 +16,11 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a call did. ``rejected``: what was found and not written, and why; ``version`` is the one in force now."""
+    """What a call did. ``rejected``: what was found and not written, and why; ``version`` is the one in force now.
+
+    ``pairs`` are as ``get`` gives them, those of a write with ``recalled``: whether the weights now give the answer
+    (None: not trained on yet, or not put in force).
+    """
 
     kind: str
     version: str | None

@@ -18,7 +18,7 @@ from tmem.store.actions import Actions
 from tmem.store.contradiction import shared_words
 from tmem.store.home import Home
 from tmem.store.ledger import Pair
-from tmem.store.queries import NewPair
+from tmem.store.queries import NewPair, Version
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, milliseconds, render
 from tmem.store.reextract import reextract
 from tmem.store.trainer import FastWeightTrainer, state_digest
@@ -99,9 +99,8 @@ class ScopedMemory(View):
             # A text that gave nothing is not kept: no forgetting would reach it.
             kept = text if text and new else None
             _, ids = self.home.tell(self.id, new, kept, timestamp, metadata, repeats)
-            if absorb:
-                self.home.absorb(self.id)
-            rows, problem = self._written(ids, "nothing was found that could be written")
+            made = self.home.absorb(self.id) if absorb else []
+            rows, problem = self._written(ids, made, "nothing was found that could be written")
             return Receipt("add", self._version(), rows, rejected + refused, problem, tokens, milliseconds(began))
 
     def absorb(self) -> Receipt:
@@ -109,9 +108,9 @@ class ScopedMemory(View):
         began = time.perf_counter()
         with self.home.lock(self.id), self._turn:
             ids = [pair.id for pair in self._pending()]
-            made = [version.id for version in self.home.absorb(self.id)]
-            rows, problem = self._written(ids, "nothing was left to be written")
-            took, details = milliseconds(began), {"versions": made}
+            made = self.home.absorb(self.id)
+            rows, problem = self._written(ids, made, "nothing was left to be written")
+            took, details = milliseconds(began), {"versions": [version.id for version in made]}
             return Receipt("absorb", self._version(), rows, reason=problem, milliseconds=took, details=details)
 
     def update(self, pair_id: str, answer: str) -> Receipt:
@@ -125,8 +124,7 @@ class ScopedMemory(View):
             if not new.answer or fold(new.answer) == fold(old["answer"]):
                 raise UsageError(f"pair {pair_id}: the new answer is empty, or the one that it has")
             _, ids = self.home.tell(self.id, [new])
-            self.home.absorb(self.id, "update")
-            rows, problem = self._written(ids, "")
+            rows, problem = self._written(ids, self.home.absorb(self.id, "update"))
             return Receipt("update", self._version(), rows, reason=problem, milliseconds=milliseconds(began))
 
     # ---- answering ----
@@ -237,8 +235,7 @@ class ScopedMemory(View):
             if self.home.versions(self.id) or self.stats()["pairs"]:
                 raise UsageError("this memory has pairs already: import into one that was told nothing")
             ids = self.home.tell_writes(self.id, [partial(export.new_pairs, write) for write in writes])
-            self.home.absorb(self.id, "import")
-            rows, problem = self._written(ids, "there was no pair in it")
+            rows, problem = self._written(ids, self.home.absorb(self.id, "import"), "there was no pair in it")
         return Receipt("import", self._version(), rows, reason=problem, milliseconds=milliseconds(began))
 
     # ---- why ----
@@ -271,11 +268,21 @@ class ScopedMemory(View):
         rows = self.get_all(status="pending")
         return [Pair(row["id"], row["question"], row["answer"], row["supersedes"]) for row in rows]
 
-    def _written(self, ids: Sequence[str], nothing: str) -> tuple[list[Record], str | None]:
-        """What became of pairs, and why they were not written, if they were not."""
+    def _written(
+        self, ids: Sequence[str], made: Sequence[Version], nothing: str = ""
+    ) -> tuple[list[Record], str | None]:
+        """What became of pairs in the versions that were made, and why they were not written, if they were not.
+
+        ``recalled``: the weights give the answer; None if the pair was not trained on, or nobody looked.
+        """
+        known = {pair_id for version in made for pair_id in version.account.get("recalled", ())}
+        looked = any("recalled" in version.account for version in made)
         rows = self._rows(ids)
         if not rows:
             return rows, nothing
+        for row in rows:
+            trained = looked and row["status"] in ("active", "superseded")
+            row["recalled"] = row["id"] in known if trained else None
         refused = any(row["status"] == "quarantined" for row in rows)
         return rows, self._why_quarantined() if refused else None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from tmem.seeds import generator
 from tmem.store.ledger import Pair, Step
 
 Tensors = dict[str, Tensor]
+SURE = math.log(0.5)  # a token more likely than this is the one that is said
 UNLEARNED = 2.0  # nats per token: below that a loss that rose a little is no failure
 SAMPLE = 16  # earlier pairs that are looked at before a write is published
 # Nats per token that they may lose in one write, on average. Of 153 writes of persona-nano at its own rate the worst
@@ -79,7 +81,8 @@ class FastWeightTrainer:
 
     Bit-equal results need the same kinds of product, so training always uses ``threads`` CPU threads. ``largest`` is
     the |Delta|/|W| above which a version is not published; nor is one that has not learned its new pairs, or lost what
-    was written before. The account's ``old``: mean log-probability of a sample of that, before and after.
+    was written before. The account's ``recalled``: ids of the new pairs whose answers it gives now; ``old``: mean
+    log-probability of a sample of what was written before, before and after.
     """
 
     def __init__(self, model: Model, recipe: Recipe, threads: int = 1, largest: float = 1.0) -> None:
@@ -117,6 +120,9 @@ class FastWeightTrainer:
             )
         after, facts = dict(delta.to("cpu").b), summary(account)
         refused = self._refusal(account)
+        if refused is None:
+            scores = self.scores(after, step.new)
+            facts["recalled"] = [pair.id for pair, own in zip(step.new, scores, strict=True) if own.min() > SURE]
         if refused is None and step.old:
             facts["old"], refused = self._loss(state, after, step)
         return Trained(after, facts, refused)
@@ -151,13 +157,17 @@ class FastWeightTrainer:
         if not all(torch.isfinite(value).all() for value in state.values()):
             raise DeltaError("there are numbers in it that are not finite")
 
-    def likelihood(self, state: Mapping[str, Tensor], pairs: list[Pair]) -> list[float]:
+    def likelihood(self, state: Mapping[str, Tensor], pairs: Sequence[Pair]) -> list[float]:
         """Mean log-probability per token of each pair's answer under these weights."""
+        return [float(score.mean()) for score in self.scores(state, pairs)]
+
+    def scores(self, state: Mapping[str, Tensor], pairs: Sequence[Pair]) -> list[Tensor]:
+        """The log-probability of each token of each pair's answer, (A,) each, under these weights."""
         if not pairs:
             return []
         examples = [self.example(pair.question, pair.answer) for pair in pairs]
         with torch.no_grad(), _threads(self.threads):
-            scores = logprobs(
+            return logprobs(
                 self.model,
                 [example.prompt_ids for example in examples],
                 [example.answer_ids for example in examples],
@@ -165,7 +175,6 @@ class FastWeightTrainer:
                 self.fast,
                 [0] * len(examples),
             )
-        return [float(score.mean()) for score in scores]
 
 
 def summary(account: WriteAccount) -> dict[str, Any]:
