@@ -39,3 +39,8 @@ class NotFound(UsageError):
 
 class IntegrityError(StoreError):
     """Stored weights that are not what the ledger says; they are never loaded."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

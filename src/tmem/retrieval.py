@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tmem.errors import ModelError, UsageError
+from tmem.errors import ModelError, UsageError, first_line
 
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese put no space between words: there each character counts as one.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
@@ -80,8 +80,7 @@ class Embedder:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             self.model: Any = AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True)
         except Exception as error:  # missing, broken or not an encoder: transformers fails in many ways
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{name}: cannot be loaded as an encoder ({first})") from None
+            raise ModelError(f"{name}: cannot be loaded as an encoder ({first_line(error)})") from None
         self.model.eval().requires_grad_(False)
         e5 = "e5" in Path(name).name.lower()
         self.prefixes = {"query": "query: ", "passage": "passage: "} if e5 else {"query": "", "passage": ""}

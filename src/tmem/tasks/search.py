@@ -16,7 +16,7 @@ from typing import Any
 
 from tmem.agent.episode import Ask, Episode, SearchGame
 from tmem.agent.prompts import Message
-from tmem.errors import DataError, UsageError
+from tmem.errors import DataError, UsageError, first_line
 from tmem.files import without_surrogates
 from tmem.retrieval import BM25
 from tmem.seeds import derive
@@ -216,8 +216,7 @@ def hub_rows(name: str) -> list[dict[str, Any]]:
         try:
             rows = datasets.load_dataset(path, config, split=split)
         except Exception as error:  # no network, no such set, no such split: each with its own type
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise DataError(f"{name}: cannot be loaded from the hub ({first})") from None
+            raise DataError(f"{name}: cannot be loaded from the hub ({first_line(error)})") from None
         found += [_row(dict(row), config, f"{name}: {config}, row {number}") for number, row in enumerate(rows)]
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tmem.errors import DataError
+from tmem.errors import DataError, first_line
 
 
 def sha256(path: str | Path) -> str:
@@ -44,8 +44,7 @@ def fetched(path: str | Path, file: str) -> Path:
     try:
         return Path(hf_hub_download(str(path), file, repo_type="dataset"))
     except Exception as error:  # no network, no such set, no such file: each with its own type
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: no such file, and {file} cannot be had from the hub ({first})") from None
+        raise DataError(f"{path}: no such file, and {file} cannot be had from the hub ({first_line(error)})") from None
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
