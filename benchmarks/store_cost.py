@@ -47,7 +47,7 @@ class Costless:
     def zeros(self) -> Tensors:
         return {"b": torch.zeros(1, 32)}
 
-    def train(self, state: Tensors, step: Step) -> Trained:
+    def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
         told = [(pair.question, pair.answer) for pair in step.new]
         value = hashlib.sha256(repr((state["b"].tolist(), told, len(step.old), step.seed)).encode()).digest()
         return Trained({"b": torch.tensor([list(value)], dtype=torch.float32)}, {})

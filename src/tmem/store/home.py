@@ -180,7 +180,7 @@ class Home:
         """The weights of a history, trained on from a state that has its first ``done`` steps; else from nothing."""
         state = self.trainer.zeros() if state is None else state
         for _, step in history.steps(done):
-            state = self.trainer.train(state, step).state
+            state = self.trainer.train(state, step, look=False).state
         return state
 
     def nearest(self, scope: str, history: History, book: Book, except_for: Container[int] = ()) -> tuple[Tensors, int]:

@@ -74,7 +74,7 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
         state, start = home.nearest(scope, history, book, tainted)
         files = {}
         for done, step in history.steps(start):
-            state = home.trainer.train(state, step).state
+            state = home.trainer.train(state, step, look=False).state
             if done % home.snapshot_every == 0:
                 files[history.digests[done]] = home.files.save(scope, history.digests[done], state)
         facts = {"mode": "replay", "replayed": len(history) - start}

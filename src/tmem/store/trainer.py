@@ -47,8 +47,12 @@ class Trainer(Protocol):
         """The state of a memory that was told nothing."""
         ...
 
-    def train(self, state: Tensors, step: Step) -> Trained:
-        """The state after ``step``: a pure function of both."""
+    def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
+        """The state after ``step``: a pure function of both.
+
+        ``look``: also run the model over what was written, for the account and for what must not be published; a
+        step that is only replayed was looked at when it was published.
+        """
         ...
 
     def check(self, state: Mapping[str, Tensor]) -> None:
@@ -69,8 +73,8 @@ class Later:
     def zeros(self) -> Tensors:
         return self._make().zeros()
 
-    def train(self, state: Tensors, step: Step) -> Trained:
-        return self._make().train(state, step)
+    def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
+        return self._make().train(state, step, look)
 
     def check(self, state: Mapping[str, Tensor]) -> None:
         self._make().check(state)
@@ -107,7 +111,7 @@ class FastWeightTrainer:
         """The state as an argument of a forward pass."""
         return Delta(dict(state), self.fast.basis.digest).to(self.model.device)
 
-    def train(self, state: Tensors, step: Step) -> Trained:
+    def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
         with _threads(self.threads):
             delta, [account] = write(
                 self.fast,
@@ -120,10 +124,10 @@ class FastWeightTrainer:
             )
         after, facts = dict(delta.to("cpu").b), summary(account)
         refused = self._refusal(account)
-        if refused is None:
+        if look and refused is None:
             scores = self.scores(after, step.new)
             facts["recalled"] = [pair.id for pair, own in zip(step.new, scores, strict=True) if own.min() > SURE]
-        if refused is None and step.old:
+        if look and refused is None and step.old:
             facts["old"], refused = self._loss(state, after, step)
         return Trained(after, facts, refused)
 
