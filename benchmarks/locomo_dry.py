@@ -80,13 +80,17 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--memory", nargs="+", default=[name for name in MEMORIES if name != "mem1"])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", type=Path, help="keep the model in this folder, for runs of tmem eval; made once")
     args = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        texts = (text for task in LoCoMo(args.data, official=True).tasks(1) for text in task.episode.units)
-        make_model(Path(temporary), texts)
+        folder = args.model or Path(temporary)
+        if not (folder / "config.json").exists():
+            make_model(
+                folder, (text for task in LoCoMo(args.data, official=True).tasks(1) for text in task.episode.units)
+            )
         with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-            jobs = [pool.submit(dry, memory, Path(temporary), args.data) for memory in args.memory]
+            jobs = [pool.submit(dry, memory, folder, args.data) for memory in args.memory]
             for job in jobs:
                 print(json.dumps(job.result()), flush=True)
     print(json.dumps(known_scores(args.data)))

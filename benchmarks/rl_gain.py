@@ -6,8 +6,8 @@ Every model in ``out/rl/PART-SEED/model`` (runs/rl_persona.sh) and the model tha
 conversations: seen people on streams as long as in training and twice as long, and people, values and wordings that
 were never seen.
 Prints a Markdown table per part: scores before and after, and the gain question by question with its 95 % interval over
-conversations, the training seeds pooled; beside it the lowest and highest gain of a seed. Resumable: give the same
-command again.
+conversations, the training seeds pooled; beside it the lowest and highest gain of a seed. Then what was extracted, and
+how much of what was written comes back when asked for right after its write. Resumable: give the same command again.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from typing import Any
 
 import torch
 
+from tmem.agent.lives import Agent
 from tmem.evaluation.recordfiles import read_records
 from tmem.evaluation.records import extraction_scores
 from tmem.evaluation.runner import run
 from tmem.evaluation.spec import Spec
 from tmem.evaluation.stats import Score, compare
 from tmem.evaluation.summary import mean
-from tmem.files import read_json
+from tmem.files import read_json, write_json
 from tmem.model import load
 from tmem.tasks.scoring import normalize
+from tmem.training.measure import recall_after_write
 
 WORLDS = [1, 2]  # seeds of the conversations
 
@@ -37,10 +39,20 @@ WORLDS = [1, 2]  # seeds of the conversations
 def lived(
     model: str, memory: str, facts: int, people: str, episodes: int, workers: int, folder: Path
 ) -> list[dict[str, Any]]:
-    """The records of a model's lives under one condition."""
+    """The records of a model's lives under one condition, first a record of what it could recall."""
     spec = Spec("persona", {"facts": facts, "episodes": episodes, "people": people}, model, write_tail=True)
-    run(spec, load(model), [memory], WORLDS, folder, episodes, workers)
-    return list(read_records(folder))
+    loaded = load(model)
+    run(spec, loaded, [memory], WORLDS, folder, episodes, workers)
+    records = list(read_records(folder))
+    place = folder / "recall.json"
+    if not place.exists():
+        bench, recalled = spec.benchmark(loaded), []
+        for seed in WORLDS:
+            agent: Agent = replace(spec.agent(loaded, memory, seed), keep_deltas=True)
+            if agent.policy.learns:
+                recalled.append(recall_after_write(agent, agent.run([task.episode for task in bench.tasks(seed)])))
+        write_json(place, {"type": "recall", "by_world": recalled})
+    return [read_json(place), *records]
 
 
 def scores(records: Sequence[dict[str, Any]], measure: str, seed: int) -> dict[tuple[int, str], Score]:
@@ -55,6 +67,11 @@ def extraction(runs: Sequence[Sequence[dict[str, Any]]]) -> str:
         return ""
     found = extraction_scores(counts)
     return f"{found['recall']:.2f} / {found['precision']:.2f}"
+
+
+def recall(runs: Sequence[Sequence[dict[str, Any]]]) -> float:
+    """Share of written pairs whose answer came back word for word right after their write."""
+    return mean(value for records in runs for value in records[0]["by_world"])
 
 
 def refusals(runs: Sequence[Sequence[dict[str, Any]]]) -> float:
@@ -79,7 +96,11 @@ def row(name: str, before: Sequence[dict[str, Any]], after: dict[int, Sequence[d
             f" ({min(by_seed):+.1f} to {max(by_seed):+.1f})"
         )
     runs = list(after.values())
-    cells.append(f"{extraction([before])} → {extraction(runs)}" if extraction([before]) else "")
+    if extraction([before]):
+        cells.append(f"{extraction([before])} → {extraction(runs)}")
+        cells.append(f"{recall([before]):.2f} → {recall(runs):.2f}")
+    else:
+        cells += ["", ""]
     cells.append(f"{100 * refusals([before]):.0f} → {100 * refusals(runs):.0f}")
     return "| " + " | ".join(cells) + " |"
 
@@ -127,7 +148,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=30, help="conversations of each of two worlds")
     parser.add_argument("--workers", type=int, default=1, help="processes, one torch thread each")
     parser.add_argument("--examples", type=int, default=10, help="conversations whose pairs are shown side by side")
-    parser.add_argument("--parts", nargs="+", default=["all", "answers", "memagent", "rag"])
+    parser.add_argument("--parts", nargs="+", default=["all", "answers", "paper", "memagent", "rag"])
     args = parser.parse_args()
     torch.set_num_threads(1)
     for part in args.parts:
@@ -139,8 +160,11 @@ def main() -> None:
         about = read_json(folders[0] / "training.json")
         facts, memory, start = about["data"]["facts"], about["memory"], about["spec"]["model"]
         print(f"\n**{part}**: memory `{memory}`, {len(folders)} seeds\n")
-        print("| conversations | F1 | gain | EM | gain | extraction recall / precision | refusals, EM |")
-        print("|---|---|---|---|---|---|---|")
+        print(
+            "| conversations | F1 | gain | EM | gain | extraction recall / precision "
+            "| recall after a write | refusals, EM |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
         for people in ("seen", "unseen"):
             for length in (facts, 2 * facts):
                 condition = (memory, length, people, args.episodes, args.workers)

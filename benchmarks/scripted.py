@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -35,6 +36,7 @@ def make_model(folder: Path, texts: Iterable[str]) -> None:
     PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=special[2], chat_template=CHAT).save_pretrained(folder)
     shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
     config = Qwen3Config(vocab_size=8000, head_dim=16, num_key_value_heads=1, max_position_embeddings=40_960, **shape)
+    torch.manual_seed(0)
     Qwen3ForCausalLM(config).save_pretrained(folder)
 
 

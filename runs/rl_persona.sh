@@ -1,24 +1,27 @@
 #!/usr/bin/env bash
 # Reinforcement learning on the persona world from persona-nano's own weights: streams of four facts, seen people. What is learnt
-# with credit for all actions and for answers alone, and by other memories with the same budget; three seeds each.
-# Interrupted, it goes on where it was. Four to five hours of one core; several may run at once, on a part each:
+# with credit for all actions and for answers alone, with the paper's one advantage per episode, and by other memories with
+# the same budget; three seeds each.
+# Interrupted, it goes on where it was. About four hours of one core; several may run at once, on a part each:
 #
-#   runs/rl_persona.sh [OUT] [PART ...]      parts: all answers memagent rag
+#   runs/rl_persona.sh [OUT] [PART ...]      parts: all answers paper memagent rag
 set -euo pipefail
 out=${1:-out/rl}
 parts=("${@:2}")
 tmem=${TMEM:-.venv/bin/tmem}
-if [[ ${#parts[@]} == 0 ]]; then parts=(all answers memagent rag); fi
+if [[ ${#parts[@]} == 0 ]]; then parts=(all answers paper memagent rag); fi
 for part in "${parts[@]}"; do
+  advantage=(--advantage question --weighting kinds)
   case $part in
     all) how=(--memory tmem --credit all) ;;
     answers) how=(--memory tmem --credit answers) ;;
+    paper) how=(--memory tmem --credit all) advantage=(--advantage episode --weighting tokens) ;;
     memagent | rag) how=(--memory "$part") ;;
     *) echo "unknown part: $part" >&2; exit 2 ;;
   esac
   for seed in ${SEEDS:-1 2 3}; do
     "$tmem" train rl persona --facts 4 --people seen --tasks 8 --group 8 --steps 40 --lr 2e-4 \
-      --advantage question --weighting kinds --held-out 48 --eval-every 10 --threads 1 --seed "$seed" "${how[@]}" --out "$out/$part-$seed"
+      "${advantage[@]}" --held-out 48 --eval-every 10 --threads 1 --seed "$seed" "${how[@]}" --out "$out/$part-$seed"
   done
 done
 "$tmem" train report "$out"

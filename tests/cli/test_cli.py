@@ -249,7 +249,7 @@ def test_eval_locomo_records_and_reports(tmem: Run, world: Path, checkpoint: Pat
     # The world's kinds: one question of each official category, in three memories.
     assert 3 * 4 <= len(questions) <= 3 * 5 and len({line["data_sha256"] for line in questions}) == 1
     code, out, err = tmem("eval", "report", folder, "--html", page)
-    assert (code, err) == (0, "") and "tmem" in out and "<html" in page.read_text()
+    assert (code, err) == (0, "") and max(map(len, out.splitlines())) > 100 and "<html" in page.read_text()
     report = one_object(tmem("eval", "report", folder, "--json")[1])
     assert len(report["runs"]) == 1
 

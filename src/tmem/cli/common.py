@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from typing import Annotated, Any
@@ -36,6 +37,11 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Decides everything rand
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: all.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DEFAULT_MODEL = "persona-nano"
+
+
+def wide() -> Console:
+    """Standard output for tables: in a file or a pipe, where nothing says how wide it is, no cell is broken."""
+    return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=160)
 
 
 def load_model(name: str, threads: int | None = None, device: Any = None, dtype: str = "auto") -> Any:

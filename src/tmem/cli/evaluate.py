@@ -30,6 +30,7 @@ from tmem.cli.common import (
     load_model,
     out,
     print_json,
+    wide,
 )
 from tmem.errors import UsageError
 
@@ -190,7 +191,7 @@ def report_command(
     """Tables of recorded runs: intervals, costs, comparisons; and a page with plots."""
     from tmem.cli.report import report
 
-    report(folders, html, figures, as_json, out)
+    report(folders, html, figures, as_json, wide())
 
 
 def names(option: str, text: str) -> list[str]:

@@ -27,6 +27,7 @@ from tmem.cli.common import (
     load_model,
     out,
     print_json,
+    wide,
 )
 from tmem.cli.evaluate import Question, names, recipe_changes
 from tmem.errors import UsageError
@@ -217,7 +218,7 @@ def report_command(
         print_json({"trainings": [asdict(training) for training in trainings]})
         return
     for section in sections(trainings):
-        show(section, out)
+        show(section, wide())
     if html is not None:
         out.print(f"page: {escape(str(html))}", highlight=False)
     if drawn:
