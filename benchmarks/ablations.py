@@ -20,9 +20,12 @@ from typing import Any
 import torch
 
 from tmem.evaluation import mean
+from tmem.evaluation.across import is_taught
 from tmem.evaluation.recordfiles import read_records
 from tmem.evaluation.runner import run
 from tmem.evaluation.spec import Spec
+from tmem.evaluation.tables import explanation, marked
+from tmem.files import read_json
 from tmem.model import Model, load
 
 FACTS = 16
@@ -110,7 +113,7 @@ def main() -> None:
         torch.set_num_threads(1)
     model = load(args.model)
     chosen = [arm for arm in arms(model) if arm.group.startswith(args.group or "")]
-    group = ""
+    group, marks = "", list[str]()
     for number, arm in enumerate(chosen, start=1):
         if sys.stderr.isatty():
             print(f"arm {number}/{len(chosen)}: {arm.group}, {arm.name}", file=sys.stderr)
@@ -122,10 +125,13 @@ def main() -> None:
         folder = args.out / "-".join(parts)
         run(spec, model, [arm.memory], args.seeds, folder, episodes, args.workers)
         by_seed = list(scores(folder, arm.memory).values())
+        name = marked(arm.name, {"taught": is_taught(read_json(folder / "run.json"), arm.memory)})
+        marks.append(name)
         if arm.group != group:
             group = arm.group
             print(f"\n| {group} | single-hop | all answerable |\n|---|---|---|")
-        print(f"| {arm.name} | {cell([s for s, _ in by_seed])} | {cell([a for _, a in by_seed])} |", flush=True)
+        print(f"| {name} | {cell([s for s, _ in by_seed])} | {cell([a for _, a in by_seed])} |", flush=True)
+    print(f"\n{explanation(marks)}")
 
 
 if __name__ == "__main__":

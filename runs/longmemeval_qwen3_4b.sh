@@ -14,7 +14,7 @@ how=(--data "$data" --model "${MODEL:-Qwen/Qwen3-4B}" --recipe paper --lr 5e-4 -
   --question known --decoding published --seeds 1,2,3)
 "$tmem" eval longmemeval "${how[@]}" --memory none,tail,full,memagent,rag,tmem,tmem+explicit --out "$out"
 # A-MEM finds its notes by the encoder that it was published with. With turns as notes it would be half a million calls:
-# its notes are sessions.
+# its notes are sessions, of which the encoder reads every piece.
 "$tmem" eval longmemeval "${how[@]}" --memory amem --notes-whole --embedder sentence-transformers/all-MiniLM-L6-v2 \
   --out "$out-amem"
 if [[ -n "${JUDGE_URL:-}" ]]; then
@@ -28,4 +28,5 @@ cat <<'TABLE'
 Published for LongMemEval-S (before RL; secondary sources, token F1 / EM):
   Qwen3-4B   TMEM 41.24 / 25.54   MemAgent 36.45   A-MEM 29.22   no memory 5.30
   Qwen3-8B   TMEM 41.87 / 25.42   MemAgent 31.66   A-MEM 28.99   no memory 3.50
+Which of none, tail and full "no memory" is, is not said; most likely full, a history that does not fit and is cut.
 TABLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tmem.errors import ModelError
+from tmem.evaluation.spec import Spec
+from tmem.model import load
 from tmem.retrieval import BM25, Dense, Embedder
 
 TEXTS = ["a cat sat on a mat", "the dog ran fast", "cat and cat and dog", "", "nothing of it"]
@@ -80,6 +83,26 @@ def test_dense_finds_the_text_itself_and_e5_gets_its_prefixes(encoder: Path) -> 
     for number in (0, 1, 2, 4):
         assert index.top(TEXTS[number], 1) == [number]
     assert sorted(index.top("cat", 99)) == [0, 1, 2, 3, 4] and Dense([], embedder).top("cat", 3) == []
+
+
+def test_what_stands_late_in_a_long_text_is_found(encoder: Path) -> None:
+    embedder = Embedder(str(encoder))
+    embedder.prefixes = {"query": "", "passage": ""}
+    late, word = " ".join(["cat"] * 2 * embedder.LONGEST), WORDS[-1]
+    texts = ["cat", late, f"{late} {word}", "cat cat"]
+    assert [len(own) for own in embedder.vectors(texts, "passage")] == [1, 2, 3, 1]
+    assert Dense(texts, embedder).top(word, 1) == [2]
+
+
+def test_an_evaluation_finds_whole_sessions_by_vectors(encoder: Path) -> None:
+    model = load("persona-nano", device="cpu")
+    options = {"facts": 8, "episodes": 1}
+    spec = Spec("persona", options, "persona-nano", embedder=str(encoder), whole_units=True, top_k=1)
+    [task] = spec.benchmark(model).tasks(1)
+    episode = replace(task.episode, asks=task.episode.asks[:2])
+    [life] = spec.agent(model, "rag", 1).run([episode])
+    assert life.memory_size == {"notes": len(episode.units), "shown": 1}
+    assert model.decode(life.actions[0].prompt_ids).count("CONVERSATION:") == 1  # a session, not a turn
 
 
 def test_an_encoder_that_is_not_there_is_one_line(tmp_path: Path) -> None:

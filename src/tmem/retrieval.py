@@ -65,13 +65,14 @@ class BM25:
 class Embedder:
     """An encoder of the Hugging Face kind: mean over the tokens, length 1 (as e5 and MiniLM are used).
 
-    Models named ``e5`` get their prefixes ``query:`` and ``passage:``. A text's vector does not depend on what is
-    encoded with it, and the latest are kept. Raises :class:`ModelError` in one line for a model that cannot be loaded.
+    A text longer than 256 tokens is cut into pieces with a vector each, so that nothing in it is lost. Models named
+    ``e5`` get their prefixes ``query:`` and ``passage:``. A text's vectors do not depend on what is encoded with it,
+    and the latest are kept. Raises :class:`ModelError` in one line for a model that cannot be loaded.
     """
 
     LONGEST = 256  # tokens
     BATCH = 32
-    KEPT = 50_000  # vectors
+    KEPT = 50_000  # texts
 
     def __init__(self, name: str) -> None:
         from transformers import AutoModel, AutoTokenizer
@@ -86,38 +87,53 @@ class Embedder:
         self.prefixes = {"query": "query: ", "passage": "passage: "} if e5 else {"query": "", "passage": ""}
         self._known: dict[str, Tensor] = {}
 
-    def vectors(self, texts: Sequence[str], kind: str) -> Tensor:
-        """Unit vectors (N, H) of texts; ``kind`` is ``query`` or ``passage``."""
+    def vectors(self, texts: Sequence[str], kind: str) -> list[Tensor]:
+        """Unit vectors of every text, (pieces, H); ``kind`` is ``query`` or ``passage``."""
         texts = [self.prefixes[kind] + text for text in texts]
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         for start in range(0, len(new), self.BATCH):
             part = new[start : start + self.BATCH]
             self._known |= zip(part, self._encode(part), strict=True)
-        found = torch.stack([self._known[text] for text in texts])
+        found = [self._known[text] for text in texts]
         for text in list(self._known)[: -self.KEPT]:
             del self._known[text]
         return found
 
     @torch.no_grad()
-    def _encode(self, texts: list[str]) -> Tensor:
-        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.LONGEST, return_tensors="pt")
-        hidden = self.model(**batch).last_hidden_state.float()  # (N, T, H)
-        mask = batch["attention_mask"][:, :, None]
-        return F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp_min(1), dim=-1)
+    def _encode(self, texts: list[str]) -> list[Tensor]:
+        batch = self.tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self.LONGEST,
+            return_overflowing_tokens=True,
+            return_tensors="pt",
+        )
+        owners = batch.pop("overflow_to_sample_mapping").tolist()  # by piece, in order
+        made = []
+        for part in range(0, len(owners), self.BATCH):
+            own = {name: value[part : part + self.BATCH] for name, value in batch.items()}
+            hidden = self.model(**own).last_hidden_state.float()  # (N, T, H)
+            mask = own["attention_mask"][:, :, None]
+            made.append(F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp_min(1), dim=-1))
+        return list(torch.cat(made).split([owners.count(text) for text in range(len(texts))]))
 
 
 class Dense:
-    """Cosine similarity of vectors."""
+    """Cosine similarity of vectors; a text of several pieces counts as its best one."""
 
     def __init__(self, texts: Sequence[str], embedder: Embedder) -> None:
         self.embedder = embedder
-        self.passages = embedder.vectors(texts, "passage") if texts else None  # (N, H)
+        pieces = embedder.vectors(texts, "passage")
+        self.passages = torch.cat(pieces) if pieces else None  # (pieces of all texts, H)
+        self.starts = np.cumsum([0, *map(len, pieces)])[:-1]
 
     def top(self, query: str, k: int) -> list[int]:
         """See :class:`Retriever`."""
         if self.passages is None:
             return []
-        return best((self.passages @ self.embedder.vectors([query], "query")[0]).numpy(), k)
+        scores = self.passages @ self.embedder.vectors([query], "query")[0][0]
+        return best(np.maximum.reduceat(scores.numpy(), self.starts), k)
 
 
 def best(scores: np.ndarray, k: int) -> list[int]:

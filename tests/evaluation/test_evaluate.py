@@ -26,8 +26,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 ACCOUNT = WriteAccount(
-    recipe="paper", lr=1, seed=0, pairs=0, rehearsed=0, dropped=[], steps=0, loss=[], new_loss=[], delta_ratio=0,
-    delta_ratio_by_site={}, log_sigma={}, ax2={}, seconds=0, applied=True, reason=None,
+    recipe="paper", lr=1, seed=0, pairs=0, rehearsed=0, dropped=[], steps=0, tokens=0, loss=[], new_loss=[],
+    delta_ratio=0, delta_ratio_by_site={}, log_sigma={}, ax2={}, seconds=0, applied=True, reason=None,
 )  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def records(memory: str, seed: int, conversation: str) -> list[dict[str, Any]]:
     head = {"memory": memory, "seed": seed, "episode": conversation}
     building = 1 if memory == "tmem" else 0
     build: dict[str, Any] = {"triggers": 1, "writes": building, "llm_calls": building, "prompt_tokens": 80 * building}
-    build |= {"new_tokens": 20 * building, "seconds": {"write": 0.5} if building else {}}
+    build |= {"trained_tokens": 500 * building, "new_tokens": 20 * building}
+    build["seconds"] = {"write": 0.5} if building else {}
     write: dict[str, Any] = {
         "status": "ok",
         "pairs": [["q", "a"]],
@@ -58,7 +59,7 @@ def records(memory: str, seed: int, conversation: str) -> list[dict[str, Any]]:
         "reason": None,
     }
     ids = [f"{conversation}:{number}" for number in range(4)]
-    episode: dict[str, Any] = {"type": "episode", "questions": ids, "build": build, "memory_size": {}}
+    episode: dict[str, Any] = {"type": "episode", "questions": ids, "build": build, "memory_size": {}, "cut_short": 0}
     episode |= {"extraction": None, "writes": [write] * building}
     questions: list[dict[str, Any]] = []
     for number, name in enumerate(ids):
@@ -120,7 +121,7 @@ def test_a_run_in_figures(run: Path) -> None:
     assert tmem["scores"][ANSWERABLE]["tmem_token em"]["mean"] == 100.0
     assert tmem["scores"][ALL]["amem_set f1"]["mean"] == 37.5
     assert tmem["by_category"]["adversarial"]["tmem_token em"]["mean"] == 0.0
-    assert tmem["cost"]["tokens_per_question"] == 100 / 4 + 15
+    assert tmem["cost"]["tokens_per_question"] == 100 / 4 + 15 and tmem["cost"]["trained_per_question"] == 500 / 4
     assert [row["age"] for row in tmem["retention"]] == ["0", "1", "2-3"]
     assert tmem["losses"] == [{"write": 1, "n": 6, "first": 2.0, "last": pytest.approx(0.1)}]
     assert [found["memories"][memory]["taught"] for memory in RIGHT] == [True, False, True]
@@ -233,6 +234,17 @@ def test_runs_beside_each_other(tmp_path: Path) -> None:
     assert [(point["x"], point["mean"]) for point in length["memories"]["tmem"]] == [(4, 75.0), (8, 75.0)]
     text = printed(tmp_path)
     assert "by tokens of the working context" in text and "by facts told in a stream" in text
+
+
+def test_a_memory_with_settings_of_its_own_is_compared_with_those_elsewhere(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", memories=("none", "tmem"))
+    write_run(tmp_path / "b", memories=("rag",), settings={**about()["settings"], "retriever": "x"})
+    write_run(tmp_path / "c", memories=("rag",), model="persona-small", model_hash="def")
+    [found] = make_report([tmp_path])["across"]["comparisons"]
+    assert [(pair["first"], pair["second"]) for pair in found["comparisons"]] == [("rag", "none"), ("rag", "tmem")]
+    gain = found["comparisons"][1]["measures"]["tmem_token f1"]
+    assert gain["mean"] == pytest.approx(25.0 * (RIGHT["rag"] - RIGHT["tmem"])) and gain["n"] == 24
+    assert "rag † - tmem" in printed(tmp_path)
 
 
 # ---- memories that the model was never taught to use ----

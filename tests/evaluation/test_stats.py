@@ -154,10 +154,11 @@ def episode(**changes: Any) -> dict[str, Any]:
         "llm_calls": 2,
         "prompt_tokens": 100,
         "new_tokens": 20,
+        "trained_tokens": 600,
         "seconds": {"write": 3},
     }
     record = {"memory": "tmem", "seed": 1, "episode": "conv-0", "build": build, "memory_size": {"pairs": 4}}
-    return record | {"extraction": None, "writes": []} | changes
+    return record | {"cut_short": 0, "extraction": None, "writes": []} | changes
 
 
 def test_scores_are_percentages_and_sums_stay_sums() -> None:
@@ -194,11 +195,12 @@ def test_costs_are_counted_per_life_and_per_question() -> None:
     found = costs([episode(), episode(episode="conv-1", memory_size={})], [question(0, 0.0), question(1, 0.0)])
     assert found["lives"] == found["conversations"] == 2
     assert found["build"] == {
-        "triggers": 2, "llm_calls": 2, "prompt_tokens": 100, "new_tokens": 20, "seconds": {"write": 3},
+        "triggers": 2, "llm_calls": 2, "prompt_tokens": 100, "new_tokens": 20, "trained_tokens": 600,
+        "seconds": {"write": 3},
     }  # fmt: skip
     assert found["memory_size"] == {"pairs": 2}
     assert found["answer"] == {"llm_calls": 1, "prompt_tokens": 10, "new_tokens": 2, "seconds": 0.5}
-    assert found["tokens_per_question"] == (2 * 120 + 2 * 12) / 2
+    assert found["tokens_per_question"] == (2 * 120 + 2 * 12) / 2 and found["trained_per_question"] == 600
 
 
 def test_retention_groups_ages_in_doubling_ranges() -> None:
@@ -276,12 +278,13 @@ def test_warnings_name_the_memories_that_they_are_about() -> None:
     memories = {
         "none": ([idle], [question(0, 0.0)]),  # takes nothing in: has no triggers by nature
         "full": ([idle], [question(0, 0.0, left_out=3), question(1, 0.0)]),
-        "rag": ([every, episode(memory_size={"notes": 9, "shown": 4})], [question(0, 0.0)]),
+        "rag": ([every, episode(memory_size={"notes": 9, "shown": 4}, cut_short=2)], [question(0, 0.0)]),
         "tmem": ([idle, idle], [cut, question(1, 0.0)]),
     }
     lines = warnings(memories)
     assert [line.rpartition(": ")[2] for line in lines] == [
         "tmem 2 of 2.",
+        "rag 1 of 2.",
         "rag 1 of 2.",
         "full 1 of 2.",
         "tmem 1 of 2.",

@@ -79,6 +79,7 @@ def test_shuffled_epochs_of_minibatches_equal_the_hand_written_ones() -> None:
     written, (account,) = write(fast, fast.zeros(1), [pairs], RECIPE, [7], replay=replay)
     assert_close(written, by_hand(fast, pairs, RECIPE, seed=7))
     assert account.steps == 9 and len(account.loss) == 3
+    assert account.tokens == 3 * sum(len(pair) - 1 for pair in pairs)
 
 
 @pytest.mark.parametrize("family", CORE_FAMILIES)

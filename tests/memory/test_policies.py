@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -118,7 +119,9 @@ def test_retrieved_notes_never_fill_more_than_half_the_window(model: Model) -> N
     long = Episode("one", tuple("hats " * 400 + str(n) for n in range(40)), ASKS)
     life, script = live(model, "rag", lambda p: "x", long, top_k=40, budget=10_000)
     assert len(script.asked[0][1].prompt_ids) < model.window // 2 + 200
-    assert life.memory_size == {"notes": 40, "shown": 40}
+    shown = life.memory_size["shown"]
+    assert life.memory_size["notes"] == 40 and 0 < shown < 40 and life.cut_short == len(ASKS)
+    assert len(re.findall(r"hats \d", script.asked[0][0])) == shown
 
 
 # ---- A-MEM ----

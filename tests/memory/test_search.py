@@ -66,8 +66,10 @@ def test_mem1_replaces_its_context_by_the_last_turn(model: Model) -> None:
 
 
 def test_full_keeps_the_whole_trajectory(model: Model) -> None:
-    _, script, _ = play(model, "full", [think(1), think(2), DONE])
+    life, script, _ = play(model, "full", [think(1), think(2), DONE])
     assert "thought 1" in script.asked[2][0] and "thought 2" in script.asked[2][0]
+    seen = script.asked[2][0].partition("<think>thought 1")
+    assert life.memory_size["tokens"] == pytest.approx(model.count(seen[1] + seen[2]), abs=10)
 
 
 def test_a_history_that_does_not_fit_loses_its_oldest_turns(model: Model) -> None:

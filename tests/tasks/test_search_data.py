@@ -153,10 +153,12 @@ def test_questions_of_the_hub(monkeypatch: pytest.MonkeyPatch, corpus: Path) -> 
     def load_dataset(path: str, config: str, split: str) -> list[dict[str, Any]]:
         if split == "none":
             raise ValueError("no such split\nsecond line")
-        assert path == "owner/name" and config in ("nq", "hotpotqa") and split == "test"
+        assert path == "owner/name" and split == {"nq": "test", "hotpotqa": "dev"}[config]
         return QUESTIONS
 
     fake.load_dataset = load_dataset  # type: ignore[attr-defined]
+    splits = {"nq": ["train", "dev", "test"], "hotpotqa": ["train", "dev"]}
+    fake.get_dataset_split_names = lambda path, config: splits[config]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", fake)
     bench = Search("owner/name:nq:test", True, corpus=corpus, objectives=5)
     assert len(bench.composites) == 1 and bench.composites[0].source == "nq"

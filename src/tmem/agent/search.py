@@ -37,6 +37,7 @@ def play(life: Life) -> Steps[None]:
                 context = context[1:]
                 trajectory.left_out += 1
             prompt = life.prompt(life.episode.answer_prompt(ask.text, memory), _begun(life, context))
+        trajectory.context_tokens = life.model.count(memory) + life.model.count(_begun(life, context))
         stops = ("</search>", "</answer>") if left else ("</answer>",)
         [done] = yield from life.say("step", [prompt], [turn], STEP_TOKENS, [ask.id], stop_texts=stops)
         query = _SEARCH.search(done.text)

@@ -51,6 +51,8 @@ class Trajectory:
     tail: tuple[int, ...] = ()  # units of the last working context
     context_tokens: int = 0  # of memory and raw text that the (first) answer saw
     left_out: int = 0  # oldest units of raw text that did not fit the window
+    shown: int = 0  # the most notes or pairs that were retrieved for an answer
+    cut_short: int = 0  # how often not all that was to be retrieved fitted
     memory_size: dict[str, int] = field(default_factory=dict)  # at the end, by unit
     seconds: dict[str, float] = field(default_factory=dict)  # by kind of action, and write: its share of the batches
 

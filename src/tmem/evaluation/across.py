@@ -42,6 +42,12 @@ def _is_data(trait: str) -> bool:
     return trait == "bench" or trait.startswith("data.")
 
 
+def same_questions(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two runs ask one model about the same data."""
+    traits = [{k: v for k, v in flat(about).items() if _is_data(k) and k != "data.file"} for about in (a, b)]
+    return traits[0] == traits[1] and a.get("model_hash") == b.get("model_hash")
+
+
 def _grouped(runs: Sequence[Described], same: Callable[[str], bool]) -> list[list[Described]]:
     """Runs that agree in all traits that ``same`` picks."""
     groups: dict[str, list[Described]] = {}
@@ -94,6 +100,7 @@ def _points(run: Described, measure: str) -> dict[str, dict[str, Any]]:
         memory: {
             **own["scores"][ALL][measure],
             "tokens_per_question": own["cost"]["tokens_per_question"],
+            "trained_per_question": own["cost"]["trained_per_question"],
             "taught": own["taught"],
         }
         for memory, own in run["memories"].items()

@@ -93,7 +93,7 @@ def _bars(group: Mapping[str, Any]) -> Figure:
 
 
 def _costs(group: Mapping[str, Any]) -> Figure:
-    """Score against all tokens per question: a mark per memory and run."""
+    """Score against all tokens per question, those of training too: a mark per memory and run."""
     name = metric(group["measure"])
     sizes = sorted({run["parameters"] or 0 for run in group["runs"]})
     names = _names(_points(group))
@@ -102,7 +102,7 @@ def _costs(group: Mapping[str, Any]) -> Figure:
         for memory, label in names.items():
             own = [(run["memories"][memory], run) for run in group["runs"] if memory in run["memories"]]
             axes.scatter(
-                [point["tokens_per_question"] for point, _ in own],
+                [point["tokens_per_question"] + point["trained_per_question"] for point, _ in own],
                 [point["mean"] for point, _ in own],
                 s=[30 + 40 * sizes.index(run["parameters"] or 0) for _, run in own],
                 alpha=0.85,
@@ -115,7 +115,7 @@ def _costs(group: Mapping[str, Any]) -> Figure:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         axes.minorticks_off()
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("tokens per question, with building the memory")
+        axes.set_xlabel("tokens per question: read, generated and trained on, with building the memory")
         axes.set_ylabel(name)
 
     larger = " A larger mark is a larger model." if len(sizes) > 1 else ""

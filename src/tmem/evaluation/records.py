@@ -27,6 +27,7 @@ def life_records(bench: Benchmark, task: Task, life: Trajectory, agent: Agent) -
         "llm_calls": len(building),
         "prompt_tokens": sum(len(action.prompt_ids) for action in building),
         "new_tokens": sum(len(action.output_ids) for action in building),
+        "trained_tokens": sum(write.account.tokens for write in life.writes),
         "seconds": {kind: value for kind, value in life.seconds.items() if kind not in QUERIES},
     }
     episode = head | {
@@ -34,6 +35,7 @@ def life_records(bench: Benchmark, task: Task, life: Trajectory, agent: Agent) -
         "questions": [item.id for item in answered],
         "build": build,
         "memory_size": life.memory_size,
+        "cut_short": life.cut_short,
         "extraction": extraction_counts(task.facts, life) if task.facts and agent.policy.learns else None,
         "writes": [
             {

@@ -15,7 +15,7 @@ from typing import Any
 
 from tmem.errors import DataError
 from tmem.evaluation import stats
-from tmem.evaluation.across import ALL, ANSWERABLE, NO_ABSTENTION, across, is_taught
+from tmem.evaluation.across import ALL, ANSWERABLE, NO_ABSTENTION, across, is_taught, same_questions
 from tmem.evaluation.figure import Figure, save
 from tmem.evaluation.judge import Judge
 from tmem.evaluation.judging import fits, recorded_judge
@@ -42,9 +42,11 @@ class Run:
         return episodes, [question for question in self.questions if question["memory"] == memory]
 
 
+Answered = tuple[str, list[dict[str, Any]]]  # a memory and its questions
+
 # What a report cannot do without.
 ABOUT: dict[str, type] = {"bench": str, "data": dict, "model": str, "recipe": dict, "settings": dict}
-EPISODE = {"memory", "seed", "episode", "questions", "build", "writes", "memory_size", "extraction"}
+EPISODE = {"memory", "seed", "episode", "questions", "build", "writes", "memory_size", "cut_short", "extraction"}
 QUESTION = {"memory", "seed", "episode", "id", "category", "gold", "scores", "answer", "age", "judging", "left_out"}
 
 
@@ -167,7 +169,8 @@ def make_report(folders: Sequence[Path]) -> dict[str, Any]:
     if not any(run.questions for run in loaded):
         raise DataError(f"{loaded[0].folder}: nothing is recorded yet; wait for its first episode, or start it again")
     runs = [describe(run) for run in loaded]
-    return {"runs": runs, "across": across([run for run in runs if run["headline"]])}
+    found = across([run for run in runs if run["headline"]])
+    return {"runs": runs, "across": found | {"comparisons": _apart(loaded, runs)}}
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -231,12 +234,41 @@ def _estimates(questions: list[dict[str, Any]], measures: list[str]) -> dict[str
 
 def _comparisons(run: Run, memories: list[str], headline: list[str]) -> list[dict[str, Any]]:
     """Every memory against those before it, on the questions that both answered."""
-    scores = {m: {memory: stats.scored(run.of(memory)[1], m) for memory in memories} for m in headline}
+    asked = {memory: run.of(memory)[1] for memory in memories}
+    return _compared(
+        [((first, asked[first]), (second, asked[second])) for second, first in combinations(memories, 2)], headline
+    )
+
+
+def _compared(pairs: Iterable[tuple[Answered, Answered]], headline: list[str]) -> list[dict[str, Any]]:
+    """What the first of each pair scored more than the second."""
     found = []
-    for second, first in combinations(memories, 2):
-        measured = {m: stats.compare(own[first], own[second]) for m, own in scores.items()}
+    for (first, own), (second, others) in pairs:
+        measured = {m: stats.compare(stats.scored(own, m), stats.scored(others, m)) for m in headline}
         if measured and all(measured.values()):
             found.append({"first": first, "second": second, "measures": measured})
+    return found
+
+
+def _apart(loaded: Sequence[Run], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Memories in a folder of their own, for they need other settings, against those of the same model and data."""
+    found = []
+    for (one, a), (other, b) in combinations(zip(loaded, runs, strict=True), 2):
+        new = [memory for memory in b["memories"] if memory not in a["memories"]]
+        if not new or not same_questions(a["about"], b["about"]) or a["headline"] != b["headline"]:
+            continue
+        pairs = [((m, other.of(m)[1]), (old, one.of(old)[1])) for m in new for old in a["memories"]]
+        if compared := _compared(pairs, a["headline"]):
+            found.append(
+                {
+                    "title": f"{b['folder']} against {a['folder']}",
+                    "headline": a["headline"],
+                    "memories": {
+                        name: {"taught": own["taught"]} for run in (a, b) for name, own in run["memories"].items()
+                    },
+                    "comparisons": compared,
+                }
+            )
     return found
 
 

@@ -191,10 +191,14 @@ def by_measure(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
+BUILDING = ("triggers", "llm_calls", "prompt_tokens", "new_tokens", "trained_tokens")  # what a reading takes
+
+
 def costs(episodes: Sequence[Record], questions: Sequence[Record]) -> dict[str, Any]:
     """Means per life (one reading of a conversation) of building the memory, and per question of answering from it.
 
-    ``tokens_per_question``: all tokens of both, prompts and outputs, over the number of questions.
+    ``tokens_per_question``: all tokens of both, prompts and outputs, over the number of questions;
+    ``trained_per_question``: the tokens that weights were trained on, as often as there were epochs.
     """
     builds = [episode["build"] for episode in episodes]
     answers = [question["answer"] for question in questions]
@@ -205,7 +209,7 @@ def costs(episodes: Sequence[Record], questions: Sequence[Record]) -> dict[str, 
         "lives": len(episodes),
         "conversations": len({episode["episode"] for episode in episodes}),
         "build": {
-            **{key: mean(b[key] for b in builds) for key in ("triggers", "llm_calls", "prompt_tokens", "new_tokens")},
+            **{key: mean(b[key] for b in builds) for key in BUILDING},
             "seconds": {phase: mean(build["seconds"].get(phase, 0.0) for build in builds) for phase in phases},
         },
         "memory_size": {unit: mean(episode["memory_size"].get(unit, 0) for episode in episodes) for unit in units},
@@ -214,6 +218,7 @@ def costs(episodes: Sequence[Record], questions: Sequence[Record]) -> dict[str, 
             for key in ("llm_calls", "prompt_tokens", "new_tokens", "seconds")
         },
         "tokens_per_question": tokens / max(len(questions), 1),
+        "trained_per_question": sum(build["trained_tokens"] for build in builds) / max(len(questions), 1),
     }
 
 
@@ -292,7 +297,7 @@ def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) 
 
     ``memories``: episodes and questions of each.
     """
-    unused, bypassed, left_out, cut_off = [], [], [], []
+    unused, bypassed, cut_short, left_out, cut_off = [], [], [], [], []
     for memory, (episodes, questions) in memories.items():
         policy = MEMORIES.get(memory) or ABLATIONS.get(memory)
         count = sum(not episode["build"]["triggers"] for episode in episodes)
@@ -301,6 +306,8 @@ def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) 
         sizes = [episode["memory_size"] for episode in episodes if episode["memory_size"].get("notes")]
         if count := sum(size.get("shown") == size["notes"] for size in sizes):
             bypassed.append(f"{memory} {count:,} of {len(sizes):,}")
+        if count := sum(episode["cut_short"] > 0 for episode in episodes):
+            cut_short.append(f"{memory} {count:,} of {len(episodes):,}")
         if count := sum(question["left_out"] > 0 for question in questions):
             left_out.append(f"{memory} {count:,} of {len(questions):,}")
         if count := sum(question["answer"]["finish"] == "length" for question in questions):
@@ -308,6 +315,7 @@ def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) 
     found = {
         "Episodes without a trigger: the working context never got full, the memory took nothing in": unused,
         "Episodes in which retrieval chose nothing, as all notes there are were shown": bypassed,
+        "Episodes in which not all that was retrieved fitted half of the model's window": cut_short,
         "Answers that did not see the whole history, which does not fit the model's window": left_out,
         "Replies cut off at the longest answer": cut_off,
     }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tmem.evaluation.across import ALL, data_title, flat
-from tmem.evaluation.stats import RESAMPLES
+from tmem.evaluation.stats import BUILDING, RESAMPLES
 
 _METRICS = {"f1": "F1", "em": "EM", "f1_sum": "sum of F1", "em_sum": "sum of EM", "rubrics": "rubrics met"}
 _JUDGED = {
@@ -97,6 +97,8 @@ def overview(across: Mapping[str, list[dict[str, Any]]]) -> Section:
             section.tables += _side_by_side(group)
     section.tables += [_along(lines, "tokens of the working context (L_max)") for lines in across["budget"]]
     section.tables += [_along(lines, "facts told in a stream") for lines in across["length"]]
+    for apart in across["comparisons"]:
+        section.tables += [replace(table, title=f"{table.title}: {apart['title']}") for table in _comparisons(apart)]
     _explain(section)
     return section
 
@@ -111,14 +113,22 @@ def _side_by_side(group: Mapping[str, Any]) -> list[Table]:
         return [[memory, *(marked(cell(p), p) if p else "" for p in own)] for memory, own in points.items()]
 
     scores = rows(lambda point: _cell(measure, point))
-    tokens = rows(lambda point: amount(point["tokens_per_question"]))
+    tokens = rows(_tokens)
     same = len({run["questions"] for run in runs}) == 1
     note = "" if same else "The runs have different numbers of questions recorded: compare with care."
-    cost = "All that was read and generated, for building memories and for answering, over the number of questions."
+    cost = (
+        "All that was read and generated, for building memories and for answering, over the number of questions; "
+        "after +, what weights were trained on, as often as there were epochs."
+    )
     return [
         Table(f"{metric(measure)} with its 95 % interval: {group['title']}", columns, scores, note),
         Table(f"Tokens per question: {group['title']}", columns, tokens, cost),
     ]
+
+
+def _tokens(cost: Mapping[str, Any]) -> str:
+    trained = cost["trained_per_question"]
+    return amount(cost["tokens_per_question"]) + (f" + {amount(trained)}" if trained else "")
 
 
 def _along(lines: Mapping[str, Any], words: str) -> Table:
@@ -296,15 +306,17 @@ def _comparisons(run: Mapping[str, Any]) -> list[Table]:
 def _building(run: Mapping[str, Any]) -> Table:
     def cells(own: dict[str, Any]) -> list[str]:
         cost, build = own["cost"], own["cost"]["build"]
-        numbers = [amount(build[key]) for key in ("triggers", "llm_calls", "prompt_tokens", "new_tokens")]
+        numbers = [amount(build[key]) for key in BUILDING]
         seconds = ", ".join(f"{phase} {amount(value)}" for phase, value in build["seconds"].items())
         size = ", ".join(f"{amount(value)} {unit}" for unit, value in cost["memory_size"].items())
         return [f"{cost['lives']:,}", *numbers, seconds or "-", size or "-"]
 
-    columns = ["memory", "readings", "triggers", "LLM calls", "prompt tokens", "new tokens", "seconds", "its size"]
+    tokens = ("prompt tokens", "new tokens", "trained on")
+    columns = ["memory", "readings", "triggers", "LLM calls", *tokens, "seconds", "its size"]
     note = (
         "Means per reading of a stream; a memory that knows the question while it reads needs a reading per question. "
-        "Triggers: how often the working context was full and was taken in."
+        "Triggers: how often the working context was full and was taken in. Trained on: tokens of the pairs that "
+        "weights were trained on, as often as there were epochs."
     )
     return Table("Cost of building the memory", columns, _rows(run, cells), note)
 
@@ -313,10 +325,13 @@ def _answering(run: Mapping[str, Any]) -> Table:
     def cells(own: dict[str, Any]) -> list[str]:
         answer = own["cost"]["answer"]
         keys = ("llm_calls", "prompt_tokens", "new_tokens", "seconds")
-        return [*(amount(answer[key]) for key in keys), amount(own["cost"]["tokens_per_question"])]
+        return [*(amount(answer[key]) for key in keys), _tokens(own["cost"])]
 
     columns = ["memory", "LLM calls", "prompt tokens", "new tokens", "seconds", "tokens with building"]
-    note = "Means per question. The last column adds the tokens of building the memory, shared among its questions."
+    note = (
+        "Means per question. The last column adds the tokens of building the memory, shared among its questions; "
+        "after +, those that weights were trained on."
+    )
     return Table("Cost of answering", columns, _rows(run, cells), note)
 
 

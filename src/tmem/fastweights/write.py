@@ -45,6 +45,7 @@ class WriteAccount(BaseModel):
     rehearsed: int  # earlier pairs trained on
     dropped: list[Dropped]
     steps: int
+    tokens: int  # trained on, a pair as often as there were epochs
     loss: list[float]  # by epoch: mean over all answer tokens, in nats
     new_loss: list[float]  # the same over the new pairs only; what `stop_loss` looks at
     delta_ratio: float  # |BA|_F / |W|_F after the write
@@ -109,6 +110,7 @@ def write(
             rehearsed=len(session.rows) - session.new_pairs,
             dropped=session.dropped,
             steps=session.steps,
+            tokens=session.tokens,
             loss=session.loss,
             new_loss=session.new_loss,
             delta_ratio=float(ratio[session.index]),
@@ -137,6 +139,7 @@ class _Session:
     reason: str | None = None
     running: bool = True
     steps: int = 0
+    tokens: int = 0
     loss: list[float] = field(default_factory=list)
     new_loss: list[float] = field(default_factory=list)
     ax2: dict[str, float] = field(default_factory=dict)
@@ -267,6 +270,7 @@ class _Trainer:
         site_sums = _sums(torch.stack(list(ax2.values()), 1), tokens).tolist() if first else []  # (S, sites)
         for place, (session, own) in enumerate(part):
             session.steps += 1
+            session.tokens += sum(self.pool.lengths[row] for row in own)
             session.losses.update({row: losses[row] for row in own})
             if not all(math.isfinite(losses[row]) for row in own):
                 session.fail(f"the loss was not finite at step {session.steps}")

@@ -144,7 +144,7 @@ class AMem(Plain):
         links = sum(len(note.links) for note in self.notes)
         return {
             "notes": len(self.notes),
-            "shown": min(len(self.notes), self.life.agent.top_k),
+            "shown": self.life.trajectory.shown,
             "links": links,
             "evolved": self.evolved,
             "malformed": self.malformed,

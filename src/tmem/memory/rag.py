@@ -11,7 +11,7 @@ from tmem.retrieval import BM25
 
 
 def lookup(life: Life, texts: Sequence[str], asks: Sequence[Ask]) -> list[list[str]]:
-    """For every question the agent's ``top_k`` of these texts, best first, as far as they fit half the window."""
+    """For every question the agent's ``top_k`` of these texts, best first, as far as :func:`that_fit`."""
     with life.timed("retrieve"):
         index = (life.agent.retriever or BM25)(texts)
         found = [[texts[i] for i in index.top(ask.query or ask.text, life.agent.top_k)] for ask in asks]
@@ -19,13 +19,16 @@ def lookup(life: Life, texts: Sequence[str], asks: Sequence[Ask]) -> list[list[s
 
 
 def that_fit(life: Life, texts: Sequence[str]) -> list[str]:
-    """The first of these texts, as many as half the window has room for."""
+    """The first of these texts, as many as half the window has room for; both numbers go into the trajectory."""
     room, kept = life.model.window // 2, []
     for text in texts:
         room -= life.model.count(text) + 1
         if room < 0:
             break
         kept.append(text)
+    trajectory = life.trajectory
+    trajectory.shown = max(trajectory.shown, len(kept))
+    trajectory.cut_short += len(kept) < len(texts)
     return kept
 
 
@@ -49,4 +52,4 @@ class Rag(Plain):
 
     def size(self) -> dict[str, int]:
         """``shown`` of ``notes``: equal numbers mean that nothing was chosen, only reordered."""
-        return {"notes": len(self.notes), "shown": min(len(self.notes), self.life.agent.top_k)}
+        return {"notes": len(self.notes), "shown": self.life.trajectory.shown}
