@@ -96,6 +96,32 @@ def test_batches_of_one_share_too(remembering: MemoryModel) -> None:
         assert trunk.count(200) == 1  # the beginning; everything else is a rest or a token
 
 
+def test_short_prompts_are_not_padded_to_a_long_one(remembering: MemoryModel) -> None:
+    model, fast, delta = remembering
+    lengths = [300, 20, 22, 19, 290, 21, 60]
+    wanted = [Request(prompt(length, row), row % 3, 4, seed=row) for row, length in enumerate(lengths)]
+    with counted(model, 0) as trunk:
+        batch = HFEngine(model).generate(wanted, delta, fast)
+    assert_same(batch, one_by_one(remembering, wanted))
+    if model.hf.config.model_type == "qwen3":  # all layers keep everything: passes of their own can be joined
+        assert sum(trunk) < 1.1 * (sum(lengths) + 4 * len(lengths))
+
+
+def test_rows_that_leave_take_their_padding_with_them(remembering: MemoryModel) -> None:
+    """The long prompt ends first: what it alone needed is no longer read."""
+    model, fast, delta = remembering
+    wanted = [Request(prompt(300, 1), 0, 2), *(Request(prompt(20 + row, row), row % 3, 12) for row in range(2, 6))]
+    stream = HFEngine(model).stream(fast)
+    numbers = stream.add(wanted, [delta] * len(wanted))
+    done = dict(stream.step())
+    assert list(done) == [numbers[0]]
+    if model.hf.config.model_type == "qwen3":
+        assert stream._cache is not None and stream._cache.get_seq_length() == 25 + 2 - 1
+    while ended := stream.step():
+        done |= dict(ended)
+    assert_same([done[number] for number in numbers], one_by_one(remembering, wanted))
+
+
 def test_same_prompt_many_times(remembering: MemoryModel) -> None:
     model, fast, delta = remembering
     wanted = [Request(prompt(150), row % 2, 6, temperature=1.0, seed=row) for row in range(12)]

@@ -44,6 +44,7 @@ class Pool:
     # faster while the activations stay in its cache.
     gpu_tokens: ClassVar[int] = 16_384
     cpu_tokens: ClassVar[int] = 2_048
+    logits: ClassVar[int] = 2**28  # numbers: answer tokens x vocabulary of a pass, which exist several times over
 
     def __init__(self, examples: Sequence[Example], device: torch.device, replay: TailReplay | None):
         self.tokens_per_forward = self.tokens_in_a_pass(device)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -226,15 +227,19 @@ class _Trainer:
 
     def _parts(self, due: _Step) -> Iterator[_Step]:
         """Cut a step into forward passes. Equal counts lie side by side: the hooks then need few products."""
+        head: Any = self.fast.model.get_output_embeddings()  # type: ignore[operator]
+        most = self.pool.logits // head.weight.shape[0]  # answer tokens
         lengths = {session.index: max(self.pool.lengths[row] for row in rows) for session, rows in due}
         part: _Step = []
-        count = longest = 0
+        count = longest = answers = 0
         due.sort(key=lambda item: (len(item[1]), lengths[item[0].index]), reverse=True)
         for session, rows in due:
             count, longest = count + len(rows), max(longest, lengths[session.index])
-            if part and count * longest > self.pool.tokens_per_forward:
+            own = sum(self.pool.answers[row] for row in rows)
+            answers += own
+            if part and (count * longest > self.pool.tokens_per_forward or answers > most):
                 yield part
-                part, count, longest = [], len(rows), lengths[session.index]
+                part, count, longest, answers = [], len(rows), lengths[session.index], own
             part.append((session, rows))
         if part:
             yield part

@@ -40,7 +40,7 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = keys[:, :, :seen], values[:, :, :seen]
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows, in ascending order: those that stay move up, and nothing new is allocated."""
+        """Keep these rows, each at its place or from one behind all of them: nothing new is allocated."""
         seen, count = self.get_seq_length(), len(indices)
         for place, row in enumerate(indices.tolist()):
             if place != row:
@@ -48,6 +48,12 @@ class RoomyLayer(DynamicLayer):
                     store[place, :, :seen] = store[row, :, :seen]
         self._stores = [store[:count] for store in self._stores]
         self.keys, self.values = (store[:, :, :seen] for store in self._stores)
+
+    def narrow(self, width: int) -> None:
+        """Keep the last ``width`` positions."""
+        drop = self.get_seq_length() - width
+        self._stores = [store[:, :, drop:] for store in self._stores]
+        self.keys, self.values = (store[:, :, :width] for store in self._stores)
 
 
 def empty_cache(config: PretrainedConfig) -> DynamicCache:
@@ -92,12 +98,17 @@ def _stacked(parts: Sequence[Tensor], width: int, more: int) -> Tensor:
     return store
 
 
-def joined(parts: Sequence[DynamicCache], lengths: Sequence[int], config: PretrainedConfig) -> DynamicCache:
-    """The rows of several caches as one, in their order: the last ``lengths[i]`` positions of part i."""
+def narrow(cache: DynamicCache, width: int) -> None:
+    """Keep the last ``width`` positions: what stands before them is padding of all rows."""
+    for layer in cache.layers:
+        if isinstance(layer, RoomyLayer) and layer.is_initialized and layer.get_seq_length() > width:
+            layer.narrow(width)
 
-    def ends(rows: Sequence[Tensor]) -> list[Tensor]:
-        return [x[:, :, x.shape[2] - length :] for x, length in zip(rows, lengths, strict=True)]
 
+def joined(parts: Sequence[DynamicCache], config: PretrainedConfig) -> DynamicCache:
+    """The rows of several caches as one, in their order; shorter ones are padded on the left."""
+    if len(parts) == 1:
+        return parts[0]
     layers = zip(*(filter(None, contents(part)) for part in parts), strict=True)  # by layer: its part of every cache
-    pairs = (zip(*own, strict=True) for own in layers)
-    return cache_of(config, ((ends(keys), ends(values)) for keys, values in pairs), max(lengths))
+    pairs = (([keys for keys, _ in own], [values for _, values in own]) for own in layers)
+    return cache_of(config, pairs, max(part.get_seq_length() for part in parts))

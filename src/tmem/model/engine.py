@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
+
+import torch
+from transformers import PreTrainedModel
 
 from tmem.fastweights import Delta, FastWeights
 from tmem.model.grammar import PairsGrammar
@@ -15,6 +18,16 @@ from tmem.model.load import Model
 from tmem.model.prefill import Prefill
 from tmem.model.request import Completion, Request
 from tmem.model.stream import Stream
+
+AT_LEAST = 32_768  # tokens of a batch where nothing is known about the room
+
+
+def bytes_of_a_token(hf: PreTrainedModel) -> int:
+    """What the keys and values of one token take in all layers."""
+    config: Any = hf.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * int(config.num_hidden_layers * heads * width) * hf.dtype.itemsize
 
 
 class Engine(Protocol):
@@ -34,19 +47,29 @@ class Engine(Protocol):
 class HFEngine:
     """A decode loop over transformers' own models and caches.
 
-    ``max_tokens_per_batch`` bounds rows x (longest prompt + longest answer), and so the size of the cache.
+    ``max_tokens_per_batch`` bounds rows x (longest prompt + longest answer), and so the size of the cache; None: as
+    many as a third of a GPU's free memory holds (growing copies them), and 32,768 on a CPU.
     What prompts begin with alike is read once; ``remember``: so many tokens of it stay for later calls (after a write,
     only the layers that see Delta read them again), at the cost of their keys and values.
     """
 
-    def __init__(self, model: Model, max_tokens_per_batch: int = 32_768, remember: int = 0) -> None:
+    def __init__(self, model: Model, max_tokens_per_batch: int | None = None, remember: int = 0) -> None:
         self.model = model
         self.max_tokens_per_batch = max_tokens_per_batch
         self._prefill = Prefill(model, remember)
 
     def stream(self, fast: FastWeights | None = None) -> Stream:
         """A batch that requests may join at any time; their memories are all of ``fast``."""
-        return Stream(self.model, self._prefill, lambda: self._grammar, fast, self.max_tokens_per_batch)
+        return Stream(
+            self.model, self._prefill, lambda: self._grammar, fast, self.max_tokens_per_batch or self._fitting()
+        )
+
+    def _fitting(self) -> int:
+        """Tokens of a batch that there is room for now."""
+        device = self.model.device
+        if device.type != "cuda":
+            return AT_LEAST
+        return max(AT_LEAST, torch.cuda.mem_get_info(device)[0] // 3 // bytes_of_a_token(self.model.hf))
 
     @cached_property
     def _grammar(self) -> PairsGrammar:

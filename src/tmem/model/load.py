@@ -27,7 +27,7 @@ from tmem.model.chat import Chat, Message
 from tmem.model.head import Head
 from tmem.model.settings import Settings, read_settings
 
-# Smaller models are computed in float32 whatever they are stored in: exact, and on CPUs also faster.
+# On a CPU smaller models are computed in float32 whatever they are stored in: exact, and on most of them also faster.
 FLOAT32_BELOW = 1_000_000_000  # parameters
 
 # From this size on, the basis takes long enough to be worth a file beside the model.
@@ -146,10 +146,10 @@ class Model:
 def load(name: str | Path, device: str | torch.device | None = None, dtype: str = "auto") -> Model:
     """Load an embedded model, a local directory or a model of the Hugging Face hub, looked for in this order.
 
-    ``device`` None is the GPU if there is one. ``dtype`` ``auto`` is float32 below a billion parameters and
-    the checkpoint's own type above; otherwise ``float32``, ``bfloat16`` or ``float16``. Only safetensors
-    are read and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is
-    missing or broken.
+    ``device`` None is the GPU if there is one. ``dtype`` ``auto`` is the checkpoint's own type, on a CPU float32
+    below a billion parameters; otherwise ``float32``, ``bfloat16`` or ``float16``. Only safetensors
+    are read and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is missing or
+    broken.
     """
     name = str(name)
     directory = _directory(name)
@@ -160,6 +160,8 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: str 
     hf = _load_weights(name, directory, dtype)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto" and torch.device(device).type == "cpu" and hf.num_parameters() < FLOAT32_BELOW:
+        hf = hf.float()
     torch.nn.Module.to(hf, device)
     return Model(name, directory, hf, tokenizer, settings)
 
@@ -232,7 +234,7 @@ def _load_weights(name: str, directory: Path, dtype: str) -> PreTrainedModel:
         missing = sorted(report["missing_keys"])
         raise ModelError(f"{name}: incomplete checkpoint, {len(missing)} tensors are missing (first: {missing[0]})")
     model: PreTrainedModel = hf
-    return model.float() if dtype == "auto" and model.num_parameters() < FLOAT32_BELOW else model
+    return model
 
 
 def _first_line(error: Exception) -> str:

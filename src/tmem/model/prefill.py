@@ -19,9 +19,10 @@ from transformers import DynamicCache
 from tmem.fastweights import Delta, FastWeights, TailReplay
 from tmem.fastweights.delta import active
 from tmem.fastweights.pool import Pool
-from tmem.model.cache import ROOM, KeysValues, cache_of, contents, empty_cache, joined, keeps_everything
+from tmem.model.cache import ROOM, KeysValues, cache_of, contents, empty_cache, keeps_everything
 from tmem.model.load import Model
 
+ALIKE = 0.75  # prompts of one pass are at least this part of the longest: the rest would be padding
 LEAST = 64  # tokens that a common beginning needs
 WORTH = 1024  # tokens that reading it once must spare: three forward passes take the place of one
 
@@ -84,8 +85,13 @@ class Prefill:
         return lengths
 
     @torch.no_grad()
-    def fill(self, prompts: Sequence[Prompt], common: Sequence[int], rows: Sequence[int], memories: Memories) -> Filled:
-        """Read prompts, the first ``common[i]`` tokens of each as a beginning; equal ones must lie together."""
+    def fill(
+        self, prompts: Sequence[Prompt], common: Sequence[int], rows: Sequence[int], memories: Memories
+    ) -> list[Filled]:
+        """Read prompts, the first ``common[i]`` tokens of each as a beginning; equal ones must lie together.
+
+        What was read comes in parts, the rows of all in order; in one part where caches cannot be joined.
+        """
         parts: list[Filled] = []
         start = 0
         while start < len(prompts):
@@ -93,17 +99,25 @@ class Prefill:
             end = start + 1
             while end < len(prompts) and prompts[end][: common[end]] == beginning:
                 end += 1
+            if not beginning and self.joins:
+                end = start + self._in_a_pass(prompts[start:end])
             own = slice(start, end)
             if beginning:
                 parts.append(self._shared(prompts[own], beginning, rows[own], memories))
             else:
                 parts.append(self._plain(prompts[own], rows[own], memories))
             start = end
-        if len(parts) == 1:
-            return parts[0]
-        caches = [part.cache for part in parts]
-        widths = [cache.get_seq_length() for cache in caches]
-        return Filled(joined(caches, widths, self.model.hf.config), torch.cat([part.logits for part in parts]))
+        return parts
+
+    def _in_a_pass(self, prompts: Sequence[Prompt]) -> int:
+        """How many of these prompts, from the first, are about as long and not too much for one pass."""
+        most = Pool.tokens_in_a_pass(self.model.device)
+        short = long = len(prompts[0])
+        for count, prompt in enumerate(prompts):
+            short, long = min(short, len(prompt)), max(long, len(prompt))
+            if short < ALIKE * long or (count and (count + 1) * long > most):
+                return count
+        return len(prompts)
 
     def _plain(self, prompts: Sequence[Prompt], rows: Sequence[int], memories: Memories) -> Filled:
         """Every prompt for itself."""

@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from tmem.errors import DeltaError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import together
-from tmem.model.cache import joined
+from tmem.model.cache import joined, narrow
 from tmem.model.grammar import PairsGrammar
 from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
@@ -126,18 +126,26 @@ class Stream:
         if rows and all(row.finish is None for row in rows):
             self._decode()
         ended = [row for row in rows if row.finish is not None]
-        stay = [place for place, row in enumerate(rows) if row.finish is None]
-        self._rows = [rows[place] for place in stay]
-        if not self._rows:
-            self._cache = None
+        if ended:
+            self._leave()
+        return [(row.number, self._complete(row)) for row in ended]
+
+    def _leave(self) -> None:
+        """Let those that ended go. The last rows take their places: the others stay where they are."""
+        stay = [place for place, row in enumerate(self._rows) if row.finish is None]
+        if not stay:
+            self._rows, self._cache = [], None
             if not self._waiting:
                 self._prefill.trim()
-        elif ended:
-            assert self._cache is not None
-            index = torch.tensor(stay, device=self.model.device)
-            self._ids = self._ids[index]
-            self._cache.batch_select_indices(index)
-        return [(row.number, self._complete(row)) for row in ended]
+            return
+        last = iter(reversed(stay))
+        places = [place if self._rows[place].finish is None else next(last) for place in range(len(stay))]
+        index = torch.tensor(places)
+        self._rows, self._ids = [self._rows[place] for place in places], self._ids[index]
+        assert self._cache is not None
+        self._cache.batch_select_indices(index)
+        if self._prefill.joins:
+            narrow(self._cache, max(row.read for row in self._rows))
 
     def _check(self, request: Request, delta: Delta | None) -> None:
         length, new, window = len(request.prompt_ids), request.max_new_tokens, self.model.window
@@ -172,17 +180,17 @@ class Stream:
         if not chosen or len(chosen) * NEW < len(self._rows):
             return
         self._waiting = self._waiting[len(chosen) :]
-        # By memory: rows that share a B lie together.
-        chosen.sort(key=lambda row: (row.beginning, row.memory))
+        # By memory: rows that share a B lie together. Among those the longest first: what is read together is alike.
+        longest: dict[tuple[object, ...], int] = {}
+        for row in chosen:
+            longest[row.beginning, row.memory] = max(len(row.prompt), longest.get((row.beginning, row.memory), 0))
+        chosen.sort(key=lambda row: (row.beginning, -longest[row.beginning, row.memory], row.memory))
         memories, places = _memories(chosen, self.fast)
         filled = self._prefill.fill([row.prompt for row in chosen], [row.common for row in chosen], places, memories)
-        ids = self._choose(chosen, filled.logits.float())[:, None]
-        if self._cache is None:
-            self._cache, self._ids = filled.cache, ids
-        else:
-            lengths = [max(row.read for row in rows) for rows in (self._rows, chosen)]
-            self._cache = joined([self._cache, filled.cache], lengths, self.model.hf.config)
-            self._ids = torch.cat([self._ids, ids])
+        ids = self._choose(chosen, torch.cat([part.logits for part in filled]).float())[:, None]
+        caches = [*([] if self._cache is None else [self._cache]), *(part.cache for part in filled)]
+        self._cache = joined(caches, self.model.hf.config)
+        self._ids = ids if len(caches) == len(filled) else torch.cat([self._ids, ids])
         self._rows = [*self._rows, *chosen]
 
     def _decode(self) -> None:
