@@ -34,6 +34,7 @@ from tmem.tasks.scoring import normalize
 from tmem.training.measure import recall_after_write
 
 WORLDS = [1, 2]  # seeds of the conversations
+Lives = dict[int, Sequence[dict[str, Any]]]  # by training seed the records of what it trained
 
 
 def lived(
@@ -80,7 +81,7 @@ def refusals(runs: Sequence[Sequence[dict[str, Any]]]) -> float:
     return mean(question["scores"]["tmem_token"]["em"] for question in own)
 
 
-def row(name: str, before: Sequence[dict[str, Any]], after: dict[int, Sequence[dict[str, Any]]]) -> str:
+def row(name: str, before: Sequence[dict[str, Any]], after: Lives) -> str:
     cells = [name]
     for measure in ("f1", "em"):
         old = {key: score for seed in after for key, score in scores(before, measure, seed).items()}
@@ -102,6 +103,18 @@ def row(name: str, before: Sequence[dict[str, Any]], after: dict[int, Sequence[d
     else:
         cells += ["", ""]
     cells.append(f"{100 * refusals([before]):.0f} → {100 * refusals(runs):.0f}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def beside(name: str, one: Lives, other: Lives) -> str:
+    """What the first way of training scored more than the second, question by question and training seed by seed."""
+    seeds = one.keys() & other.keys()
+    cells = [name]
+    for measure in ("f1", "em"):
+        scored = [{k: s for seed in seeds for k, s in scores(way[seed], measure, seed).items()} for way in (one, other)]
+        found = compare(*scored)
+        assert found is not None
+        cells.append(f"{100 * found['mean']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]")
     return "| " + " | ".join(cells) + " |"
 
 
@@ -151,6 +164,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["all", "answers", "paper", "memagent", "rag"])
     args = parser.parse_args()
     torch.set_num_threads(1)
+    lives: dict[str, dict[str, Lives]] = {}  # by part and condition
     for part in args.parts:
         folders = sorted(args.trained.glob(f"{part}-[0-9]*"))
         folders = [folder for folder in folders if (folder / "model").is_dir()]
@@ -176,12 +190,18 @@ def main() -> None:
                     )
                     for folder in folders
                 }
+                lives.setdefault(part, {})[f"{people}, {length} facts"] = after
                 print(row(f"{people}, {length} facts", before, after), flush=True)
                 if people == "seen" and length == facts and memory == "tmem":
                     spec = Spec("persona", {"facts": facts, "people": people}, start)
                     shown = examples(before, next(iter(after.values())), spec, args.episodes, args.examples)
         if args.examples and memory == "tmem":
             print("\n| only before | only after |\n|---|---|", *shown, sep="\n", flush=True)
+    for part in ("answers", "paper"):
+        if "all" in lives and part in lives:
+            print(f"\n**all** over **{part}**\n\n| conversations | F1 | EM |\n|---|---|---|")
+            for name, after in lives["all"].items():
+                print(beside(name, after, lives[part][name]))
 
 
 if __name__ == "__main__":
