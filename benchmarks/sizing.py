@@ -5,7 +5,9 @@
 
 Prints a Markdown table. ``memory``: what a user costs, and a write of 16 pairs of some 30 tokens with answers of five.
 ``rl``: a step of 64 tasks of 8 lives; a LoCoMo question is lived through 4.7 trigger contexts of 4,096 tokens
-(benchmarks/locomo_dry.py) with extractions of some 500 tokens, and its answer sees a tail of half a context.
+(benchmarks/locomo_dry.py) with extractions of some 500 tokens, and its answer sees a tail of half a context. One
+of eight processes generates for 64 lives at once and learns from 16,384 tokens at once, with ``--recompute``; it does
+one after the other, so that its total has the larger of the two.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from transformers import PretrainedConfig
 
 LIVES, TRIGGERS, CONTEXT, EXTRACTION, ANSWER = 64 * 8, 4.7, 4096, 500, 20
 PROMPT = 300  # tokens of an extraction's instructions
+PROCESSES, AT_ONCE, LEARNT = 8, 64, 16_384  # of runs/rl_qwen3_4b.sh; lives and tokens of one process
 GB = 1e9
 
 
@@ -92,6 +95,21 @@ class Shape:
         back = read * (self.hidden * self.vocabulary + 3 * layer + ffn // 3)
         return epochs * (self.forward(read, read) + 2 * back)
 
+    def process(self, slow_lora: int, at_once: int) -> tuple[float, float, float]:
+        """Bytes: keys and values of the lives at once, activations of a batch of learning, and all of a process.
+
+        Recomputed, every layer keeps what goes into it, and one at a time what goes into and out of its matrices; a
+        slow LoRA reads and writes these in float32 once more. Three times the logits: with their softmax and gradient.
+        All weights are trained in float32, under a slow LoRA they lie in bf16.
+        """
+        size = 2 if slow_lora else 4
+        cache = at_once * (CONTEXT + PROMPT + EXTRACTION) * self.cache * size / 2
+        layer = sum(a + b for a, b in self.linears) * (size + 4 if slow_lora else size)
+        activations = LEARNT * (self.layers * self.hidden * size + layer) + 3 * 4 * 1024 * self.vocabulary
+        trained = (4 + 4 + 8 / PROCESSES) * (self.lora(slow_lora) if slow_lora else self.parameters)
+        weights = trained + (2 * self.parameters if slow_lora else 0)
+        return cache, activations, weights + max(cache, activations)
+
     @property
     def cache(self) -> int:
         """Bytes of keys and values of a token, in bf16."""
@@ -117,12 +135,18 @@ def rl() -> Rows:
         "weights in bf16, GB": lambda s: f"{2 * s.parameters / GB:.1f}",
         "all weights trained in float32 (weights, gradient, AdamW), GB": lambda s: f"{16 * s.parameters / GB:.0f}",
         "the same in each of 8 processes (the moments shared out), GB": lambda s: (
-            f"{(8 + 8 / 8) * s.parameters / GB:.0f}"
+            f"{(8 + 8 / PROCESSES) * s.parameters / GB:.0f}"
         ),
         "slow LoRA of rank 64 (weights, gradient, AdamW), GB": lambda s: f"{16 * s.lora(64) / GB:.1f}",
         "one memory, MB": lambda s: f"{4 * s.delta() / 1e6:.2f}",
         "memories of a step, one per life and trigger, GB": lambda s: f"{4 * s.delta() * extractions / GB:.1f}",
         "keys and values of a full context, GB": lambda s: f"{s.cache * (CONTEXT + PROMPT + EXTRACTION) / GB:.2f}",
+        "keys and values of 64 lives at once, GB (estimate)": lambda s: f"{s.process(64, AT_ONCE)[0] / GB:.0f}",
+        "activations of 16,384 tokens with --recompute, GB (estimate)": lambda s: (
+            f"{s.process(64, AT_ONCE)[1] / GB:.0f}"
+        ),
+        "in all of one of 8 processes, slow LoRA, GB (estimate)": lambda s: f"{s.process(64, AT_ONCE)[2] / GB:.0f}",
+        "the same, all weights and 16 lives at once, GB (estimate)": lambda s: f"{s.process(0, 16)[2] / GB:.0f}",
         "logits of 1,024 positions, GB": lambda s: f"{4 * 1024 * s.vocabulary / GB:.2f}",
         "tokens read in a step, millions": lambda s: f"{read / 1e6:.1f}",
         "tokens generated in a step, millions": lambda s: f"{written / 1e6:.1f}",

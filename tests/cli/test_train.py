@@ -32,6 +32,10 @@ def test_train_goes_on_and_reports(tmem: Run, tmp_path: Path) -> None:
     code, out, _ = tmem("eval", "persona", "--model", folder / "model", "--facts", 1, "--limit", 1, "--json")
     assert code == 0
     assert one_object(out)["model"] == str(folder / "model")
+    # What a training that diverges says to do.
+    again = tmp_path / "again"
+    code, _, err = tmem("train", "rl", *SMALL, "--model", folder / "model", "--lr", 1e-7, "--steps", 1, "--out", again)
+    assert (code, err) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
+
 
 def long_answers(task: Any, predictions: dict[str, str], life: Any) -> dict[str, float]:
     return {name: len(text) / 100 for name, text in predictions.items()}
@@ -26,6 +28,22 @@ def never_a_number(task: Any, predictions: dict[str, str], life: Any) -> float:
 
 def a_text(task: Any, predictions: dict[str, str], life: Any) -> Any:
     return "good"
+
+
+def of_no_question(task: Any, predictions: dict[str, str], life: Any) -> dict[str, float]:
+    return {}
+
+
+def of_another_question(task: Any, predictions: dict[str, str], life: Any) -> dict[str, float]:
+    return {"nobody's": 1.0, **dict.fromkeys(predictions, 0.5)}
+
+
+def two_numbers(task: Any, predictions: dict[str, str], life: Any) -> Any:
+    return torch.tensor([1.0, 2.0])
+
+
+def too_large(task: Any, predictions: dict[str, str], life: Any) -> Any:
+    return dict.fromkeys(predictions, 10**400)
 
 
 not_a_function = 3

@@ -23,10 +23,11 @@ from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation.spec import Spec
 from tmem.fastweights import FastWeights
 from tmem.model import Model, load, logprobs
-from tmem.training import checkpoint, grpo
-from tmem.training.checkpoint import BASIS, CHECKPOINT, METRICS, optimizer_tensors
-from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, merge_figures, shares
-from tmem.training.rewards import Reward, own_reward
+from tmem.training import checkpoint, grpo, slow_lora
+from tmem.training.checkpoint import ABOUT, BASIS, CHECKPOINT, METRICS, optimizer_tensors
+from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, shares
+from tmem.training.measure import SUMMED, Share, merged
+from tmem.training.rewards import Reward, RewardError, own_reward
 from tmem.training.rollouts import Curriculum, live, names_of
 
 SPEC = Spec(
@@ -69,6 +70,8 @@ def test_steps_and_looks_are_recorded(trained: Path) -> None:
     assert 0 <= step["recall_after_write"] <= 1
     assert abs(step["kl"]) < 1e-5  # what acted is what learns: generation and scoring agree
     assert step["clip_fraction"] == 0
+    assert step["kl_start"] is None  # not measured
+    assert step["processes"] == 1
     assert flat(step)["extraction/recall"] == step["extraction"]["recall"]
 
 
@@ -181,24 +184,82 @@ def test_a_checkpoints_model_is_written_when_it_is_missing_or_of_another_step(tm
     assert (model / "model.safetensors").read_bytes() == before
 
 
-def test_a_diverging_run_stops_with_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer(tmp_path, replace(RUNNING, steps=1)).train()
-    before = (tmp_path / CHECKPOINT).read_bytes()
-    running = trainer(tmp_path)
-    real = grpo.backward
+def test_a_diverging_run_leaves_its_last_checkpoint_and_the_model_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = trainer(tmp_path, held_out=0)
+    real, kept = grpo.backward, {}
 
     def broken(model: Any, *args: Any) -> Any:
         sums = real(model, *args)
-        next(iter(running.trained.values())).grad.fill_(torch.nan)  # type: ignore[union-attr]
+        if running.step == 1:
+            kept[0] = (tmp_path / CHECKPOINT).read_bytes()
+            next(iter(running.trained.values())).grad.fill_(torch.nan)  # type: ignore[union-attr]
         return sums
 
     monkeypatch.setattr(grpo, "backward", broken)
-    with pytest.raises(Diverged, match=r"step 2: the loss is not finite; the last checkpoint .* smaller --lr"):
+    model = tmp_path / "model"
+    advice = f"give another --out and a smaller --lr; --model {model} begins from step 1"
+    with pytest.raises(Diverged, match=f"after step 1: the loss is not finite; {advice}"):
         running.train()
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
-    running.folder = tmp_path / "elsewhere"
+    assert (tmp_path / CHECKPOINT).read_bytes() == kept[0]
+    assert checkpoint.exported(model) == 1  # no look was due at step 1, so it was not there before
+    saved, written = load_file(tmp_path / CHECKPOINT), load_file(model / "model.safetensors")
+    assert all(torch.equal(value, saved[f"weight.{name}"]) for name, value in written.items())
+    spec = replace(SPEC, model=str(model))
+    trainer(tmp_path / "again", replace(RUNNING, steps=1), spec=spec, lr=1e-6, held_out=0).train()
+    running = trainer(tmp_path / "elsewhere", held_out=0)
+    running.step = 1
     with pytest.raises(Diverged, match="no checkpoint was saved yet"):
         running.train()
+
+
+@pytest.mark.parametrize("held_out", [0, 1])
+def test_a_policy_that_became_nan_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_out: int) -> None:
+    trainer(tmp_path, replace(RUNNING, steps=1), held_out=held_out).train()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != METRICS}
+    running = trainer(tmp_path, held_out=held_out)
+    real = Trainer._learn
+
+    def learn(self: Trainer, *args: Any) -> Any:
+        figures = real(self, *args) if held_out else None
+        next(iter(self.trained.values())).data.fill_(torch.nan)
+        return figures or real(self, *args)
+
+    monkeypatch.setattr(Trainer, "_learn", learn)
+    with pytest.raises(Diverged, match="a log-probability of the policy is not finite"):
+        running.train()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = trainer(tmp_path, replace(RUNNING, steps=1), held_out=0)
+    step = running.optimizer.step
+
+    def overflow() -> None:
+        step()
+        next(iter(running.trained.values())).data[0] = torch.inf
+
+    monkeypatch.setattr(running.optimizer, "step", overflow)
+    with pytest.raises(Diverged, match="a trained weight is not finite"):
+        running.train()
+    assert not (tmp_path / CHECKPOINT).exists()
+    assert not (tmp_path / "model").exists()
+
+
+def test_extractions_that_are_cut_off_are_counted_and_the_training_goes_on(tmp_path: Path) -> None:
+    trainer(tmp_path, extract_tokens=3).train()  # no valid JSON in so few
+    first, step, *_, last = metrics(tmp_path)
+    for look in (first, last):
+        assert look["extraction"]["valid_json"] == 0
+    assert (step["valid_json"], step["pairs"], step["recall_after_write"]) == (0, 0, None)
+    assert step["extraction"] == {"recall": 0, "precision": None, "valid_json": 0}
+    assert step["dropped"] == []
+    assert checkpoint.exported(tmp_path / "model") == 2
+    assert json.loads((tmp_path / ABOUT).read_text())["extract_tokens"] == 3
+    assert load(tmp_path / "model", "cpu").settings.max_new_tokens_extract == 3
+    with pytest.raises(DataError, match="extract_tokens is 3, now None"):
+        trainer(tmp_path)
 
 
 def test_a_reward_that_raises_costs_its_episode_alone(tmp_path: Path) -> None:
@@ -217,6 +278,8 @@ def test_groups_without_any_reward_leave_the_model_as_it_was(tmp_path: Path) -> 
     assert all(torch.equal(before[name], value) for name, value in running.trained.items())
     [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
     assert (step["episodes"], step["gradient"]) == (0, 0)
+    # Nothing is not 0.
+    assert all(step[name] is None for name in ("reward", "spread", "pairs", "valid_json", "delta_ratio", "entropy"))
     assert sum("not finite" in text for text in step["dropped"]) == 6
     assert sum("of 3 episodes 0 had a reward" in text for text in step["dropped"]) == 2
 
@@ -238,6 +301,31 @@ def test_rewards_of_ones_own_and_penalties() -> None:
     life.writes[0] = replace(life.writes[0], status="bad_json")
     invalid = Reward("f1", invalid=0.5)(curriculum.bench, tasks[0], life, world)
     assert invalid.reward == pytest.approx(f1.reward - 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("a_text", "no number but 'good'"),
+        ("two_numbers", "no number but tensor"),
+        ("too_large", "no number but"),
+        ("of_no_question", "of the questions none, asked were"),
+        ("of_another_question", "of the questions nobody's, .* asked were"),
+    ],
+)
+def test_a_reward_that_is_none_is_named(name: str, problem: str) -> None:
+    start = load("persona-nano", "cpu")
+    curriculum = Curriculum(SPEC, start, 1, 1, 0, split=False)
+    [task], world = curriculum.at(0)
+    lived = live(
+        SPEC.agent(start, "none", 1), curriculum.bench, [task], 2, "step 0", world, Reward(f"own_rewards:{name}")
+    )
+    assert not lived.groups
+    assert len(lived.dropped) == 3
+    [life] = SPEC.agent(start, "none", 1).run([task.episode])
+    with pytest.raises(RewardError, match=problem) as caught:
+        Reward(f"own_rewards:{name}")(curriculum.bench, task, life, world)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -336,6 +424,7 @@ def test_a_slow_lora_is_trained_alone_and_merged_for_others(tmp_path: Path) -> N
     assert all("lora" in name for name in running.trained)
     base = {n: v.clone() for n, v in running.model.hf.named_parameters() if "lora" not in n}
     running.train()
+    assert metrics(tmp_path)[1]["kl_start"] == 0  # at the first step they are one
     assert all(torch.equal(base[n], v) for n, v in running.model.hf.named_parameters() if n in base)
     model = load(tmp_path / "model", "cpu")
     recipe = model.recipe("tmem")
@@ -364,46 +453,73 @@ def test_in_bf16_only_a_slow_lora_is_trained_and_that_in_float32(tmp_path: Path)
     assert any(not torch.equal(before[name], value) for name, value in running.trained.items())
 
 
-def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
+def test_a_small_slow_lora_of_a_bf16_model_is_exported_exactly(tmp_path: Path) -> None:
+    model = load("persona-nano", "cpu")
+    model = Model(model.name, model.directory, model.hf.bfloat16(), model.tokenizer, model.settings)
+    slow_lora.add_slow_lora(model.hf, 2, 1)
+    for number, (name, value) in enumerate(model.hf.named_parameters()):
+        if "lora_B" in name:  # bf16 has eight bits: most of this would be rounded away
+            value.data = torch.randn(value.shape, generator=torch.Generator().manual_seed(number)) * 1e-3
+    prompts, outputs = [[5, 6, 7]], [[8, 9, 10]]
+    checkpoint.export(tmp_path / "model", model, None, {})
+    assert model.hf.dtype == torch.bfloat16
+    [found] = logprobs(load(tmp_path / "model", "cpu"), prompts, outputs)
+    model.hf.float()
+    [own] = logprobs(model, prompts, outputs)
+    [plain] = logprobs(load("persona-nano", "cpu", "bfloat16"), prompts, outputs)
+    assert torch.allclose(found, own, atol=1e-5)
+    assert (own - plain).abs().max() > 1e-3
+    stored = load_file(tmp_path / "model/model.safetensors")
+    assert {value.dtype for value in stored.values()} == {torch.float32}
+    assert json.loads((tmp_path / "model/config.json").read_text())["dtype"] == "float32"
+    start = load_file(load("persona-nano", "cpu").directory / "model.safetensors")
+    assert stored.keys() == start.keys()
+
+
+def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    subprocess.run([*launch, __file__, str(two), "1"], env=environment, check=True, timeout=240)
-    trainer(one, replace(RUNNING, steps=1)).train()
-    [alone], [shared] = ([m for m in metrics(folder) if m["type"] == "step"] for folder in (one, two))
-    assert shared["gradient"] == pytest.approx(alone["gradient"], rel=1e-4)
-    assert shared["reward"] == pytest.approx(alone["reward"])
-    assert all(shared[name] == alone[name] for name in grpo.SUMMED)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tmem"]
+    launch += ["train", "rl", "persona", "--facts", "2", "--tasks", "3", "--group", "3", "--lr", "1e-4"]
+    launch += ["--held-out", "3", "--eval-every", "2", "--save-every", "1", "--set", "epochs=5", "--out", str(two)]
+    spec = replace(SPEC, options=SPEC.options | {"episodes": 3}, changes={"epochs": "5"})
+    same_as_launched: dict[str, Any] = {"spec": spec, "tasks": 3, "held_out": 3}
+    subprocess.run([*launch, "--steps", "1"], env=environment, check=True, timeout=240)
+    trainer(one, replace(RUNNING, steps=1), **same_as_launched).train()
+    (begun, alone, _), (also_begun, shared, _) = metrics(one), metrics(two)
+    assert (alone.pop("processes"), shared.pop("processes")) == (1, 2)
+    assert also_begun == begun  # held-out figures
+    assert flat(shared) == pytest.approx(flat(alone), rel=1e-4, abs=1e-6)
+    assert all(shared[name] == alone[name] for name in SUMMED if name != "loss")
     a, b = load_file(one / CHECKPOINT), load_file(two / CHECKPOINT)
     moments = [name for name in a if name.endswith("exp_avg")]
     assert moments
     for name in moments:  # a tenth of the gradient each
         assert (a[name] - b[name]).norm() < 1e-4 * a[name].norm().clamp_min(1e-8), name
     assert set(a) == set(b)
-    resumed = trainer(two)  # by one process: the parts that two kept are there
+    resumed = trainer(two, **same_as_launched)  # by one process: the parts that two kept are there
     for name, value in optimizer_tensors(resumed.optimizer).items():
         assert torch.equal(value, b[name]), name
-    subprocess.run([*launch, __file__, str(two), "2"], env=environment, check=True, timeout=240)
-    c = load_file(two / CHECKPOINT)
-    assert all(c[name] == 2 for name in c if name.endswith(".step"))
+    subprocess.run([*launch, "--steps", "2"], env=environment, check=True, timeout=240)
+    trainer(one, **same_as_launched).train()
+    start = dict(load("persona-nano", "cpu").hf.named_parameters())
+    c, d = load_file(one / CHECKPOINT), load_file(two / CHECKPOINT)
+    assert all(d[name] == 2 for name in d if name.endswith(".step"))
+    assert [m["processes"] for m in metrics(two) if m["type"] == "step"] == [2, 2]
+    apart = sum(float((c[f"weight.{name}"] - d[f"weight.{name}"]).square().sum()) for name in start)
+    moved = sum(float((c[f"weight.{name}"] - value).square().sum()) for name, value in start.items())
+    assert apart < 1e-6 * moved  # AdamW divides by gradients that are all but zero, too
 
 
 def test_figures_of_processes_become_one() -> None:
     figures = [
-        {"reward": 1.0, "dropped": ["a"], "in": {"x": None}, "tokens": 3},
-        {"reward": 0.0, "dropped": [], "in": {"x": 2.0}, "tokens": 4},
+        {"reward": Share(3.0, 3), "dropped": ["a"], "in": {"x": None}, "tokens": 3, "gradient": 0.5},
+        {"reward": Share(1.0, 1), "dropped": [], "in": {"x": 2.0, "y": 1.0}, "tokens": 4, "gradient": 0.5},
+        {"reward": Share(0.0, 0), "dropped": [], "in": {}, "pairs": Share(0.0, 0), "tokens": 0, "gradient": 0.5},
     ]
-    assert merge_figures(figures) == {"reward": 0.5, "dropped": ["a"], "in": {"x": 2.0}, "tokens": 7}
+    assert merged(figures) == {
+        **{"reward": 1.0, "dropped": ["a"], "in": {"x": 2.0, "y": 1.0}, "tokens": 7, "gradient": 0.5, "pairs": None}
+    }
 
 
 def test_a_data_set_is_gone_through_without_what_is_held_out(tmp_path: Path) -> None:
@@ -426,6 +542,6 @@ def test_a_data_set_is_gone_through_without_what_is_held_out(tmp_path: Path) -> 
             Curriculum(spec, load("persona-nano", "cpu"), 3, 2, held_out, split=False)
 
 
-if __name__ == "__main__":  # a run of its own, to be killed or shared
+if __name__ == "__main__":  # a run of its own, to be killed
     torch.set_num_threads(1)
-    trainer(Path(sys.argv[1]), replace(RUNNING, steps=int(sys.argv[2]) if len(sys.argv) > 2 else 2)).train()
+    trainer(Path(sys.argv[1])).train()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tmem.errors import DataError
-from tmem.training.report import figures, find, sections, smooth, write_page
+from tmem.training.report import figures, find, sections, smooth, value_at, write_page
 
 ABOUT: dict[str, Any] = {
     "spec": {"bench": "persona", "model": "persona-nano"},
@@ -60,7 +60,7 @@ def test_the_page_needs_nothing_else(folder: Path) -> None:
     trainings = find([folder])
     names = [figure.name for figure in figures(trainings)]
     assert {"f1", "em", "reward", "entropy", "seconds"} <= set(names)
-    assert "recall" not in names  # nothing of it was recorded
+    assert not {"recall", "kl-start"} & set(names)  # nothing of it was recorded
     page = folder / "page.html"
     write_page(trainings, page)
     text = page.read_text()
@@ -68,6 +68,15 @@ def test_the_page_needs_nothing_else(folder: Path) -> None:
     assert "a &amp; b" in text
     assert "&lt;b&gt;" in text
     assert "://" not in text.replace("http://www.w3.org/", "")
+
+
+def test_what_some_steps_lack_is_not_drawn_as_zero(folder: Path) -> None:
+    path = folder / "runs" / "a & b" / "metrics.jsonl"
+    steps = [step(1, 0.5, []) | {"kl_start": 0.25}, step(2, 0.5, []) | {"reward": None, "kl_start": 0.5}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in steps))
+    [training] = find([folder])
+    assert "kl-start" in [figure.name for figure in figures([training])]
+    assert [value_at(record, ["reward"]) for record in training.steps] == [0.5, None]
 
 
 def test_a_training_that_has_just_begun(folder: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,7 @@ from tmem.cli.evaluate import Question, names, recipe_changes
 from tmem.errors import UsageError
 
 TRACKERS = ("tensorboard", "wandb")
+PATIENCE = timedelta(hours=12)  # of processes for each other: rollouts are as long as the longest of them
 train_app = typer.Typer(help="Train the model that the memory lives in.", no_args_is_help=True)
 
 
@@ -97,6 +99,9 @@ def rl(
     question: Annotated[
         Question | None, typer.Option(help="Whether memories know the question while they read.")
     ] = None,
+    extract_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of an extraction, at most; default: the model's own setting.")
+    ] = None,
     held_out: Annotated[int, typer.Option(min=0, help="Episodes kept for watching; never trained on.")] = 16,
     eval_every: Annotated[int, typer.Option(min=1, help="Steps between looks at them.")] = 20,
     facts: Annotated[int, typer.Option(min=1, help="Facts a conversation.", rich_help_panel="persona")] = 8,
@@ -123,9 +128,11 @@ def rl(
 ) -> None:
     """Train theta_0 on a task's outcome: both how it acts and what it writes into its own memory.
 
-    Several processes share the work: accelerate launch --num_processes N -m tmem train rl ...
+    Several processes share the work: torchrun --standalone --nproc_per_node N -m tmem train rl ...
     """
+    import torch
     from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
 
     from tmem.evaluation.spec import Spec
     from tmem.training.checkpoint import METRICS
@@ -174,9 +181,16 @@ def rl(
         seed=seed,
         held_out=held_out,
         eval_every=eval_every,
+        extract_tokens=extract_tokens,
     )
     running = Running(steps, save_every, at_once, max_tokens, recompute, keep is Keep.disk, trackers)
-    accelerator = Accelerator(log_with=list(trackers) or None, project_dir=folder)
+    # Without a GPU accelerate has to be told so: else every process would train alone, all of them in one folder.
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        log_with=list(trackers) or None,
+        project_dir=folder,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
     loaded = load_model(model, threads, accelerator.device, "auto" if slow_lora else "float32")
     trainer = Trainer(config, loaded, folder, running, accelerator)
     main = accelerator.is_main_process
@@ -243,7 +257,9 @@ def bar(steps: int, done: int, shown: bool) -> Iterator[tuple[Any, Any]]:
 
         def tell(figures: dict[str, Any]) -> None:
             if figures["type"] == "step":
-                progress.update(task, completed=figures["step"], last=f"reward {figures['reward']:.3f}", now="")
+                reward = figures["reward"]
+                last = "no reward" if reward is None else f"reward {reward:.3f}"
+                progress.update(task, completed=figures["step"], last=last, now="")
             elif figures.get("f1") is not None:
                 progress.console.print(
                     f"step {figures['step']}: held-out F1 {figures['f1']:.3f}, EM {figures['em']:.3f}", highlight=False

@@ -18,7 +18,7 @@ from torch import Tensor
 from tmem.errors import DataError, ModelError
 from tmem.fastweights import FastWeights
 from tmem.fastweights.basis import read_safetensors, tensors_hash
-from tmem.files import save_safetensors, write_json
+from tmem.files import read_json, save_safetensors, write_json
 from tmem.model import Model
 from tmem.model.settings import FILE_NAME, read_settings
 from tmem.training.slow_lora import merged_state
@@ -88,7 +88,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    # One that is shared by processes has a state_dict of its own, which asks for a state that there is not yet.
+    groups = torch.optim.Optimizer.state_dict(optimizer)["param_groups"]
+    optimizer.load_state_dict({"param_groups": groups, "state": state})
 
 
 def with_basis(model: Model, folder: Path) -> Model:
@@ -109,7 +111,7 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
     """Write the model as it is now as a directory that ``--model`` takes, in the place of an older one.
 
     The A that it was trained with travels along: that of the pretrained weights (paper, RL). ``about`` is added to its
-    figures.
+    figures. A slow LoRA of a bf16 model makes it one in float32, since bf16 rounds most of a small change away.
     """
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for path in (new, old):
@@ -117,7 +119,9 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
     settings = model.settings.model_dump(exclude_defaults=True) | {"figures": about}
     try:
         state = merged_state(model.hf)
-        model.hf.save_pretrained(new, state_dict=state)
+        model.hf.save_pretrained(new, state_dict=dict(state))
+        if model.hf.dtype != torch.float32 and _all_float32(state):  # what was written says the running model's type
+            write_json(new / "config.json", read_json(new / "config.json") | {"dtype": "float32"})
         model.tokenizer.save_pretrained(new)
         mode = (new / "config.json").stat().st_mode
         for path in new.glob("*.safetensors"):  # written as nobody else's to read
@@ -136,3 +140,7 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _all_float32(state: Mapping[str, Tensor]) -> bool:
+    return all(value.dtype == torch.float32 for value in state.values() if value.is_floating_point())

@@ -25,11 +25,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 
 from tmem.agent.lives import Pulse, Sampling
@@ -42,19 +42,20 @@ from tmem.model import Model
 from tmem.seeds import derive
 from tmem.training import checkpoint, measure
 from tmem.training.advantages import Credit, How, Rollout, Weighting, samples
-from tmem.training.checkpoint import ABOUT, BASIS, CHECKPOINT, METRICS
+from tmem.training.checkpoint import ABOUT, BASIS, METRICS
+from tmem.training.measure import Share, merged
 from tmem.training.policy_loss import Objective, Sums, backward
 from tmem.training.rewards import Reward, own_reward
 from tmem.training.rollouts import Curriculum, live
 from tmem.training.slow_lora import add_slow_lora
 
 MOST_RECALLED = 64  # pairs that are asked for again in every step
-SUMMED = ("episodes", "tokens", "learnt_tokens")  # figures that several processes have a share of each
+NAN_POLICY = "a log-probability of the policy is not finite"
 SAMPLED = Sampling(temperature=1.0)  # actions are drawn from pi itself, since its log-probabilities are learnt from
 
 
 class Diverged(TmemError):
-    """The loss or the gradient is not finite."""
+    """The policy, its loss or its weights are not finite any more."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Config:
 
     ``spec``: benchmark, model, recipe and how the agent lives. ``tasks`` a step, ``group`` lives of each. ``parts``:
     optimizer steps per step, each on its share of the tasks. ``slow_lora``: its rank, 0 trains all weights.
-    ``held_out``: episodes that are evaluated every ``eval_every`` steps and never trained on.
+    ``held_out``: episodes that are evaluated every ``eval_every`` steps and never trained on. ``extract_tokens``: the
+    longest extraction, None: the model's own setting; the trained model keeps it.
     """
 
     spec: Spec
@@ -84,6 +86,7 @@ class Config:
     seed: int = 1
     held_out: int = 16
     eval_every: int = 20
+    extract_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,9 @@ class Trainer:
         if config.reward.name not in ("f1", "em"):
             own_reward(config.reward.name)
         check_folder(folder)
+        if config.extract_tokens is not None:
+            limit = {"max_new_tokens_extract": config.extract_tokens}
+            model.settings = model.settings.model_copy(update=limit)
         agent = config.spec.agent(model, config.memory, config.seed)
         self.agent = replace(agent, building=SAMPLED, answering=SAMPLED, keep_deltas=True, at_once=running.at_once)
         self.fast: FastWeights | None = model.fast(agent.recipe) if agent.policy.learns else None
@@ -133,17 +139,18 @@ class Trainer:
                 self.agent = replace(self.agent, model=self.model)
                 self.fast = self.model.fast(agent.recipe)
             about["basis"] = self.fast.basis.digest
-        self.identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        chosen = {key: value for key, value in about.items() if value is not None}  # as before there was the choice
+        self.identity = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
         self.objective = Objective(config.clip, config.kl, *self._start())
         self.trained = self._choose()
         self.optimizer = self._optimizer()
         set_seed(derive(config.seed, "global") % 2**32)  # nothing here draws from it; a user's own reward may
         self.step = checkpoint.restore(folder, self.identity, self.trained, self.optimizer)
-        accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             forget_after(folder / METRICS, self.step)
-            for left in folder.glob(".deltas-*"):  # by a run that was killed
+            for left in folder.glob(".deltas-*"):  # by a run that was killed; before anyone makes a new one
                 shutil.rmtree(left, ignore_errors=True)
+        accelerator.wait_for_everyone()
         if running.track:
             accelerator.init_trackers("tmem", {"config": json.dumps(about)})
 
@@ -197,7 +204,7 @@ class Trainer:
     ) -> None:
         """Train up to ``running.steps``; ``tell`` gets the figures of every step, ``pulse`` the rollouts' progress.
 
-        Raises :class:`Diverged` when the loss is not finite; the last checkpoint is left as it was.
+        Raises :class:`Diverged` when something is not finite; the last checkpoint is left as it was.
         """
         if self.step == 0:
             self._record(self._evaluate(), tell)
@@ -207,7 +214,8 @@ class Trainer:
             figures = self._learn(self.step, pulse)
             self.step += 1
             last = self.step >= self.running.steps
-            self._record({"type": "step", "step": self.step, **figures}, tell)
+            world = self.accelerator.num_processes
+            self._record({"type": "step", "step": self.step, "processes": world, **figures}, tell)
             if self.step % self.config.eval_every == 0 or last:
                 self._record(self._evaluate(), tell)
                 self._export()
@@ -255,6 +263,8 @@ class Trainer:
                 spill,
                 own,
             )
+            if not all(self._of_all(lived.finite)):
+                self._give_up(NAN_POLICY)
             rolled = time.perf_counter()
             figures = measure.acting(agent, list(lived.groups.values()), MOST_RECALLED)
             learning = time.perf_counter()
@@ -264,16 +274,18 @@ class Trainer:
                 part, norm = self._update(groups)
                 sums.add(part)
                 norms.append(norm)
+        if not torch.stack([value.isfinite().all() for value in self.trained.values()]).all():  # the same on all
+            self._give_up("a trained weight is not finite")
         done = time.perf_counter()
-        sums.loss *= world / config.parts  # every process has its share of the mean
-        figures |= learning_figures(sums) | {"gradient": mean(norms), "dropped": lived.dropped}
+        sums.loss /= config.parts
+        figures |= learning_figures(sums, config.kl > 0.0) | {"gradient": mean(norms), "dropped": lived.dropped}
         figures["seconds"] |= {"rollouts": round(rolled - started, 3), "learning": round(done - learning, 3)}
-        return self._together(figures)
+        return dict(merged(self._of_all(figures)))
 
     def _update(self, groups: list[list[Rollout]]) -> tuple[Sums, float]:
         """One optimizer step on these groups and the other processes' own."""
         config = self.config
-        among = sum(gather_object([len(groups)])) if self.accelerator.num_processes > 1 else len(groups)
+        among = sum(self._of_all(len(groups)))
         if not among:
             return Sums(), 0.0
         found = samples(groups, among, config.advantage, config.weighting, config.credit, config.scale)
@@ -285,30 +297,39 @@ class Trainer:
                 value.grad = self.accelerator.reduce(value.grad, reduction="sum")
         norm = float(torch.nn.utils.clip_grad_norm_(self.trained.values(), config.grad_norm))
         if not math.isfinite(norm):  # the same on all processes
-            saved = (self.folder / CHECKPOINT).exists()
-            kept = f"the last checkpoint in {self.folder} is kept" if saved else "no checkpoint was saved yet"
-            raise Diverged(f"step {self.step + 1}: the loss is not finite; {kept}: try again with a smaller --lr")
+            self._give_up("the loss is not finite")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return sums, norm
 
+    def _give_up(self, why: str) -> NoReturn:
+        """Raise :class:`Diverged`, on all processes; the last checkpoint is there as a model to begin from."""
+        steps, model = self.step, self.folder / "model"
+        self.step = checkpoint.restore(self.folder, self.identity, self.trained, self.optimizer)
+        if self.step and checkpoint.exported(model) != self.step:
+            self._export()
+        self.accelerator.wait_for_everyone()  # the first to end takes the others with it
+        kept = f"--model {model} begins from step {self.step}" if self.step else "no checkpoint was saved yet"
+        raise Diverged(f"after step {steps}: {why}; give another --out and a smaller --lr; {kept}")
+
     # ---- what is recorded ----
 
     def _evaluate(self) -> dict[str, Any]:
-        started = time.perf_counter()
-        figures: list[Any] = [None]
-        if self.accelerator.is_main_process and self.config.held_out:
-            figures = [measure.held_out(self.agent, *self.curriculum.held_out())]
-        if self.accelerator.num_processes > 1:
-            broadcast_object_list(figures)
+        """Scores of the held-out episodes, which the processes share."""
+        started, figures = time.perf_counter(), {}
+        if self.config.held_out:
+            bench, tasks, world = self.curriculum.held_out()
+            own = range(self.accelerator.process_index, len(tasks), self.accelerator.num_processes)
+            lived = merged(self._of_all(measure.held_out_lives(self.agent, bench, tasks, world, own)))
+            if not all(lived["finite"]):
+                self._give_up(NAN_POLICY)
+            figures = measure.held_out(lived, bench)
         seconds = round(time.perf_counter() - started, 3)
-        return {"type": "held out", "step": self.step, **(figures[0] or {}), "seconds": seconds}
+        return {"type": "held out", "step": self.step, **figures, "seconds": seconds}
 
-    def _together(self, figures: dict[str, Any]) -> dict[str, Any]:
-        """The figures of all processes as one: sums of what was done, else means, and all that was dropped."""
-        if self.accelerator.num_processes == 1:
-            return figures
-        return merge_figures(gather_object([figures]))
+    def _of_all(self, value: Any) -> list[Any]:
+        """What each process has, in their order."""
+        return gather_object([value]) if self.accelerator.num_processes > 1 else [value]
 
     def _record(self, figures: dict[str, Any], tell: Callable[[dict[str, Any]], None] | None) -> None:
         if not self.accelerator.is_main_process:
@@ -320,16 +341,18 @@ class Trainer:
             tell(figures)
 
 
-def learning_figures(sums: Sums) -> dict[str, Any]:
-    """Means over the tokens that were learnt from: those of actions with an advantage."""
-    tokens = max(sums.tokens, 1)
+def learning_figures(sums: Sums, from_start: bool) -> dict[str, Any]:
+    """Means over the tokens that were learnt from: those of actions with an advantage.
+
+    ``from_start``: the divergence from the start was measured.
+    """
     return {
         "loss": sums.loss,
         "learnt_tokens": sums.tokens,
-        "entropy": sums.entropy / tokens,
-        "clip_fraction": sums.clipped / tokens,
-        "kl": sums.kl / tokens,
-        "kl_start": sums.kl_start / tokens,
+        "entropy": Share(sums.entropy, sums.tokens),
+        "clip_fraction": Share(sums.clipped, sums.tokens),
+        "kl": Share(sums.kl, sums.tokens),
+        "kl_start": Share(sums.kl_start, sums.tokens) if from_start else None,
     }
 
 
@@ -340,20 +363,6 @@ def shares(tasks: int, parts: int, world: int) -> list[list[int]]:
     """
     by_part = [place for part in range(parts) for place in range(part, tasks, parts)]
     return [sorted(by_part[process::world]) for process in range(world)]
-
-
-def merge_figures(found: list[Any], name: str = "") -> Any:
-    """Several processes' figures as one: numbers become means, or sums if they count, and lists are joined."""
-    known = [value for value in found if value is not None]
-    if not known:
-        return None
-    if isinstance(known[0], dict):
-        return {key: merge_figures([value.get(key) for value in known], key) for key in known[0]}
-    if isinstance(known[0], list):
-        return [item for value in known for item in value]
-    if isinstance(known[0], str):
-        return known[0]
-    return sum(known) if name in SUMMED else mean(known)
 
 
 def flat(figures: dict[str, Any], before: str = "") -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import pstdev
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from tmem.agent.lives import Agent, Sampling
 from tmem.agent.trajectory import Trajectory
-from tmem.evaluation.records import extraction_counts, extraction_scores, life_records
+from tmem.evaluation.records import extraction_counts, life_records
 from tmem.evaluation.summary import mean, summarize
 from tmem.fastweights.delta import together
 from tmem.model import HFEngine, Request
@@ -20,15 +21,50 @@ from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import exact_match
 from tmem.training.advantages import Rollout
 
+SUMMED = ("episodes", "tokens", "learnt_tokens", "loss")  # numbers that every process has a part of
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process adds to a mean: the sum of ``count`` values."""
+
+    total: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Share:
+        items = list(values)
+        return cls(sum(items), len(items))
+
+
+def merged(found: Sequence[Any], name: str = "") -> Any:
+    """The figures of all processes as one; those of one process become plain numbers in the same way.
+
+    Shares become the mean over all that was counted, None of nothing. Other numbers become sums if they are of
+    ``SUMMED``, else means over processes; lists are joined.
+    """
+    known = [value for value in found if value is not None]
+    if not known:
+        return None
+    if isinstance(known[0], Share):
+        count = sum(share.count for share in known)
+        return sum(share.total for share in known) / count if count else None
+    if isinstance(known[0], dict):
+        keys = dict.fromkeys(key for value in known for key in value)
+        return {key: merged([value.get(key) for value in known], key) for key in keys}
+    if isinstance(known[0], list):
+        return [item for value in known for item in value]
+    return sum(known) if name in SUMMED else mean(known)
+
 
 def acting(agent: Agent, groups: Sequence[Sequence[Rollout]], most: int) -> dict[str, Any]:
-    """Figures of a step's rollouts. ``most``: pairs that are asked for right after their write."""
+    """Figures of this process's rollouts, to be merged. ``most``: pairs that are asked for right after their write."""
     lives = [rollout.life for group in groups for rollout in group]
     rewards = [rollout.reward for group in groups for rollout in group]
     figures: dict[str, Any] = {
         "episodes": len(lives),
-        "reward": mean(rewards),
-        "spread": mean(pstdev([rollout.reward for rollout in group]) for group in groups),
+        "reward": Share.of(rewards),
+        "spread": Share.of(pstdev([rollout.reward for rollout in group]) for group in groups),
         "tokens": sum(len(action.output_ids) for life in lives for action in life.actions),
         "seconds": seconds(lives),
     }
@@ -37,12 +73,24 @@ def acting(agent: Agent, groups: Sequence[Sequence[Rollout]], most: int) -> dict
     writes = [write for life in lives for write in life.writes]
     counts = [extraction_counts(rollout.facts, rollout.life) for group in groups for rollout in group if rollout.facts]
     return figures | {
-        "pairs": mean(len(write.pairs) for write in writes),
-        "valid_json": mean(write.status in ("ok", "empty") for write in writes),
-        "extraction": extraction_scores(counts) if counts else None,
-        "recall_after_write": recall_after_write(agent, lives, most),
-        "delta_ratio": mean(write.account.delta_ratio for write in writes),
+        "pairs": Share.of(len(write.pairs) for write in writes),
+        "valid_json": Share.of(write.status in ("ok", "empty") for write in writes),
+        "extraction": _extraction(counts) if counts else None,
+        "recall_after_write": Share.of(_recalled(agent, lives, most)),
+        "delta_ratio": Share.of(write.account.delta_ratio for write in writes),
     }
+
+
+def _extraction(counts: Sequence[dict[str, int]]) -> dict[str, Share]:
+    """As in :func:`tmem.evaluation.records.extraction_scores`, but not yet divided."""
+    total = {key: sum(own[key] for own in counts) for key in counts[0]}
+    parts = {"recall": ("found", "told"), "precision": ("right", "pairs"), "valid_json": ("valid", "replies")}
+    return {name: Share(total[some], total[all_of]) for name, (some, all_of) in parts.items()}
+
+
+def finite(lives: Iterable[Trajectory]) -> bool:
+    """Whether every action has a log-probability that is a number: a policy that ran away acts on, but on nothing."""
+    return all(math.isfinite(value) for life in lives for action in life.actions for value in action.logprobs)
 
 
 def seconds(lives: Iterable[Trajectory]) -> dict[str, float]:
@@ -54,11 +102,17 @@ def seconds(lives: Iterable[Trajectory]) -> dict[str, float]:
     return {kind: round(value, 3) for kind, value in total.items()}
 
 
-def recall_after_write(agent: Agent, lives: Sequence[Trajectory], most: int | None = None) -> float | None:
+def recall_after_write(agent: Agent, lives: Sequence[Trajectory]) -> float | None:
     """Share of written pairs whose answer comes back word for word when asked right after their write.
 
-    ``most``: only so many, drawn by the agent's seed. None if nothing was written.
+    None if nothing was written.
     """
+    found: float | None = merged([Share.of(_recalled(agent, lives))])
+    return found
+
+
+def _recalled(agent: Agent, lives: Sequence[Trajectory], most: int | None = None) -> list[float]:
+    """Of every written pair whether its answer comes back; of only so many as ``most``, drawn by the agent's seed."""
     written = [
         (life.deltas[number + 1], pair)
         for life in lives
@@ -70,7 +124,7 @@ def recall_after_write(agent: Agent, lives: Sequence[Trajectory], most: int | No
         order = torch.randperm(len(written), generator=generator(agent.seed, "recall after write"))
         written = [written[place] for place in sorted(order[:most].tolist())]
     if not written:
-        return None
+        return []
     model = agent.model
     memories, rows = together([delta for delta, _ in written])
     requests = [
@@ -82,20 +136,37 @@ def recall_after_write(agent: Agent, lives: Sequence[Trajectory], most: int | No
         for row, (_, pair) in zip(rows, written, strict=True)
     ]
     replies = (agent.engine or HFEngine(model)).generate(requests, memories, model.fast(agent.recipe))
-    return mean(exact_match(reply.text, pair.answer) for reply, (_, pair) in zip(replies, written, strict=True))
+    return [exact_match(reply.text, pair.answer) for reply, (_, pair) in zip(replies, written, strict=True)]
 
 
-def held_out(agent: Agent, bench: Benchmark, tasks: Sequence[Task], world: int) -> dict[str, Any]:
-    """Scores of greedy lives: F1 and EM, by kind, of extraction, and recall right after the write."""
+def held_out_lives(
+    agent: Agent, bench: Benchmark, tasks: Sequence[Task], world: int, own: Iterable[int]
+) -> dict[str, Any]:
+    """Greedy lives of the tasks at the places ``own``: what :func:`held_out` scores when all processes' are merged."""
     agent = replace(agent, building=Sampling(), answering=Sampling(), seed=world, keep_deltas=True)
-    lives = agent.run([task.episode for task in tasks])
-    by_id = {task.episode.id: task for task in tasks}
-    records = [record for life in lives for record in life_records(bench, by_id[life.episode], life, agent)]
+    places = {tasks[place].episode.id: place for place in own}
+    lives = agent.run([tasks[place].episode for place in places.values()])
+    records = []
+    for life in lives:
+        place = places[life.episode]
+        records += [(place, record) for record in life_records(bench, tasks[place], life, agent)]
+    return {
+        "records": records,
+        "finite": [finite(lives)],
+        "pairs": Share.of(len(write.pairs) for life in lives for write in life.writes),
+        "recall_after_write": Share.of(_recalled(agent, lives)) if agent.policy.learns else None,
+    }
+
+
+def held_out(lived: dict[str, Any], bench: Benchmark) -> dict[str, Any]:
+    """Scores of greedy lives: F1 and EM, by kind, of extraction, and recall right after the write."""
+    # In the order of the tasks whoever lived them: sums of floats come out the same.
+    records = [record for _, record in sorted(lived["records"], key=lambda found: found[0])]
     [summary] = summarize(records, bench.scorers)
     kinds = {kind: {"em": own.get("em"), "f1": own.get("f1")} for kind, own in summary["by_category"].items()}
     return {
         **{key: summary[key] for key in ("episodes", "n", "em", "f1", "extraction") if key in summary},
         "by_category": kinds,
-        "pairs": mean(len(write.pairs) for life in lives for write in life.writes),
-        "recall_after_write": recall_after_write(agent, lives) if agent.policy.learns else None,
+        "pairs": lived["pairs"],
+        "recall_after_write": lived["recall_after_write"],
     }

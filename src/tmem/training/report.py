@@ -131,6 +131,7 @@ def figures(trainings: Sequence[Training]) -> list[Figure]:
         ("entropy", "Entropy of the policy per token that was learnt from, in nats.", False, [("entropy",)]),
         ("clipped", "Share of tokens whose gradient was cut off.", False, [("clip_fraction",)]),
         ("kl", "Divergence of the acting policy from the trained one, per token.", False, [("kl",)]),
+        ("kl-start", "Divergence of the trained policy from the start, per token.", False, [("kl_start",)]),
         ("gradient", "Norm of the gradient before it is scaled down.", False, [("gradient",)]),
         ("delta", "Size of the fast weights after a write, |Delta|/|W|.", False, [("delta_ratio",)]),
         ("seconds", "Seconds of a step.", False, [("seconds", "rollouts"), ("seconds", "learning")]),

@@ -66,8 +66,14 @@ class Reward:
         try:
             by_question = {name: float(value) for name, value in by_question.items()}
             reward = mean(by_question.values()) if isinstance(found, Mapping) else float(found)
-        except (TypeError, ValueError):
-            raise RewardError(f"{life.episode}: the reward is no number but {found!r:.60}") from None
+        except Exception:  # a tensor of several numbers, an int too large: each has an exception of its own
+            shown = " ".join(repr(found).split())
+            raise RewardError(f"{life.episode}: the reward is no number but {shown:.60}") from None
+        if isinstance(found, Mapping) and (not by_question or by_question.keys() != predictions.keys()):
+            raise RewardError(
+                f"{life.episode}: the reward is of the questions {', '.join(map(str, by_question)) or 'none'}, "
+                f"asked were {', '.join(predictions) or 'none'}"
+            )
         if not all(map(math.isfinite, [reward, *by_question.values()])):
             raise RewardError(f"{life.episode}: the reward is not finite")
         return Outcome(reward - self._penalty(life), by_question)

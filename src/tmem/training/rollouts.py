@@ -20,6 +20,7 @@ from tmem.model import Model
 from tmem.seeds import derive, generator
 from tmem.tasks.base import Benchmark, Task
 from tmem.training.advantages import Rollout
+from tmem.training.measure import finite
 from tmem.training.rewards import Reward, RewardError
 
 
@@ -81,10 +82,14 @@ class Curriculum:
 
 @dataclass
 class Lived:
-    """What a step's lives gave: by the task's place in the step its group, and what was dropped, in words."""
+    """What a step's lives gave: by the task's place in the step its group, and what was dropped, in words.
+
+    ``finite``: the policy's log-probabilities are numbers.
+    """
 
     groups: dict[int, list[Rollout]]
     dropped: list[str]
+    finite: bool
 
 
 def live(
@@ -111,7 +116,7 @@ def live(
         replace(tasks[place].episode, id=f"{names[place]}/{number}") for place in places for number in range(times)
     ]
     lives = agent.run(episodes, progress, None if spill is None else _spiller(agent, spill))
-    lived = Lived({}, [])
+    lived = Lived({}, [], finite(lives))
     for number, place in enumerate(places):
         task, group = tasks[place], []
         for life in lives[number * times : (number + 1) * times]:

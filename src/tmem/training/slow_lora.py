@@ -37,16 +37,34 @@ def add_slow_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
 
 
 def merged_state(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The weights as a plain checkpoint has them: a slow LoRA is added to copies of the matrices it belongs to."""
+    """The weights as a plain checkpoint has them: a slow LoRA is added to copies of the matrices it belongs to.
+
+    In float32 then, all of them: bf16 rounds most of a small change away, and a checkpoint has one type.
+    """
     state = dict(model.state_dict())
-    for name, module in list(model.named_modules()):
+    wrapped = [(name, module) for name, module in model.named_modules() if hasattr(module, "base_layer")]
+    if wrapped:
+        state = _in_float32(state)
+    for name, module in wrapped:
         layer: Any = module
-        if not hasattr(layer, "base_layer"):
-            continue
         change = layer.get_delta_weight("default")
         own = {key: state.pop(key) for key in list(state) if key.startswith(name + ".")}
         for key, value in own.items():
             if key.startswith(f"{name}.base_layer."):
                 plain = key.replace(".base_layer.", ".", 1)
-                state[plain] = value + change.to(value.dtype) if key.endswith(".weight") else value
+                state[plain] = value + change.to(value) if key.endswith(".weight") else value
     return state
+
+
+def _in_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of what is in another type, on the CPU; tensors that share their numbers still do."""
+    copies: dict[tuple[int, torch.Size], Tensor] = {}
+    found = {}
+    for name, value in state.items():
+        if value.is_floating_point() and value.dtype != torch.float32:
+            place = (value.data_ptr(), value.shape)
+            if place not in copies:
+                copies[place] = value.to("cpu", torch.float32)
+            value = copies[place]
+        found[name] = value
+    return found
