@@ -4,8 +4,9 @@
 
 Every curve is the best of --repeats times, in seconds of one thread, the sizes in turn; the exponent is the slope of a
 straight line through the logarithms (1: linear, 0: flat). Prints Markdown tables. A quarter of an hour of one core.
-Then what bounds a write and a decoding step: their operations, counted from the shapes, against the rate of this
-machine's own matrix products.
+Then what bounds a write and a decoding step: their operations and the bytes of weights that they read, counted from the
+shapes, against the rates of this machine's own products: of two matrices, and of a large matrix with a vector, which
+does little but read memory.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from shapes import agent_for, now, pairs, random_model, recipe_for, tokens
+from shapes import agent_for, now, pairs, qwen3_06b, random_model, recipe_for, tokens
 from sizing import Shape
 
 from tmem.evaluation.figure import drawn
@@ -100,11 +101,11 @@ def memories(model: Model, repeats: int) -> Curve:
 def depths(repeats: int) -> list[Curve]:
     """A write against the model's depth: layers below the adapted ones once, or in every epoch."""
     deep = {n: random_model(n, 256, 768, 8, 4, 32, 2048) for n in (6, 12, 24, 48)}
-    ours = {n: write_of(model, 32, epochs=20) for n, model in deep.items()}
-    plain = {n: write_of(model, 32, epochs=20, replayed=False) for n, model in deep.items()}
+    ours = {n: write_of(model, 32, epochs=5) for n, model in deep.items()}
+    plain = {n: write_of(model, 32, epochs=5, replayed=False) for n, model in deep.items()}
     return [
-        curve("write of 20 epochs, trunk once, by layers", ours, repeats),
-        curve("write of 20 epochs, whole model, by layers", plain, repeats),
+        curve("write of 5 epochs, trunk once, by layers", ours, repeats),
+        curve("write of 5 epochs, whole model, by layers", plain, repeats),
     ]
 
 
@@ -123,37 +124,69 @@ def groups(model: Model) -> Curve:
         return curve("a step of RL of two tasks, by lives of each", works, 1, warm=False)
 
 
-def matrix_rate(device: torch.device) -> float:
-    """Operations a second of this machine's own product of two float32 matrices of 1,024 x 1,024."""
-    a, b = torch.randn(1024, 1024, device=device), torch.randn(1024, 1024, device=device)
+def rates(model: Model) -> tuple[float, float]:
+    """Operations a second of a product of two matrices, and bytes a second that one with a vector reads.
+
+    Both on the model's device and in its dtype. 1,024 x 1,024 fill a CPU core; a GPU needs more, and several at once.
+    """
+    how: dict[str, Any] = {"device": model.device, "dtype": model.hf.dtype}
+    size, times = (8192, 10) if model.device.type == "cuda" else (1024, 1)
+    a, b = torch.randn(size, size, **how), torch.randn(size, size, **how)
+    large = torch.ones(32_768, 8192, **how)  # 1 GB in float32: more than any cache holds
+    vector = torch.ones(8192, **how)
+    product = least(lambda: torch.mm(a, b), times)
+    reading = least(lambda: torch.mv(large, vector), times)
+    return 2 * size**3 / product, large.numel() * large.element_size() / reading
+
+
+def least(work: Callable[[], Any], times: int) -> float:
+    """The least seconds of a work, out of ten measurements of so many each."""
     best = float("inf")
-    for _ in range(20):
+    work()
+    for _ in range(10):
         started = now()
-        torch.mm(a, b)
-        best = min(best, now() - started)
-    return 2 * 1024**3 / best
+        for _ in range(times):
+            work()
+        best = min(best, (now() - started) / times)
+    return best
 
 
 def bounds(repeats: int) -> list[str]:
-    """Operations counted, and the rate at which they were done, for a write and for decoding."""
-    lines = ["| model | work | operations | bytes of weights read | of the product's rate |", "|---|---|---|---|---|"]
-    for name, model in (("persona-small", load("persona-small")), ("512 wide, 28 layers", wide())):
+    """Operations and bytes counted, and the rates at which they were done, for a write and for decoding."""
+    lines = [
+        "| model | work | seconds | operations | of the product's rate | weights read | of the rate of reading |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    notes = []
+    small, large = load("persona-small"), "Qwen3-0.6B's shape"
+    for name, make in (("persona-small", lambda: small), ("512 wide, 28 layers", wide), (large, qwen3_06b)):
+        model, new, times = make(), 64, repeats
+        if name == large:
+            new, times = 16, 1  # so that it takes minutes
         shape = Shape.of(model.hf.config)
-        told = pairs(model, 16, 0)
-        counted = shape.write(sum(len(pair) - 1 for pair in told), sum(len(pair.answer_ids) for pair in told))
-        [seconds] = curve(f"{name}: write", {16: write_of(model, 16)}, repeats).seconds
-        rate = matrix_rate(model.device)
-        lines.append(f"| {name} | write of 16 pairs | {counted / 1e9:.1f} G | | {counted / seconds / rate:.2f} |")
+        done: list[tuple[str, float, int, int]] = []  # what, seconds, operations, weights read
         for rows in (1, 16):
-            wanted = [Request(tokens(model, 2, row), None, 64) for row in range(rows)]
+            wanted = [Request(tokens(model, 2, row), None, new) for row in range(rows)]
             engine = HFEngine(model)
             work = {rows: lambda engine=engine, wanted=wanted: engine.generate(wanted)}  # type: ignore[misc]
-            [seconds] = curve(f"{name}: decoding", work, repeats).seconds
-            counted, weights = shape.forward(64 * rows, 64 * rows), 2 * shape.forward(64, 64)  # four bytes a weight
-            share = counted / seconds / rate
-            reads = f"{weights / 1e9:.2f} GB, {weights / seconds / 1e9:.1f} GB/s"
-            lines.append(f"| {name} | 64 tokens of {rows} rows | {counted / 1e9:.1f} G | {reads} | {share:.2f} |")
-    return lines
+            [seconds] = curve(f"{name}: decoding", work, times).seconds
+            # Two operations a token and weight; a step of many rows reads the weights once.
+            weights = shape.forward(new, new) // 2
+            done.append((f"{new} tokens of {rows} rows", seconds, shape.forward(new * rows, new * rows), weights))
+        told = pairs(model, 16, 0)
+        counted = shape.write(sum(len(pair) - 1 for pair in told), sum(len(pair.answer_ids) for pair in told))
+        # The large model's write takes long, and is warm from decoding. All pairs are one pass.
+        [seconds] = curve(f"{name}: write", {16: write_of(model, 16)}, times, warm=name != large).seconds
+        done.append(("write of 16 pairs", seconds, counted, shape.write(1, 1) // 2))
+        product, reading = rates(model)
+        for what, seconds, operations, weights in done:
+            read = weights * model.hf.dtype.itemsize
+            own = f"{operations / 1e9:.1f} G | {operations / seconds / product:.2f}"
+            lines.append(
+                f"| {name} | {what} | {seconds:.2f} | {own} | {read / 1e9:.2f} GB | {read / seconds / reading:.2f} |"
+            )
+        notes.append(f"{name}: {product / 1e9:.1f} G operations and {reading / 1e9:.1f} GB a second")
+    return [*lines, "", "Rates of products with a matrix, and with a vector: " + "; ".join(notes) + "."]
 
 
 def wide() -> Model:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, Qwen3Config
 
 from tmem.agent import Agent, Episode
 from tmem.agent.extraction import Extraction, QAPair
@@ -32,11 +32,13 @@ def now() -> float:
     return time.process_time()
 
 
-def small() -> Model:
-    return load("persona-small")
+def small(dtype: str = "float32") -> Model:
+    return load("persona-small", dtype=dtype)
 
 
-def random_model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, head: int, vocabulary: int) -> Model:
+def random_model(
+    layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, head: int, vocabulary: int, dtype: str = "float32"
+) -> Model:
     """Random weights with persona-small's tokenizer and prompts; what is cached of them lies in out/random."""
     torch.manual_seed(0)
     config = Qwen3Config(
@@ -52,15 +54,16 @@ def random_model(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, 
     )
     like = small()
     settings = like.settings.model_copy(update={"lr": None, "max_new_tokens_extract": EXTRACT, "window": None})
-    hf = Qwen3ForCausalLM(config).to(like.device)
+    # Made in its dtype, not turned into it: that would round the rotation's frequencies, too.
+    hf = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).to(like.device)
     model = Model("random", Path("out/random"), hf, like.tokenizer, settings)
     model.stop_ids = frozenset()  # type: ignore[misc]  # it writes to its limits, so that all runs do the same work
     return model
 
 
-def qwen3_06b() -> Model:
+def qwen3_06b(dtype: str = "float32") -> Model:
     """Random weights in the exact shape of Qwen3-0.6B."""
-    return random_model(28, 1024, 3072, 16, 8, 128, 151_936)
+    return random_model(28, 1024, 3072, 16, 8, 128, 151_936, dtype)
 
 
 SHAPES = {"small": small, "0.6B": qwen3_06b}

@@ -75,41 +75,50 @@ class Usual:
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
-        limit: int,
-        users: Sequence[str] | None,
+        limits: Sequence[int],
+        users: Sequence[str],
         stop_ids: Sequence[int] = (),
-        stops: Sequence[JsonStop] = (),
+        stops: Sequence[JsonStop | None] = (),
         text: Callable[[int], str] = str,
     ) -> list[list[int]]:
-        """Greedy tokens for each prompt, row i under the adapter of ``users[i]``, without any for None.
+        """Greedy tokens for each prompt, row i under the adapter of ``users[i]``.
 
-        A row ends with one of ``stop_ids``, or when its of ``stops`` has seen the array's end in the ``text`` of its
-        tokens. What comes after the end is cut off.
+        A row ends at its own limit, with one of ``stop_ids``, or when its own of ``stops`` has seen the array's end in
+        the ``text`` of its tokens; the batch ends when all rows have. What a row says after its end is cut off.
         """
         width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self.device)
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self.device)
-        how: dict[str, Any] = {"max_new_tokens": limit, "do_sample": False, "eos_token_id": list(stop_ids) or None}
-        if users is None:
-            how["adapter_names"] = ["__base__"] * len(prompts)
-        elif len(set(users)) > 1:
-            how["adapter_names"] = list(users)
-        else:
-            self.model.set_adapter(users[0])
-        ends = [limit] * len(prompts)
+        ends = list(limits)
 
         def ended(so_far: Tensor, scores: Any, **more: Any) -> Tensor:
             count = so_far.shape[1] - width
-            for row, stop in enumerate(stops):
-                if ends[row] >= count and stop.feed(text(int(so_far[row, -1]))):
-                    ends[row] = count
-            return torch.tensor([end <= count < limit for end in ends], device=self.device)
+            if stops:
+                for row, (token, stop) in enumerate(zip(so_far[:, -1].tolist(), stops, strict=True)):
+                    if stop is not None and count < ends[row] and stop.feed(text(token)):
+                        ends[row] = count
+            return torch.tensor([end <= count for end in ends], device=self.device)
 
-        if stops:
+        how: dict[str, Any] = {"max_new_tokens": max(limits), "eos_token_id": list(stop_ids) or None}
+        if any(stop is not None for stop in stops) or len(set(limits)) > 1:
             how["stopping_criteria"] = [ended]
+        done = self._generate(prompts, users, **how)
+        return [_cut(row[width : width + end].tolist(), stop_ids) for row, end in zip(done, ends, strict=True)]
+
+    def first(self, prompt: Sequence[int], user: str) -> Tensor:
+        """Logits (V,) of the first token after ``prompt``, under the user's adapter."""
+        how: dict[str, Any] = {"max_new_tokens": 1, "output_logits": True, "return_dict_in_generate": True}
+        logits: Tensor = self._generate([prompt], [user], **how).logits[0][0]
+        return logits
+
+    def _generate(self, prompts: Sequence[Sequence[int]], users: Sequence[str], **how: Any) -> Any:
+        width = max(map(len, prompts))
+        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self.device)
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self.device)
+        if len(set(users)) > 1:
+            how["adapter_names"] = list(users)
+        else:
+            self.model.set_adapter(users[0])
         with torch.no_grad():
-            done = self.model.generate(input_ids=ids, attention_mask=mask, pad_token_id=0, **how)
-        return [_cut(row[width:].tolist()[:end], stop_ids) for row, end in zip(done, ends, strict=True)]
+            return self.model.generate(input_ids=ids, attention_mask=mask, pad_token_id=0, do_sample=False, **how)
 
     def load(self, user: str, delta: Delta, row: int) -> None:
         """Take over a memory of tmem as this user's adapter."""
@@ -138,14 +147,15 @@ def orders(count: int, recipe: Recipe, seed: int) -> list[list[int]]:
     return [torch.randperm(count, generator=rng).tolist() for _ in range(recipe.epochs)]
 
 
-def live(agent: Agent, episodes: Sequence[Episode], usual: Usual, batched: bool) -> list[Trajectory]:
-    """The lives that ``agent.run`` lives, lived the usual way.
+def live(
+    agent: Agent, episodes: Sequence[Episode], usual: Usual, users: Sequence[str], batched: bool
+) -> list[Trajectory]:
+    """The lives that ``agent.run`` lives, lived the usual way, each in the empty adapter of one of ``users``.
 
     One after the other and every text for itself, or ``batched``: side by side, texts that are waited for generated
     together; writes are one after the other in any case.
     """
     lives = list(agent._lives(episodes))
-    users = usual.adapters(len(lives))
     if not batched:
         for life, user in zip(lives, users, strict=True):
             _drive([life], [user], usual, together=False)
@@ -177,17 +187,15 @@ def _drive(lives: Sequence[Life], users: Sequence[str], usual: Usual, together: 
         asked = [(user, request) for user, call in calls.items() for request in call.requests]
         done: dict[str, list[Completion]] = {user: [] for user in calls}
         for batch in [asked] if together and asked else [[one] for one in asked]:
-            stops = [JsonStop() for _, request in batch if request.stop == "json"]
             ids = usual.generate(
                 [request.prompt_ids for _, request in batch],
-                max(request.max_new_tokens for _, request in batch),
+                [request.max_new_tokens for _, request in batch],
                 [user for user, _ in batch],
                 sorted(model.stop_ids),
-                stops if len(stops) == len(batch) else (),
-                lambda token: model.decode([token]),
+                [JsonStop() if request.stop == "json" else None for _, request in batch],
+                model.piece,
             )
-            for (user, request), own in zip(batch, ids, strict=True):
-                own = own[: request.max_new_tokens]
+            for (user, _), own in zip(batch, ids, strict=True):
                 done[user].append(Completion(tuple(own), model.decode(own), (0.0,) * len(own), "stop"))
         for user, completions in done.items():
             go_on(user, completions)
@@ -195,7 +203,7 @@ def _drive(lives: Sequence[Life], users: Sequence[str], usual: Usual, together: 
 
 def _account(job: WriteJob) -> WriteAccount:
     figures = {"loss": [], "new_loss": [], "delta_ratio": 0.0, "delta_ratio_by_site": {}, "log_sigma": {}, "ax2": {}}
-    what = {"pairs": len(job.new), "rehearsed": len(job.old), "dropped": [], "steps": 0, "seconds": 0.0}
+    what = {"pairs": len(job.new), "rehearsed": len(job.old), "dropped": [], "steps": 0, "tokens": 0, "seconds": 0.0}
     return WriteAccount(recipe="usual", lr=0.0, seed=job.seed, applied=bool(job.new), reason=None, **what, **figures)
 
 
