@@ -48,7 +48,7 @@ class HFEngine:
     """A decode loop over transformers' own models and caches.
 
     ``max_tokens_per_batch`` bounds rows x (longest prompt + longest answer), and so the size of the cache; None: as
-    many as a third of a GPU's free memory holds (growing copies them), and 32,768 on a CPU.
+    many as a quarter of a GPU's free memory holds (joining copies them), and 32,768 on a CPU.
     What prompts begin with alike is read once; ``remember``: so many tokens of it stay for later calls (after a write,
     only the layers that see Delta read them again), at the cost of their keys and values.
     """
@@ -67,9 +67,10 @@ class HFEngine:
     def _fitting(self) -> int:
         """Tokens of a batch that there is room for now."""
         device = self.model.device
-        if device.type != "cuda":
+        if device.type != "cuda" or not self._prefill.joins:  # which is read in one pass
             return AT_LEAST
-        return max(AT_LEAST, torch.cuda.mem_get_info(device)[0] // 3 // bytes_of_a_token(self.model.hf))
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, and not used
+        return max(AT_LEAST, (torch.cuda.mem_get_info(device)[0] + held) // 4 // bytes_of_a_token(self.model.hf))
 
     @cached_property
     def _grammar(self) -> PairsGrammar:

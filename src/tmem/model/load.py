@@ -146,10 +146,10 @@ class Model:
 def load(name: str | Path, device: str | torch.device | None = None, dtype: str = "auto") -> Model:
     """Load an embedded model, a local directory or a model of the Hugging Face hub, looked for in this order.
 
-    ``device`` None is the GPU if there is one. ``dtype`` ``auto`` is the checkpoint's own type, on a CPU float32
-    below a billion parameters; otherwise ``float32``, ``bfloat16`` or ``float16``. Only safetensors
-    are read and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is missing or
-    broken.
+    ``device`` None is the GPU if there is one. ``dtype`` ``auto`` is the checkpoint's own type, but float32 below a
+    billion parameters on a CPU and of a checkpoint in float16; otherwise ``float32``, ``bfloat16`` or ``float16``.
+    Only safetensors are read and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is
+    missing or broken.
     """
     name = str(name)
     directory = _directory(name)
@@ -160,7 +160,8 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: str 
     hf = _load_weights(name, directory, dtype)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dtype == "auto" and torch.device(device).type == "cpu" and hf.num_parameters() < FLOAT32_BELOW:
+    exact = torch.device(device).type == "cpu" or hf.dtype == torch.float16  # whose range is small, also on a GPU
+    if dtype == "auto" and exact and hf.num_parameters() < FLOAT32_BELOW:
         hf = hf.float()
     torch.nn.Module.to(hf, device)
     return Model(name, directory, hf, tokenizer, settings)

@@ -23,6 +23,7 @@ from tmem.model.cache import ROOM, KeysValues, cache_of, contents, empty_cache, 
 from tmem.model.load import Model
 
 ALIKE = 0.75  # prompts of one pass are at least this part of the longest: the rest would be padding
+SHARING = 8  # times as much as else is read in one pass by those that share a beginning
 LEAST = 64  # tokens that a common beginning needs
 WORTH = 1024  # tokens that reading it once must spare: three forward passes take the place of one
 
@@ -99,8 +100,8 @@ class Prefill:
             end = start + 1
             while end < len(prompts) and prompts[end][: common[end]] == beginning:
                 end += 1
-            if not beginning and self.joins:
-                end = start + self._in_a_pass(prompts[start:end])
+            if self.joins:
+                end = start + self._in_a_pass(prompts[start:end], len(beginning))
             own = slice(start, end)
             if beginning:
                 parts.append(self._shared(prompts[own], beginning, rows[own], memories))
@@ -109,13 +110,16 @@ class Prefill:
             start = end
         return parts
 
-    def _in_a_pass(self, prompts: Sequence[Prompt]) -> int:
-        """How many of these prompts, from the first, are about as long and not too much for one pass."""
-        most = Pool.tokens_in_a_pass(self.model.device)
-        short = long = len(prompts[0])
+    def _in_a_pass(self, prompts: Sequence[Prompt], common: int) -> int:
+        """How many of these prompts, from the first, are about as long and not too much for one pass.
+
+        Those with a beginning in ``common`` are cut only for want of room: each pass reads it by the tail again.
+        """
+        most = Pool.tokens_in_a_pass(self.model.device) * (SHARING if common else 1)
+        short = long = len(prompts[0]) - common
         for count, prompt in enumerate(prompts):
-            short, long = min(short, len(prompt)), max(long, len(prompt))
-            if short < ALIKE * long or (count and (count + 1) * long > most):
+            short, long = min(short, len(prompt) - common), max(long, len(prompt) - common)
+            if (not common and short < ALIKE * long) or (count and (count + 1) * long > most):
                 return count
         return len(prompts)
 

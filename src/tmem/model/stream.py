@@ -5,6 +5,7 @@ A text that runs on and on keeps nobody waiting: the others leave, and new ones 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ from transformers import DynamicCache
 from tmem.errors import DeltaError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import together
-from tmem.model.cache import joined, narrow
+from tmem.model.cache import ROOM, joined, narrow
 from tmem.model.grammar import PairsGrammar
 from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
-from tmem.model.prefill import Memories, Prefill
+from tmem.model.prefill import ALIKE, Memories, Prefill
 from tmem.model.request import Completion, Finish, Request
 from tmem.model.sampling import sample
 
@@ -79,6 +80,7 @@ class Stream:
     ) -> None:
         self.model, self.fast, self.max_tokens = model, fast, max_tokens
         self._prefill, self._grammar = prefill, grammar
+        self._room = ROOM if model.device.type == "cuda" else 0  # that a cache has in any case; on a GPU it is counted
         self._count = 0
         self._waiting: list[_Row] = []
         self._rows: list[_Row] = []
@@ -174,17 +176,14 @@ class Stream:
         for row in self._waiting:
             width, answer = max(width, len(row.prompt)), max(answer, row.request.max_new_tokens)
             count = len(self._rows) + len(chosen)
-            if count and (count + 1) * (width + answer) > self.max_tokens:
+            if count and (count + 1) * (width + max(answer, self._room)) > self.max_tokens:
                 break
             chosen.append(row)
         if not chosen or len(chosen) * NEW < len(self._rows):
             return
         self._waiting = self._waiting[len(chosen) :]
-        # By memory: rows that share a B lie together. Among those the longest first: what is read together is alike.
-        longest: dict[tuple[object, ...], int] = {}
-        for row in chosen:
-            longest[row.beginning, row.memory] = max(len(row.prompt), longest.get((row.beginning, row.memory), 0))
-        chosen.sort(key=lambda row: (row.beginning, -longest[row.beginning, row.memory], row.memory))
+        # The longest first, so that what is read together is alike; about as long ones by memory, which share a B.
+        chosen.sort(key=lambda row: (row.beginning, -int(math.log(len(row.prompt), 1 / ALIKE)), row.memory))
         memories, places = _memories(chosen, self.fast)
         filled = self._prefill.fill([row.prompt for row in chosen], [row.common for row in chosen], places, memories)
         ids = self._choose(chosen, torch.cat([part.logits for part in filled]).float())[:, None]
