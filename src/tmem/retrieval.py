@@ -40,6 +40,9 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(sys.intern(word) for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
+MARKS = 16  # tokens of a prefix and of what an encoder puts around a text
+
+
 class BM25:
     """Okapi BM25 with Lucene's weights (k1 = 1.5, b = 0.75). Raises :class:`UsageError` without the extra ``eval``."""
 
@@ -85,38 +88,40 @@ class Embedder:
         self.model.eval().requires_grad_(False)
         e5 = "e5" in Path(name).name.lower()
         self.prefixes = {"query": "query: ", "passage": "passage: "} if e5 else {"query": "", "passage": ""}
-        self._known: dict[str, Tensor] = {}
+        self._known: dict[tuple[str, str], Tensor] = {}
 
     def vectors(self, texts: Sequence[str], kind: str) -> list[Tensor]:
         """Unit vectors of every text, (pieces, H); ``kind`` is ``query`` or ``passage``."""
-        texts = [self.prefixes[kind] + text for text in texts]
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        prefix = self.prefixes[kind]
+        new = [text for text in dict.fromkeys(texts) if (prefix, text) not in self._known]
         for start in range(0, len(new), self.BATCH):
             part = new[start : start + self.BATCH]
-            self._known |= zip(part, self._encode(part), strict=True)
-        found = [self._known[text] for text in texts]
-        for text in list(self._known)[: -self.KEPT]:
-            del self._known[text]
+            pieces = [[prefix + piece for piece in self._pieces(text)] for text in part]
+            vectors = self._encode([piece for own in pieces for piece in own]).split([len(own) for own in pieces])
+            self._known |= {(prefix, text): own for text, own in zip(part, vectors, strict=True)}
+        found = [self._known[prefix, text] for text in texts]
+        for key in list(self._known)[: -self.KEPT]:
+            del self._known[key]
         return found
 
+    def _pieces(self, text: str) -> list[str]:
+        """A text cut where its tokens are too many."""
+        if not self.tokenizer.is_fast:  # which does not say where its tokens stand
+            return [text]
+        places = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        starts = [0, *(start for start, _ in places[self.LONGEST :: self.LONGEST])]
+        return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+
     @torch.no_grad()
-    def _encode(self, texts: list[str]) -> list[Tensor]:
-        batch = self.tokenizer(
-            texts,
-            padding=True,
-            truncation=True,
-            max_length=self.LONGEST,
-            return_overflowing_tokens=True,
-            return_tensors="pt",
-        )
-        owners = batch.pop("overflow_to_sample_mapping").tolist()  # by piece, in order
+    def _encode(self, texts: list[str]) -> Tensor:
         made = []
-        for part in range(0, len(owners), self.BATCH):
-            own = {name: value[part : part + self.BATCH] for name, value in batch.items()}
-            hidden = self.model(**own).last_hidden_state.float()  # (N, T, H)
-            mask = own["attention_mask"][:, :, None]
+        for start in range(0, len(texts), self.BATCH):
+            part, most = texts[start : start + self.BATCH], self.LONGEST + MARKS
+            batch = self.tokenizer(part, padding=True, truncation=True, max_length=most, return_tensors="pt")
+            hidden = self.model(**batch).last_hidden_state.float()  # (N, T, H)
+            mask = batch["attention_mask"][:, :, None]
             made.append(F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp_min(1), dim=-1))
-        return list(torch.cat(made).split([owners.count(text) for text in range(len(texts))]))
+        return torch.cat(made)
 
 
 class Dense:

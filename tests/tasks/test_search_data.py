@@ -164,6 +164,7 @@ def test_questions_of_the_hub(monkeypatch: pytest.MonkeyPatch, corpus: Path) -> 
     assert len(bench.composites) == 1 and bench.composites[0].source == "nq"
     both = Search("owner/name:nq,hotpotqa:test", True, corpus=corpus, objectives=5)
     assert sum(len(composite.golds) for composite in both.composites) == 2 * 5
+    assert both.identity()["file"] == "owner/name:nq:test,hotpotqa:dev"
     with pytest.raises(DataError, match="cannot be loaded from the hub") as error:
         Search("owner/name:nq:none", True, corpus=corpus)
     assert "\n" not in str(error.value)

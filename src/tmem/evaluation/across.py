@@ -42,10 +42,14 @@ def _is_data(trait: str) -> bool:
     return trait == "bench" or trait.startswith("data.")
 
 
-def same_questions(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether two runs ask one model about the same data."""
-    traits = [{k: v for k, v in flat(about).items() if _is_data(k) and k != "data.file"} for about in (a, b)]
-    return traits[0] == traits[1] and a.get("model_hash") == b.get("model_hash")
+# What a memory that retrieves may need for itself; everything else has to be the same in what is compared.
+_OWN = ("settings.retriever", "settings.notes", "settings.top_k")
+
+
+def same_but_for_retrieval(a: Described, b: Described) -> bool:
+    """Whether two runs differ in nothing but how notes are cut and found."""
+    traits = [{key: value for key, value in _traits(run).items() if key not in _OWN} for run in (a, b)]
+    return traits[0] == traits[1]
 
 
 def _grouped(runs: Sequence[Described], same: Callable[[str], bool]) -> list[list[Described]]:

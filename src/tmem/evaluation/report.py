@@ -15,7 +15,7 @@ from typing import Any
 
 from tmem.errors import DataError
 from tmem.evaluation import stats
-from tmem.evaluation.across import ALL, ANSWERABLE, NO_ABSTENTION, across, is_taught, same_questions
+from tmem.evaluation.across import ALL, ANSWERABLE, NO_ABSTENTION, across, is_taught, same_but_for_retrieval
 from tmem.evaluation.figure import Figure, save
 from tmem.evaluation.judge import Judge
 from tmem.evaluation.judging import fits, recorded_judge
@@ -89,7 +89,7 @@ def load_run(folder: Path) -> Run:
         elif record.get("type") == "question" and record.keys() >= QUESTION:
             questions.setdefault((record["memory"], record["seed"], record["id"]), record)
         else:
-            raise DataError(f"{where} is not a record of this version of tmem; run the evaluation again")
+            raise DataError(f"{where} is not a record of this version of tmem; run the evaluation with another --out")
     for question in questions.values():
         question["values"] = stats.by_measure(question["scores"])
         # Tasks of CL-bench that share a context are episodes of their own, but not independent.
@@ -251,24 +251,17 @@ def _compared(pairs: Iterable[tuple[Answered, Answered]], headline: list[str]) -
 
 
 def _apart(loaded: Sequence[Run], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Memories in a folder of their own, for they need other settings, against those of the same model and data."""
+    """Memories in a folder of their own, for they find notes otherwise, against those of the same model and data."""
     found = []
     for (one, a), (other, b) in combinations(zip(loaded, runs, strict=True), 2):
-        new = [memory for memory in b["memories"] if memory not in a["memories"]]
-        if not new or not same_questions(a["about"], b["about"]) or a["headline"] != b["headline"]:
+        if not same_but_for_retrieval(a, b) or a["headline"] != b["headline"]:
             continue
-        pairs = [((m, other.of(m)[1]), (old, one.of(old)[1])) for m in new for old in a["memories"]]
+        only = [[m for m in run["memories"] if m not in rest["memories"]] for run, rest in ((a, b), (b, a))]
+        pairs = [((new, other.of(new)[1]), (old, one.of(old)[1])) for new in only[1] for old in only[0]]
         if compared := _compared(pairs, a["headline"]):
-            found.append(
-                {
-                    "title": f"{b['folder']} against {a['folder']}",
-                    "headline": a["headline"],
-                    "memories": {
-                        name: {"taught": own["taught"]} for run in (a, b) for name, own in run["memories"].items()
-                    },
-                    "comparisons": compared,
-                }
-            )
+            taught = {name: {"taught": own["taught"]} for run in (a, b) for name, own in run["memories"].items()}
+            title = f"{b['folder']} against {a['folder']}"
+            found.append({"title": title, "headline": a["headline"], "memories": taught, "comparisons": compared})
     return found
 
 

@@ -82,8 +82,9 @@ class Search:
             found = read_questions(Path(questions), objectives)
             self._identity = identity(questions)
         elif str(questions).count(":") == 2:
-            found = compose(hub_rows(str(questions)), objectives)
-            self._identity = {"file": str(questions), "sha256": fingerprint(found)}
+            rows, taken = hub_rows(str(questions))
+            found = compose(rows, objectives)
+            self._identity = {"file": taken, "sha256": fingerprint(found)}
         else:
             raise DataError(
                 f"{questions}: no such file; give JSONL, or OWNER/NAME:CONFIG[,CONFIG]:SPLIT of a hub data set"
@@ -204,24 +205,27 @@ def _aliases(values: Any, where: str) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
-def hub_rows(name: str) -> list[dict[str, Any]]:
-    """Rows of ``OWNER/NAME:CONFIG[,CONFIG]:SPLIT``; of a part without the split ``test`` its ``dev``, else ``train``.
+def hub_rows(name: str) -> tuple[list[dict[str, Any]], str]:
+    """Rows of ``OWNER/NAME:CONFIG[,CONFIG]:SPLIT``, and which they are, each part with its split.
 
-    Raises :class:`UsageError` without the package ``datasets``.
+    A part without the split ``test`` gives its ``dev`` or ``validation``, else its ``train``. Raises
+    :class:`UsageError` without the package ``datasets``.
     """
     try:
         import datasets
     except ImportError:
         raise UsageError(f"{name}: data sets of the hub need the extra hub: pip install 'tmem[hub]'") from None
-    path, configs, split = name.split(":")
-    found = []
+    path, configs, wanted = name.split(":")
+    found, taken = [], []
     for config in configs.split(","):
         try:
-            rows = datasets.load_dataset(path, config, split=_split(datasets, path, config, split))
+            split = _split(datasets, path, config, wanted)
+            rows = datasets.load_dataset(path, config, split=split)
         except Exception as error:  # no network, no such set, no such split: each with its own type
             raise DataError(f"{name}: cannot be loaded from the hub ({first_line(error)})") from None
         found += [_row(dict(row), config, f"{name}: {config}, row {number}") for number, row in enumerate(rows)]
-    return found
+        taken.append(f"{config}:{split}")
+    return found, f"{path}:{','.join(taken)}"
 
 
 def _split(datasets: Any, path: str, config: str, wanted: str) -> str:
@@ -229,7 +233,7 @@ def _split(datasets: Any, path: str, config: str, wanted: str) -> str:
     if wanted != "test":
         return wanted
     there = datasets.get_dataset_split_names(path, config)
-    return next((split for split in ("test", "dev", "train") if split in there), wanted)
+    return next((split for split in ("test", "dev", "validation", "train") if split in there), wanted)
 
 
 # ---- where to search ----

@@ -162,6 +162,8 @@ class Trainer:
         about["spec"]["budget"] = self.agent.budget
         data = self.curriculum.bench.identity()
         found = about | {"data": data, "model_hash": self.model.weights_hash, "version": version("tmem")}
+        if self.model.hf.dtype != torch.float32:
+            found["dtype"] = self.model.hf.dtype
         return dict(json.loads(json.dumps(found, default=str)))
 
     def _start(self) -> tuple[Model | None, FastWeights | None]:
@@ -175,6 +177,8 @@ class Trainer:
 
     def _choose(self) -> dict[str, Tensor]:
         """The parameters that are trained, by name."""
+        if self.model.hf.dtype == torch.float16:
+            raise UsageError("gradients are lost in float16: load the model as bfloat16 or float32")
         if self.config.slow_lora:
             self.model.hf.requires_grad_(False)
             add_slow_lora(self.model.hf, self.config.slow_lora, self.config.seed)
