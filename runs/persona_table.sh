@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every memory on the persona world: two models, three stream lengths, three seeds, thirty conversations each.
-# One to two hours on two cores, two thirds of it A-MEM. Interrupted, it goes on where it was. The tables are printed and written to out/persona.
+# About an hour on two cores, half of it A-MEM. Interrupted, it goes on where it was. The tables are printed and written to out/persona.
 #
 #   runs/persona_table.sh [OUT] [WORKERS]
 set -euo pipefail

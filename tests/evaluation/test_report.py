@@ -30,7 +30,7 @@ RIGHT = {"none": 0, "rag": 2, "tmem": 3}  # of the four questions of a conversat
 def about(**changes: Any) -> dict[str, Any]:
     return {
         "bench": "persona",
-        "data": {"facts": 8, "people": "unseen"},
+        "data": {"facts": 8, "people": "unseen", "sha256": "one"},
         "model": "persona-nano",
         "model_hash": "abc",
         "parameters": 2_800_000,
@@ -220,7 +220,7 @@ def test_runs_beside_each_other(tmp_path: Path) -> None:
     write_run(tmp_path / "a")
     write_run(tmp_path / "b", settings={**about()["settings"], "budget": 50})
     write_run(tmp_path / "c", model="persona-small", parameters=6_800_000, model_hash="def", memories=("tmem",))
-    write_run(tmp_path / "d", data={"facts": 4, "people": "unseen"})
+    write_run(tmp_path / "d", data={**about()["data"], "facts": 4, "sha256": "other"})
     write_run(tmp_path / "e", data={"file": "f.json", "sha256": "0", "known": "LoCoMo-10"}, bench="locomo")
     found = make_report([tmp_path])["across"]
     assert [[run["label"] for run in group["runs"]] for group in found["models"]] == [

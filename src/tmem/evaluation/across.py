@@ -84,7 +84,8 @@ def _side_by_side(group: list[Described]) -> dict[str, Any]:
 def _lines(runs: Sequence[Described], x: str) -> list[dict[str, Any]]:
     """By memory the headline along the trait ``x``, for each group of runs that has several values of it."""
     lines = []
-    for group in _grouped([run for run in runs if x in _traits(run)], lambda trait: trait != x):
+    follows = {"data.sha256"} if _is_data(x) else set()  # other data have another checksum
+    for group in _grouped([run for run in runs if x in _traits(run)], lambda trait: trait not in {x} | follows):
         group.sort(key=lambda run: _traits(run)[x])
         if _traits(group[0])[x] == _traits(group[-1])[x]:
             continue

@@ -115,7 +115,7 @@ def _costs(group: Mapping[str, Any]) -> Figure:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         axes.minorticks_off()
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("tokens per question: read, generated and trained on, with building the memory")
+        axes.set_xlabel("tokens per question, with building and training")
         axes.set_ylabel(name)
 
     larger = " A larger mark is a larger model." if len(sizes) > 1 else ""
