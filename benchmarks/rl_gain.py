@@ -29,7 +29,7 @@ from tmem.evaluation.spec import Spec
 from tmem.evaluation.stats import Score, compare
 from tmem.evaluation.summary import mean
 from tmem.files import read_json, write_json
-from tmem.model import load
+from tmem.model import Model, load
 from tmem.tasks.scoring import normalize
 from tmem.training.measure import recall_after_write
 
@@ -47,13 +47,16 @@ def lived(
     records = list(read_records(folder))
     place = folder / "recall.json"
     if not place.exists():
-        bench, recalled = spec.benchmark(loaded), []
-        for seed in WORLDS:
-            agent: Agent = replace(spec.agent(loaded, memory, seed), keep_deltas=True)
-            if agent.policy.learns:
-                recalled.append(recall_after_write(agent, agent.run([task.episode for task in bench.tasks(seed)])))
-        write_json(place, {"type": "recall", "by_world": recalled})
+        write_json(place, {"type": "recall", "share": recalled(spec, loaded, memory)})
     return [read_json(place), *records]
+
+
+def recalled(spec: Spec, model: Model, memory: str) -> float | None:
+    """Share of the pairs written in the first world that come back when asked for right after their write."""
+    agent: Agent = replace(spec.agent(model, memory, WORLDS[0]), keep_deltas=True)
+    if not agent.policy.learns:
+        return None
+    return recall_after_write(agent, agent.run([task.episode for task in spec.benchmark(model).tasks(WORLDS[0])]))
 
 
 def scores(records: Sequence[dict[str, Any]], measure: str, seed: int) -> dict[tuple[int, str], Score]:
@@ -72,7 +75,7 @@ def extraction(runs: Sequence[Sequence[dict[str, Any]]]) -> str:
 
 def recall(runs: Sequence[Sequence[dict[str, Any]]]) -> float:
     """Share of written pairs whose answer came back word for word right after their write."""
-    return mean(value for records in runs for value in records[0]["by_world"])
+    return mean(records[0]["share"] for records in runs)
 
 
 def refusals(runs: Sequence[Sequence[dict[str, Any]]]) -> float:
