@@ -236,7 +236,10 @@ def test_demo_and_gold_pairs_with_prompts_that_know_the_question(tmem: Run, tmp_
 # ---- measuring ----
 
 
-def test_eval_locomo_records_and_reports(tmem: Run, world: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_eval_locomo_records_and_reports(
+    tmem: Run, world: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # which says how wide output is that nobody looks at
     folder, page = tmp_path / "run", tmp_path / "page.html"
     argv = ("eval", "locomo", "--data", world, "--model", checkpoint, "--memory", "none,rag,tmem", "--questions", 1)
     code, out, err = tmem(*argv, "--limit", 1, "--out", folder, "--json")
