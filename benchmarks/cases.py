@@ -281,9 +281,8 @@ def _changed(engine: HFEngine, bench: Bench, requests: Sequence[Request], logits
 def whole_episodes(bench: Bench, batched: bool) -> Round:
     agent, told = agent_for(bench.model), episodes(bench.model, USERS)
     if bench.model.name != "random":
-        agent.run(
-            told
-        )  # fills what both ways share: counts and pieces of the tokenizer, a part of a small model's time
+        # Fills what both ways share: counts and pieces of the tokenizer, a part of a small model's time.
+        agent.run(told)
 
     def measure(turn: int) -> Run:
         timed = list(range(USERS)) if batched else bench.timed(turn)

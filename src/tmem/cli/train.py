@@ -231,8 +231,9 @@ def report_command(
     if as_json:
         print_json({"trainings": [asdict(training) for training in trainings]})
         return
+    console = wide()
     for section in sections(trainings):
-        show(section, wide())
+        show(section, console)
     if html is not None:
         out.print(f"page: {escape(str(html))}", highlight=False)
     if drawn:

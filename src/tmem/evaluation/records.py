@@ -5,6 +5,7 @@ Records are plain JSON. What they say does not depend on batching, workers or in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -121,14 +122,19 @@ def extraction_counts(facts: Sequence[dict[str, Any]], life: Trajectory) -> dict
     return counts
 
 
+# Of what each is a share: names of :func:`extraction_counts`.
+EXTRACTION = {"recall": ("found", "told"), "precision": ("right", "pairs"), "valid_json": ("valid", "replies")}
+
+
+def extraction_totals(counts: Iterable[dict[str, int]]) -> Counter[str]:
+    """The counts of several lives as one."""
+    total: Counter[str] = Counter()
+    for own in counts:
+        total.update(own)
+    return total
+
+
 def extraction_scores(counts: Iterable[dict[str, int]]) -> dict[str, float]:
     """Recall and precision of extracted pairs against the facts told, and the share of valid JSON."""
-    total = {key: 0 for key in ("told", "found", "pairs", "right", "replies", "valid")}
-    for own in counts:
-        for key in total:
-            total[key] += own[key]
-    return {
-        "recall": total["found"] / max(total["told"], 1),
-        "precision": total["right"] / max(total["pairs"], 1),
-        "valid_json": total["valid"] / max(total["replies"], 1),
-    }
+    total = extraction_totals(counts)
+    return {name: total[some] / max(total[whole], 1) for name, (some, whole) in EXTRACTION.items()}

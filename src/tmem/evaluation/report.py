@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Run:
         return episodes, [question for question in self.questions if question["memory"] == memory]
 
 
-Answered = tuple[str, list[dict[str, Any]]]  # a memory and its questions
+Scored = tuple[str, dict[str, dict[tuple[int, str], stats.Score]]]  # a memory, and its scores by measure
 
 # What a report cannot do without.
 ABOUT: dict[str, type] = {"bench": str, "data": dict, "model": str, "recipe": dict, "settings": dict}
@@ -234,17 +234,19 @@ def _estimates(questions: list[dict[str, Any]], measures: list[str]) -> dict[str
 
 def _comparisons(run: Run, memories: list[str], headline: list[str]) -> list[dict[str, Any]]:
     """Every memory against those before it, on the questions that both answered."""
-    asked = {memory: run.of(memory)[1] for memory in memories}
-    return _compared(
-        [((first, asked[first]), (second, asked[second])) for second, first in combinations(memories, 2)], headline
-    )
+    scored = [_scored(run, memory, headline) for memory in memories]
+    return _compared((first, second) for second, first in combinations(scored, 2))
 
 
-def _compared(pairs: Iterable[tuple[Answered, Answered]], headline: list[str]) -> list[dict[str, Any]]:
+def _scored(run: Run, memory: str, headline: list[str]) -> Scored:
+    return memory, {measure: stats.scored(run.of(memory)[1], measure) for measure in headline}
+
+
+def _compared(pairs: Iterable[tuple[Scored, Scored]]) -> list[dict[str, Any]]:
     """What the first of each pair scored more than the second."""
     found = []
     for (first, own), (second, others) in pairs:
-        measured = {m: stats.compare(stats.scored(own, m), stats.scored(others, m)) for m in headline}
+        measured = {measure: stats.compare(scores, others[measure]) for measure, scores in own.items()}
         if measured and all(measured.values()):
             found.append({"first": first, "second": second, "measures": measured})
     return found
@@ -256,9 +258,9 @@ def _apart(loaded: Sequence[Run], runs: Sequence[dict[str, Any]]) -> list[dict[s
     for (one, a), (other, b) in combinations(zip(loaded, runs, strict=True), 2):
         if not same_but_for_retrieval(a, b) or a["headline"] != b["headline"]:
             continue
-        only = [[m for m in run["memories"] if m not in rest["memories"]] for run, rest in ((a, b), (b, a))]
-        pairs = [((new, other.of(new)[1]), (old, one.of(old)[1])) for new in only[1] for old in only[0]]
-        if compared := _compared(pairs, a["headline"]):
+        old = [_scored(one, memory, a["headline"]) for memory in a["memories"] if memory not in b["memories"]]
+        new = [_scored(other, memory, a["headline"]) for memory in b["memories"] if memory not in a["memories"]]
+        if compared := _compared(product(new, old)):
             taught = {name: {"taught": own["taught"]} for run in (a, b) for name, own in run["memories"].items()}
             title = f"{b['folder']} against {a['folder']}"
             found.append({"title": title, "headline": a["headline"], "memories": taught, "comparisons": compared})

@@ -121,7 +121,7 @@ class Spec:
                 "retriever": self.embedder or "bm25",
                 "grammar": agent.grammar,
                 "device": model.device.type,
-                "dtype": str(model.hf.dtype).removeprefix("torch."),
+                "dtype": model.dtype,
                 "max_new_tokens": {
                     "extract": model.settings.max_new_tokens_extract,
                     "memory": model.settings.max_new_tokens_memory,

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 )
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from tmem.errors import DataError, ModelError
+from tmem.errors import DataError, ModelError, first_line
 from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, TailReplay, get_recipe, probe
 from tmem.fastweights.basis import tensors_hash
 from tmem.files import read_json
@@ -68,6 +68,11 @@ class Model:
     def device(self) -> torch.device:
         device: torch.device = self.hf.device
         return device
+
+    @property
+    def dtype(self) -> str:
+        """The type of the weights, as :func:`load` takes it."""
+        return str(self.hf.dtype).removeprefix("torch.")
 
     @property
     def window(self) -> int:
@@ -191,7 +196,7 @@ def _directory(name: str) -> Path:
     except LocalEntryNotFoundError:
         raise ModelError(f"{name}: not downloaded yet, and the hub cannot be reached from here") from None
     except (HfHubHTTPError, OSError) as error:
-        raise ModelError(f"{name}: cannot be fetched from the hub ({_first_line(error)})") from None
+        raise ModelError(f"{name}: cannot be fetched from the hub ({first_line(error)})") from None
 
 
 def _check_files(name: str, directory: Path) -> None:
@@ -214,7 +219,7 @@ def _load_tokenizer(name: str, directory: Path) -> PreTrainedTokenizerBase:
             directory, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # tokenizer files break in as many ways as there are readers
-        raise ModelError(f"{name}: its tokenizer cannot be loaded ({_first_line(error)})") from None
+        raise ModelError(f"{name}: its tokenizer cannot be loaded ({first_line(error)})") from None
     return tokenizer
 
 
@@ -229,15 +234,10 @@ def _load_weights(name: str, directory: Path, dtype: str) -> PreTrainedModel:
             output_loading_info=True,
         )
     except Exception as error:  # a broken config or file can fail anywhere in transformers
-        raise ModelError(f"{name}: cannot be loaded as a causal language model ({_first_line(error)})") from None
+        raise ModelError(f"{name}: cannot be loaded as a causal language model ({first_line(error)})") from None
     hf, report = loaded
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(f"{name}: incomplete checkpoint, {len(missing)} tensors are missing (first: {missing[0]})")
     model: PreTrainedModel = hf
     return model
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -103,8 +103,8 @@ class FastWeightTrainer:
             "threads": threads,
             "write version": WRITE_VERSION,
         }
-        if model.hf.dtype != torch.float32:
-            self.engine["dtype"] = str(model.hf.dtype).removeprefix("torch.")
+        if model.dtype != "float32":
+            self.engine["dtype"] = model.dtype
 
     def zeros(self) -> Tensors:
         return dict(self.fast.zeros(1).to("cpu").b)

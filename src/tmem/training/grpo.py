@@ -162,8 +162,8 @@ class Trainer:
         about["spec"]["budget"] = self.agent.budget
         data = self.curriculum.bench.identity()
         found = about | {"data": data, "model_hash": self.model.weights_hash, "version": version("tmem")}
-        if self.model.hf.dtype != torch.float32:
-            found["dtype"] = self.model.hf.dtype
+        if self.model.dtype != "float32":
+            found["dtype"] = self.model.dtype
         return dict(json.loads(json.dumps(found, default=str)))
 
     def _start(self) -> tuple[Model | None, FastWeights | None]:

@@ -12,7 +12,7 @@ import torch
 
 from tmem.agent.lives import Agent, Sampling
 from tmem.agent.trajectory import Trajectory
-from tmem.evaluation.records import extraction_counts, life_records
+from tmem.evaluation.records import EXTRACTION, extraction_counts, extraction_totals, life_records
 from tmem.evaluation.summary import mean, summarize
 from tmem.fastweights.delta import together
 from tmem.model import HFEngine, Request
@@ -83,9 +83,8 @@ def acting(agent: Agent, groups: Sequence[Sequence[Rollout]], most: int) -> dict
 
 def _extraction(counts: Sequence[dict[str, int]]) -> dict[str, Share]:
     """As in :func:`tmem.evaluation.records.extraction_scores`, but not yet divided."""
-    total = {key: sum(own[key] for own in counts) for key in counts[0]}
-    parts = {"recall": ("found", "told"), "precision": ("right", "pairs"), "valid_json": ("valid", "replies")}
-    return {name: Share(total[some], total[all_of]) for name, (some, all_of) in parts.items()}
+    total = extraction_totals(counts)
+    return {name: Share(total[some], total[whole]) for name, (some, whole) in EXTRACTION.items()}
 
 
 def finite(lives: Iterable[Trajectory]) -> bool:
