@@ -192,10 +192,11 @@ def bounds(repeats: int) -> list[str]:
 def figure(name: str, curves: list[Curve]) -> str:
     """The curves as SVG, both axes logarithmic."""
     seconds = [value for one in curves for value in one.seconds]
+    size = curves[0].name.rpartition(", by ")[2]
 
     def draw(axes: Any) -> None:
         for place, one in enumerate(curves):
-            label, _, size = one.name.rpartition(", by ")
+            label = one.name.rpartition(", by ")[0]
             axes.plot(one.x, one.seconds, marker="os"[place], label=f"{label}: exponent {one.exponent:.2f}")
         axes.set_xscale("log", base=2)
         axes.set_xticks(curves[0].x, map(str, curves[0].x))
@@ -206,7 +207,6 @@ def figure(name: str, curves: list[Curve]) -> str:
         axes.set_xlabel(size)
         axes.set_ylabel("seconds")
 
-    size = curves[0].name.rpartition(", by ")[2]
     return drawn(name, f"Seconds against {size}, both logarithmic.", draw).file()
 
 

@@ -239,7 +239,8 @@ def _comparisons(run: Run, memories: list[str], headline: list[str]) -> list[dic
 
 
 def _scored(run: Run, memory: str, headline: list[str]) -> Scored:
-    return memory, {measure: stats.scored(run.of(memory)[1], measure) for measure in headline}
+    _, questions = run.of(memory)
+    return memory, {measure: stats.scored(questions, measure) for measure in headline}
 
 
 def _compared(pairs: Iterable[tuple[Scored, Scored]]) -> list[dict[str, Any]]:
