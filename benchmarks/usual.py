@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftMixedModel, PeftModel, get_peft_model
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from tmem.agent import Agent, Episode
 from tmem.agent.life import Call, Life, WriteJob
@@ -27,8 +28,10 @@ from tmem.seeds import generator
 class Usual:
     """A model with PEFT adapters named by their users. Its weights are shared with ``hf``, which is left alone."""
 
-    def __init__(self, hf: nn.Module, basis: Basis) -> None:
+    def __init__(self, hf: PreTrainedModel, basis: Basis) -> None:
         own = copy.deepcopy(hf, {id(weight): weight for weight in hf.parameters()})
+        if own.device.type == "cpu":
+            own.set_attn_implementation("sdpa")  # transformers' own
         sites = find_sites(own, basis.layers)
         self.config = LoraConfig(
             r=basis.rank,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
@@ -18,8 +19,12 @@ class RoomyLayer(DynamicLayer):
 
     _stores: list[Any]  # keys and values, (N, heads, room, D) each
 
+    @property
+    def _filled(self) -> int:
+        return 0 if self.keys is None else self.keys.shape[-2]
+
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        seen = self.get_seq_length()
+        seen = self._filled
         now = seen + key_states.shape[-2]
         if not self.is_initialized or now > self._stores[0].shape[-2]:
             if not self.is_initialized:
@@ -41,19 +46,71 @@ class RoomyLayer(DynamicLayer):
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep these rows, each at its place or from one behind all of them: nothing new is allocated."""
-        seen, count = self.get_seq_length(), len(indices)
-        for place, row in enumerate(indices.tolist()):
-            if place != row:
-                for store in self._stores:
-                    store[place, :, :seen] = store[row, :, :seen]
-        self._stores = [store[:count] for store in self._stores]
+        seen = self._filled
+        _move(indices, [store[:, :, :seen] for store in self._stores])
+        self._stores = [store[: len(indices)] for store in self._stores]
         self.keys, self.values = (store[:, :, :seen] for store in self._stores)
 
     def narrow(self, width: int) -> None:
         """Keep the last ``width`` positions."""
-        drop = self.get_seq_length() - width
+        drop = self._filled - width
         self._stores = [store[:, :, drop:] for store in self._stores]
         self.keys, self.values = (store[:, :, :width] for store in self._stores)
+
+
+class BegunLayer(RoomyLayer):
+    """A layer whose rows go on from a beginning that lies beside their stores: (1 or N, heads, P, D) keys and values.
+
+    One for all rows is held once. Rows are padded between the beginning and what is their own. Only
+    :func:`tmem.model.attention.cpu_attention` can read it.
+    """
+
+    def __init__(self, beginning: KeysValues) -> None:
+        super().__init__()
+        self.beginning = beginning
+
+    @property
+    def begun(self) -> int:
+        """P, the positions of the beginning."""
+        return self.beginning[0].shape[2]
+
+    def get_seq_length(self) -> int:
+        return self.begun + self._filled
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        keys, values = super().update(key_states, value_states)
+        keys.beginning = self.beginning  # type: ignore[attr-defined]  # the attention is given nothing else of ours
+        return keys, values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        super().batch_select_indices(indices)
+        if len(self.beginning[0]) > 1:
+            _move(indices, self.beginning)
+            keys, values = self.beginning
+            self.beginning = keys[: len(indices)], values[: len(indices)]
+
+    def narrow(self, width: int) -> None:
+        super().narrow(width - self.begun)
+
+    def rows(self, lengths: Sequence[int]) -> list[KeysValues]:
+        """Keys and values of every row without its padding, (1, heads, length, D) each."""
+        both = []
+        for row, length in enumerate(lengths):
+            first, own = min(row, len(self.beginning[0]) - 1), self._filled - (length - self.begun)
+            keys, values = (
+                torch.cat([begun[first : first + 1], store[row : row + 1, :, own : self._filled]], 2)
+                for begun, store in zip(self.beginning, self._stores, strict=True)
+            )
+            both.append((keys, values))
+        return both
+
+
+def _move(indices: Tensor, stores: Sequence[Tensor]) -> None:
+    """Put row ``indices[i]`` into the place of row i."""
+    for place, row in enumerate(indices.tolist()):
+        if place != row:
+            for store in stores:
+                store[place] = store[row]
 
 
 def empty_cache(config: PretrainedConfig) -> DynamicCache:
@@ -66,6 +123,19 @@ def empty_cache(config: PretrainedConfig) -> DynamicCache:
 def keeps_everything(cache: DynamicCache) -> bool:
     """True if all layers hold keys and values of every position: such caches can be cut and joined."""
     return all(type(layer) is RoomyLayer for layer in cache.layers)
+
+
+def begun_cache(layers: Sequence[KeysValues]) -> DynamicCache:
+    """A cache for rows that go on from a beginning, (1 or N, heads, P, D) by layer. N of its own: may be changed."""
+    cache = DynamicCache()
+    cache.layers = [BegunLayer(layer) for layer in layers]
+    return cache
+
+
+def begun(cache: DynamicCache) -> int:
+    """How many positions all rows begin with, without padding."""
+    first = cache.layers[0]
+    return first.begun if isinstance(first, BegunLayer) else 0
 
 
 def contents(cache: DynamicCache) -> list[KeysValues | None]:
@@ -105,10 +175,21 @@ def narrow(cache: DynamicCache, width: int) -> None:
             layer.narrow(width)
 
 
-def joined(parts: Sequence[DynamicCache], config: PretrainedConfig) -> DynamicCache:
-    """The rows of several caches as one, in their order; shorter ones are padded on the left."""
-    if len(parts) == 1:
-        return parts[0]
-    layers = zip(*(filter(None, contents(part)) for part in parts), strict=True)  # by layer: its part of every cache
-    pairs = (([keys for keys, _ in own], [values for _, values in own]) for own in layers)
-    return cache_of(config, pairs, max(part.get_seq_length() for part in parts))
+def joined(parts: Sequence[tuple[DynamicCache, Sequence[int]]], config: PretrainedConfig) -> DynamicCache:
+    """The rows of several caches as one, in their order; shorter ones are padded on the left.
+
+    With each cache come its rows' lengths in tokens. Beginnings are copied into their rows.
+    """
+    caches = [cache for cache, _ in parts]
+    if len(caches) == 1:
+        return caches[0]
+
+    def by_layer() -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+        for layers in zip(*(cache.layers for cache in caches), strict=True):
+            own: list[KeysValues] = []
+            for layer, (_, lengths) in zip(layers, parts, strict=True):
+                own += layer.rows(lengths) if isinstance(layer, BegunLayer) else [(layer.keys, layer.values)]
+            yield [keys for keys, _ in own], [values for _, values in own]
+
+    width = max(max(lengths) if begun(cache) else cache.get_seq_length() for cache, lengths in parts)
+    return cache_of(config, by_layer(), width)

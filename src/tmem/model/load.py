@@ -23,6 +23,7 @@ from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, 
 from tmem.fastweights.basis import tensors_hash
 from tmem.files import read_json
 from tmem.model import assets
+from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.head import Head
 from tmem.model.settings import Settings, read_settings
@@ -52,6 +53,7 @@ class Model:
         self.name = name
         self.directory = directory
         self.hf = hf.eval().requires_grad_(False)
+        use_cpu_attention(self.hf)
         self.tokenizer = tokenizer
         self.settings = settings
         self.chat = Chat(name, tokenizer)

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -19,7 +20,9 @@ from transformers import DynamicCache
 from tmem.fastweights import Delta, FastWeights, TailReplay
 from tmem.fastweights.delta import active
 from tmem.fastweights.pool import Pool
-from tmem.model.cache import ROOM, KeysValues, cache_of, contents, empty_cache, keeps_everything
+from tmem.model.attention import NAME as CPU_ATTENTION
+from tmem.model.attention import SCORES
+from tmem.model.cache import ROOM, KeysValues, begun, begun_cache, cache_of, contents, empty_cache, keeps_everything
 from tmem.model.load import Model
 
 ALIKE = 0.75  # prompts of one pass are at least this part of the longest: the rest would be padding
@@ -131,14 +134,18 @@ class Prefill:
     def _shared(self, prompts: Sequence[Prompt], beginning: Prompt, rows: Sequence[int], memories: Memories) -> Filled:
         """A common beginning once, then the rest of every prompt.
 
-        The rests are one block, as long as the longest of them: a prompt with a shorter one reads some of its
-        beginning again, so that padding stands on the left alone and windows and positions are those of a plain pass.
+        Where its keys and values cannot be held once for all rows, they are copied into each. The rests are one block
+        then, as long as the longest of them: a prompt with a shorter one reads some of its beginning again, so that
+        padding stands on the left alone.
         """
         read = self._read(beginning, memories.fast)
         different = sorted(set(rows))
         tails = self._read_tails(read, different, memories)
         width = len(beginning)
         block = max(len(prompt) for prompt in prompts) - width
+        if self._hold_once(width, block):
+            cache = begun_cache([*read.keys, *_stacked_by_row(tails, [different.index(row) for row in rows])])
+            return self._finish(prompts, [width] * len(prompts), cache, width, rows, memories)
         taken = [max(0, len(prompt) - block) for prompt in prompts]
         own = [[*read.keys, *tails[different.index(row)]] for row in rows]  # by row and layer
 
@@ -149,6 +156,33 @@ class Prefill:
         cache = cache_of(self.model.hf.config, layers, width, more=block + ROOM)
         return self._finish(prompts, taken, cache, width, rows, memories)
 
+    def _hold_once(self, width: int, block: int) -> bool:
+        """True if rests of up to ``block`` tokens are read beside their beginning of ``width``, which is not copied.
+
+        The attention for that keeps all scores of a row: short rests are quicker so, long ones are not.
+        """
+        config = self.model.hf.config
+        if config._attn_implementation != CPU_ATTENTION or block > width:
+            return False
+        scores = config.get_text_config().num_attention_heads * block * (width + block)
+        return bool(scores <= SCORES) and self._can_hold
+
+    @cached_property
+    def _can_hold(self) -> bool:
+        """True if rows beside a beginning give what they give alone: the model's layers use their caches as usual."""
+        ids = torch.arange(8)[:, None] % 3 + torch.arange(2)[None]  # (8, 2)
+        prompts = [tuple(ids[:4, 0].tolist() + ids[4:, row].tolist())[: 8 - row] for row in range(2)]
+        memories = Memories(None, None)
+        plain = self._finish(prompts, [0, 0], empty_cache(self.model.hf.config), 0, [-1, -1], memories).logits
+        cache = empty_cache(self.model.hf.config)
+        self._finish([prompts[0][:4]], [0], cache, 0, [-1], memories)
+        layers = [own for own in contents(cache) if own is not None]
+        try:
+            held = self._finish(prompts, [4, 4], begun_cache(layers), 4, [-1, -1], memories).logits
+        except (RuntimeError, AttributeError, IndexError, TypeError):  # a foreign layer that looks into its cache
+            return False
+        return bool((held - plain).abs().max() <= 64 * torch.finfo(plain.dtype).eps * plain.abs().max())
+
     def _finish(
         self,
         prompts: Sequence[Prompt],
@@ -158,20 +192,20 @@ class Prefill:
         rows: Sequence[int],
         memories: Memories,
     ) -> Filled:
-        """Read what is left of prompts after ``taken[i]`` tokens, which stand at the end of ``width`` positions."""
+        """Read what is left of prompts after ``taken[i]`` tokens, for which the cache has ``width`` positions."""
         device = self.model.device
         rests = [prompt[count:] for prompt, count in zip(prompts, taken, strict=True)]
         block = max(map(len, rests))
         pads = [block - len(rest) for rest in rests]
         ids = torch.tensor([[0] * pad + list(rest) for pad, rest in zip(pads, rests, strict=True)], device=device)
         total = torch.tensor([len(prompt) for prompt in prompts], device=device)[:, None]
-        places = torch.arange(width + block, device=device)[None] - (width + block - total)  # (N, T)
-        mask = (places >= 0).long()
+        columns, padding = torch.arange(width + block, device=device)[None], width + block - total
+        mask = shown(columns, begun(cache), padding)  # (N, T)
         with memories.active(rows):
             output = self.model.hf(
                 input_ids=ids,
                 attention_mask=None if bool(mask.all()) else mask,
-                position_ids=places[:, width:].clamp_min(0),
+                position_ids=(columns - padding)[:, width:].clamp_min(0),
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
@@ -236,6 +270,21 @@ class Prefill:
 
     def _tail(self, fast: FastWeights) -> TailReplay:
         return self.model.replay_from(fast.sites[0].layer)
+
+
+def shown(columns: Tensor, begun: int, padding: Tensor) -> Tensor:
+    """The mask of a cache's ``columns`` (1, T) for rows with ``padding`` (N, 1) after their first ``begun``: (N, T)."""
+    return ((columns < begun) | (columns >= begun + padding)).long()
+
+
+def _stacked_by_row(tails: Sequence[Sequence[KeysValues]], which: Sequence[int]) -> list[KeysValues]:
+    """From (1, heads, P, D) by memory and layer to (N, heads, P, D) by layer; of one memory as they are."""
+    if len(tails) == 1:
+        return list(tails[0])
+    return [
+        (torch.cat([layer[i][0] for i in which]), torch.cat([layer[i][1] for i in which]))
+        for layer in zip(*tails, strict=True)
+    ]
 
 
 def _common(prompts: Sequence[Prompt]) -> list[tuple[list[int], int]]:

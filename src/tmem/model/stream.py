@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -18,11 +19,11 @@ from transformers import DynamicCache
 from tmem.errors import DeltaError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import together
-from tmem.model.cache import ROOM, joined, narrow
+from tmem.model.cache import ROOM, begun, joined, narrow
 from tmem.model.grammar import PairsGrammar
 from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
-from tmem.model.prefill import ALIKE, Memories, Prefill
+from tmem.model.prefill import ALIKE, Memories, Prefill, shown
 from tmem.model.request import Completion, Finish, Request
 from tmem.model.sampling import sample
 
@@ -187,9 +188,11 @@ class Stream:
         memories, places = _memories(chosen, self.fast)
         filled = self._prefill.fill([row.prompt for row in chosen], [row.common for row in chosen], places, memories)
         ids = self._choose(chosen, torch.cat([part.logits for part in filled]).float())[:, None]
-        caches = [*([] if self._cache is None else [self._cache]), *(part.cache for part in filled)]
-        self._cache = joined(caches, self.model.hf.config)
-        self._ids = ids if len(caches) == len(filled) else torch.cat([self._ids, ids])
+        parts = [] if self._cache is None else [(self._cache, [row.read for row in self._rows])]
+        self._ids = torch.cat([self._ids, ids]) if parts else ids
+        lengths = iter([row.read for row in chosen])
+        parts += [(part.cache, list(islice(lengths, len(part.logits)))) for part in filled]
+        self._cache = joined(parts, self.model.hf.config)
         self._rows = [*self._rows, *chosen]
 
     def _decode(self) -> None:
@@ -197,16 +200,17 @@ class Stream:
         rows, device, cache = self._rows, self.model.device, self._cache
         assert cache is not None
         read = torch.tensor([row.read for row in rows], device=device)[:, None]  # (N, 1)
-        seen = cache.get_seq_length()
+        seen, first = cache.get_seq_length(), begun(cache)
+        padding = seen - read
         padded = any(row.read < seen for row in rows)
         memories, places = _memories(rows, self.fast)
         with memories.active(places):
             while all(row.finish is None for row in rows):
                 seen += 1
-                mask = torch.arange(seen, device=device) >= seen - 1 - read if padded else None
+                mask = shown(torch.arange(seen, device=device)[None], first, padding) if padded else None
                 output = self.model.hf(
                     input_ids=self._ids,
-                    attention_mask=None if mask is None else mask.long(),
+                    attention_mask=mask,
                     position_ids=read,
                     past_key_values=cache,
                     use_cache=True,
