@@ -180,6 +180,32 @@ def test_copies_selections_and_digests() -> None:
         Delta.cat([])
 
 
+def test_memories_lie_rank_first_and_are_read_without_a_copy(tmp_path: Path) -> None:
+    fast = make("qwen3")
+    delta = noise(fast, 3)
+    delta.save(tmp_path / "delta.safetensors")
+    loaded = Delta.load(tmp_path / "delta.safetensors", fast.basis)
+    made = [fast.zeros(3), loaded, delta.select([2, 0]), Delta.cat([delta, delta]), delta.select([0]).clone()]
+    assert all(b.mT.is_contiguous() for one in made for b in one.b.values())
+    assert loaded.digest(1) == delta.digest(1)
+    with torch.no_grad():
+        for rows in (None, [0, 1, 2], [1, 1, 2, 2]):
+            for segment in fast._segments(loaded, rows):
+                for name, b in segment.b.items():
+                    assert b.untyped_storage().data_ptr() == loaded.b[name].untyped_storage().data_ptr()
+        assert torch.equal(run(fast, ids(3), delta, [0, 1, 2]), run(fast, ids(3), loaded, [0, 1, 2]))
+
+
+@pytest.mark.parametrize("family", CORE_FAMILIES)
+def test_without_gradients_a_memory_gives_the_same(family: str) -> None:
+    fast = make(family)
+    delta = noise(fast, 3)
+    with fast.active(delta, [2, -1, 0]):
+        wanted = fast.model(input_ids=ids(3)).logits
+    assert wanted.requires_grad
+    torch.testing.assert_close(run(fast, ids(3), delta, [2, -1, 0]), wanted.detach(), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("family", CORE_FAMILIES)
 def test_norm_ratio_is_that_of_the_product(family: str) -> None:
     fast = make(family)

@@ -41,7 +41,7 @@ class Delta:
 
     def select(self, rows: Sequence[int]) -> Delta:
         """A copy of the given sessions, in the given order."""
-        return self._map(lambda value: value[list(rows)])
+        return self._map(lambda value: rank_first(value[list(rows)]))
 
     def clone(self) -> Delta:
         """A copy that shares nothing and asks for no gradient."""
@@ -56,7 +56,8 @@ class Delta:
         if len({delta.basis_digest for delta in deltas}) != 1:
             raise DeltaError("only memories made on one basis can be joined, and at least one of them")
         first = deltas[0]
-        return Delta({name: torch.cat([delta.b[name] for delta in deltas]) for name in first.b}, first.basis_digest)
+        b = {name: torch.cat([delta.b[name].mT for delta in deltas]).mT for name in first.b}
+        return Delta(b, first.basis_digest)
 
     def digest(self, row: int) -> str:
         """sha256 (hex) of one session's B: equal digests mean bit-equal memories."""
@@ -78,10 +79,18 @@ class Delta:
         shapes_fit = all(value.dim() == 3 and value.shape[2] == basis.rank for value in tensors.values())
         if set(tensors) != set(basis.a) or not shapes_fit or len({len(b) for b in tensors.values()}) != 1:
             raise DeltaError(f"{path}: the file is damaged: it must hold one B (sessions, out, {basis.rank}) per site")
-        return cls({name: tensors[name].float() for name in basis.a}, digest)
+        return cls({name: rank_first(tensors[name].float()) for name in basis.a}, digest)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Delta:
         return Delta({name: change(value) for name, value in self.b.items()}, self.basis_digest)
+
+
+def rank_first(b: Tensor) -> Tensor:
+    """The same B (S, out, rank), lying in memory as (S, rank, out): a quarter of the time for a step of a token a row.
+
+    A copy, or itself if it lies like that. Memories are made so; where gradients are wanted any order is left alone.
+    """
+    return b.mT.contiguous().mT
 
 
 def together(deltas: Sequence[Delta | None]) -> tuple[Delta | None, list[int]]:
@@ -124,7 +133,7 @@ class FastWeights:
     def zeros(self, sessions: int) -> Delta:
         """Empty memories: B = 0 for every site, on the model's device."""
         b = {
-            site.name: torch.zeros(sessions, site.out_features, self.basis.rank, device=site.weight.device)
+            site.name: torch.zeros(sessions, self.basis.rank, site.out_features, device=site.weight.device).mT
             for site in self.sites
         }
         return Delta(b, self.basis.digest)
@@ -197,7 +206,7 @@ class FastWeights:
     def _segments(self, delta: Delta, rows: list[int] | None) -> list[_Segment]:
         """How the batch is cut so that each piece is one batched product; empty if no row has a memory."""
         if rows is None:
-            return [_Segment(-1, {name: value.to(self._a[name].device) for name, value in delta.b.items()})]
+            return [_Segment(-1, {name: self._placed(value, name) for name, value in delta.b.items()})]
         wrong = next((row for row in rows if not -1 <= row < delta.sessions), None)
         if wrong is not None:
             raise DeltaError(f"there is no session {wrong}: use 0 to {delta.sessions - 1}, or -1 for no memory")
@@ -205,9 +214,13 @@ class FastWeights:
             return []
         segments = []
         for count, sessions in _equal_runs(rows):
-            b = {name: _pick(value, sessions).to(self._a[name].device) for name, value in delta.b.items()}
+            b = {name: self._placed(_pick(value, sessions), name) for name, value in delta.b.items()}
             segments.append(_Segment(count * len(sessions), b))
         return segments
+
+    def _placed(self, b: Tensor, site: str) -> Tensor:
+        b = b.to(self._a[site].device)
+        return b if torch.is_grad_enabled() else rank_first(b)
 
     def _hook(
         self,
@@ -253,7 +266,11 @@ def _add(y: Tensor, u: Tensor, b: Tensor) -> Tensor:
     groups, out, rank = b.shape
     u = u.reshape(groups, -1, rank)
     if y.dtype == torch.float32:  # one pass over y instead of two
-        return torch.baddbmm(y.reshape(groups, -1, out), u, b.mT).view(y.shape)
+        y_by_group = y.reshape(groups, -1, out)
+        if torch.is_grad_enabled() or y_by_group.data_ptr() != y.data_ptr():
+            return torch.baddbmm(y_by_group, u, b.mT).view(y.shape)
+        y_by_group.baddbmm_(u, b.mT)  # what a linear gave belongs to nobody else
+        return y
     return y + torch.bmm(u, b.mT).view(y.shape).to(y.dtype)
 
 
@@ -276,5 +293,5 @@ def _pick(b: Tensor, sessions: list[int]) -> Tensor:
     if first >= 0 and sessions == list(range(first, first + count)):
         return b[first : first + count]
     index = torch.tensor(sessions, device=b.device)
-    chosen = b[index.clamp_min(0)]
+    chosen = b.mT[index.clamp_min(0)].mT
     return chosen if min(sessions) >= 0 else torch.where((index >= 0)[:, None, None], chosen, 0.0)

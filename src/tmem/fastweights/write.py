@@ -247,7 +247,8 @@ class _Trainer:
     def _step(self, part: _Step, first: bool) -> None:
         """One SGD step of the given sessions on the given rows; ``first``: also measure |A x|^2."""
         index = [session.index for session, _ in part]
-        b = {name: value[index].requires_grad_() for name, value in self.delta.b.items()}  # (S, out, rank)
+        # (S, out, rank), in an order of its own: the bits of a gradient depend on it.
+        b = {name: value[index].contiguous().requires_grad_() for name, value in self.delta.b.items()}
         rows = [row for _, rows in part for row in rows]
         owners = [place for place, (_, rows) in enumerate(part) for _ in rows]
         batch = self.pool.batch(rows)

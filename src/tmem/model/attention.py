@@ -39,8 +39,9 @@ def cpu_attention(
     if beginning is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         return _after(beginning, query * scale, key, value, attention_mask).transpose(1, 2).contiguous(), None
+    special = kwargs.get("dropout") or kwargs.get("softcap") or kwargs.get("position_bias") is not None
     # Gradients would be summed in another order: other bits in every memory that is rebuilt.
-    if attention_mask is None or query.shape[2] == 1 or torch.is_grad_enabled():
+    if special or attention_mask is None or query.shape[2] == 1 or torch.is_grad_enabled():
         result: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
