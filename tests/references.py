@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tmem.fastweights import Delta, FastWeights
-from tmem.model import Model, Request
+from tmem.fastweights import Basis, Delta, FastWeights
+from tmem.model import Completion, HFEngine, Model, Request
 from tmem.seeds import generator
 
 MemoryModel = tuple[Model, FastWeights, Delta]
@@ -50,3 +51,22 @@ def teacher_forced(hf: PreTrainedModel, start: tuple[int, ...], ids: tuple[int, 
     logits = hf(input_ids=torch.tensor([[*start, *ids]]), use_cache=False).logits[0]
     scores: Tensor = logits.log_softmax(-1)[len(start) - 1 : -1]  # (len(ids), V)
     return scores.gather(1, torch.tensor(ids)[:, None])[:, 0]
+
+
+def with_memories(model: Model) -> MemoryModel:
+    """The model with three memories of random numbers."""
+    fast = FastWeights(model.hf, Basis.from_model(model.hf))
+    zeros = fast.zeros(3)
+    b = {name: 0.1 * torch.randn(value.shape, generator=generator(name)) for name, value in zeros.b.items()}
+    return model, fast, Delta(b, zeros.basis_digest)
+
+
+def one_by_one(memory_model: MemoryModel, wanted: list[Request]) -> list[Completion]:
+    model, fast, delta = memory_model
+    return [HFEngine(model).generate([request], delta, fast)[0] for request in wanted]
+
+
+def assert_same(one: list[Completion], other: list[Completion]) -> None:
+    assert [done.ids for done in one] == [done.ids for done in other]
+    for a, b in zip(one, other, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)

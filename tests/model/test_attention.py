@@ -10,10 +10,9 @@ from checkpoints import make
 from helpers import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references import MemoryModel, prompt
+from references import MemoryModel, assert_same, one_by_one, prompt, with_memories
 from torch.nn.functional import scaled_dot_product_attention
 
-from tmem.fastweights import Basis, Delta, FastWeights
 from tmem.model import Completion, HFEngine, Request, attention, cache, load
 from tmem.model.prefill import Prefill
 from tmem.seeds import generator
@@ -23,10 +22,7 @@ from tmem.seeds import generator
 def remembering(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MemoryModel:
     model = load(make(tmp_path_factory.mktemp(request.param), request.param))
     model.hf.config.max_position_embeddings = 512
-    fast = FastWeights(model.hf, Basis.from_model(model.hf))
-    zeros = fast.zeros(3)
-    b = {name: 0.1 * torch.randn(value.shape, generator=generator(name)) for name, value in zeros.b.items()}
-    return model, fast, Delta(b, zeros.basis_digest)
+    return with_memories(model)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
@@ -101,17 +97,6 @@ def texts(beginning: tuple[int, ...], seed: int, count: int = 9, memories: bool 
     ]
 
 
-def alone(remembering: MemoryModel, wanted: list[Request]) -> list[Completion]:
-    model, fast, delta = remembering
-    return [HFEngine(model).generate([request], delta, fast)[0] for request in wanted]
-
-
-def assert_same(one: list[Completion], other: list[Completion]) -> None:
-    assert [done.ids for done in one] == [done.ids for done in other]
-    for a, b in zip(one, other, strict=True):
-        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
-
-
 @pytest.mark.parametrize("memories", [True, False])
 def test_rows_leave_a_beginning_and_others_join_it(remembering: MemoryModel, memories: bool) -> None:
     model, fast, delta = remembering
@@ -130,7 +115,7 @@ def test_rows_leave_a_beginning_and_others_join_it(remembering: MemoryModel, mem
     while ended := stream.step():
         done.update(ended)
     wanted = [*first, *later]
-    assert_same([done[number] for number in range(len(wanted))], alone(remembering, wanted))
+    assert_same([done[number] for number in range(len(wanted))], one_by_one(remembering, wanted))
 
 
 def test_long_rests_are_read_as_usual(remembering: MemoryModel) -> None:
@@ -150,7 +135,7 @@ def test_a_model_that_loses_the_beginning_is_noticed(remembering: MemoryModel, m
     assert Prefill(model)._can_hold
     monkeypatch.setattr(cache.BegunLayer, "update", cache.RoomyLayer.update)
     assert not Prefill(model)._can_hold
-    assert_same(HFEngine(model).generate(wanted, delta, fast), alone(remembering, wanted))
+    assert_same(HFEngine(model).generate(wanted, delta, fast), one_by_one(remembering, wanted))
 
 
 def test_saved_models_do_not_name_it(remembering: MemoryModel, tmp_path: Path) -> None:

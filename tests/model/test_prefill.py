@@ -11,13 +11,12 @@ import torch
 from checkpoints import make
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references import MemoryModel, prompt
+from references import MemoryModel, assert_same, one_by_one, prompt, with_memories
 
 from tmem.fastweights import Basis, Delta, FastWeights
 from tmem.fastweights.sites import decoder
-from tmem.model import Completion, HFEngine, Model, Request, load
+from tmem.model import HFEngine, Model, Request, load
 from tmem.model.prefill import _common
-from tmem.seeds import generator
 
 
 def long_model(folder: Path, family: str) -> Model:
@@ -29,10 +28,7 @@ def long_model(folder: Path, family: str) -> Model:
 @pytest.fixture(scope="module", params=["qwen3", "llama", "gemma2"])
 def remembering(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MemoryModel:
     model = long_model(tmp_path_factory.mktemp(request.param), request.param)
-    fast = FastWeights(model.hf, Basis.from_model(model.hf))
-    zeros = fast.zeros(3)
-    b = {name: 0.1 * torch.randn(value.shape, generator=generator(name)) for name, value in zeros.b.items()}
-    return model, fast, Delta(b, zeros.basis_digest)
+    return with_memories(model)
 
 
 def requests(beginning: tuple[int, ...], count: int = 18, memories: int = 3) -> list[Request]:
@@ -45,12 +41,6 @@ def requests(beginning: tuple[int, ...], count: int = 18, memories: int = 3) -> 
     return made
 
 
-def assert_same(one: list[Completion], other: list[Completion]) -> None:
-    assert [done.ids for done in one] == [done.ids for done in other]
-    for a, b in zip(one, other, strict=True):
-        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
-
-
 @contextmanager
 def counted(model: Model, layer: int) -> Iterator[list[int]]:
     """Tokens, padding included, that go through a layer inside: one number per pass."""
@@ -61,11 +51,6 @@ def counted(model: Model, layer: int) -> Iterator[list[int]]:
         yield seen
     finally:
         handle.remove()
-
-
-def one_by_one(memory_model: MemoryModel, wanted: list[Request]) -> list[Completion]:
-    model, fast, delta = memory_model
-    return [HFEngine(model).generate([request], delta, fast)[0] for request in wanted]
 
 
 def test_shared_beginning_changes_nothing(remembering: MemoryModel) -> None:
