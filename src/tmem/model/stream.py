@@ -24,6 +24,7 @@ from tmem.model.grammar import PairsGrammar
 from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
+from tmem.model.products import by_onednn, large_linears
 from tmem.model.request import Completion, Finish, Request
 from tmem.model.sampling import sample
 
@@ -81,6 +82,7 @@ class Stream:
     ) -> None:
         self.model, self.fast, self.max_tokens = model, fast, max_tokens
         self._prefill, self._grammar = prefill, grammar
+        self._large = large_linears(model.hf)
         self._room = ROOM if model.device.type == "cuda" else 0  # that a cache has in any case; on a GPU it is counted
         self._count = 0
         self._waiting: list[_Row] = []
@@ -124,10 +126,11 @@ class Stream:
     @torch.no_grad()
     def step(self) -> list[tuple[int, Completion]]:
         """Generate until a text ends; those that ended, with their numbers. Empty if there is nothing to do."""
-        self._let_in()
-        rows = self._rows
-        if rows and all(row.finish is None for row in rows):
-            self._decode()
+        with by_onednn(self._large):
+            self._let_in()
+            rows = self._rows
+            if rows and all(row.finish is None for row in rows):
+                self._decode()
         ended = [row for row in rows if row.finish is not None]
         if ended:
             self._leave()
