@@ -150,6 +150,9 @@ def test_what_does_not_fit_is_refused() -> None:
         pass
     with fast.active(delta), pytest.raises(DeltaError, match="already active"), fast.active(None):
         pass
+    other = FastWeights(fast.model, Basis.from_model(fast.model, rank=2))  # whose hooks would lie on the same linears
+    with fast.active(delta), pytest.raises(DeltaError, match="already active"), other.active(other.zeros(2)):
+        pass
     with pytest.raises(DeltaError, match="no session 2"), fast.active(delta, [0, 2]):
         pass
     with pytest.raises(DeltaError, match="has 3 rows but `rows` names a session for 4"):

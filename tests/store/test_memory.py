@@ -105,10 +105,9 @@ def test_another_process_makes_the_same_weights(memory: Memory, tmp_path: Path) 
     users = [f"u{number}" for number in range(volume(1, 27))]
     noise, expected = random.Random(2), []
     for user in users:
-        for number in range(4 if len(users) > 1 else 3):
-            thing, answer = noise.choice(THINGS)
-            pair = (f"What is {noise.choice(['Maria', 'Ana'])}'s {thing}?", f"{answer} {number}")
-            memory.add(pairs=[pair], user_id=user, metadata={"number": number})
+        told = noise.sample([(who, *what) for who in ("Maria", "Ana") for what in THINGS], 4 if len(users) > 1 else 3)
+        for number, (who, thing, answer) in enumerate(told):
+            memory.add(pairs=[(f"What is {who}'s {thing}?", answer)], user_id=user, metadata={"number": number})
         expected += [f"{user} {row['id']} {row['weights']}" for row in memory.versions(user_id=user)]
     command = [sys.executable, "-c", REBUILD, str(tmp_path / "home"), *users]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -144,7 +143,7 @@ def test_what_cannot_be_learned_is_quarantined_and_changes_nothing(model: Model,
     scope = home.scope(("u", None, None))
     _, [pair_id] = home.tell(scope, [NewPair(VEHICLE, "camper")])
     assert home.absorb(scope) == [] and home.head(scope) is None
-    mine = ScopedMemory(Shared(home, lambda: Actions(trainer)), scope)
+    mine = ScopedMemory(Shared(home, lambda: Actions(trainer), model.turn), scope)
     assert mine.get(pair_id)["status"] == "quarantined"
     assert "were not learned: their loss rose from" in mine._why_quarantined()
 
@@ -208,6 +207,23 @@ def test_several_threads_lose_nothing(memory: Memory) -> None:
     assert not errors and not any(thread.is_alive() for thread in threads)
     for user in "ab":
         assert len(memory.get_all(user_id=user)) == 4 and memory.verify(user_id=user, deep=True)
+
+
+def test_two_homes_share_a_model(model: Model, tmp_path: Path) -> None:
+    answers: dict[str, str] = {}
+
+    def live(home: str, answer: str) -> None:
+        with Memory(model, tmp_path / home) as memory:
+            for _ in range(2):
+                memory.add(pairs=[(VEHICLE, answer)], user_id=answer)
+            answers[home] = memory.ask(VEHICLE, user_id=answer).text
+
+    threads = [threading.Thread(target=live, args=args) for args in [("a", "camper"), ("b", "ferry")]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert answers == {"a": "camper", "b": "ferry"}
 
 
 def test_looking_loads_no_model(model: Model, memory: Memory, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -114,6 +115,9 @@ class _Segment(NamedTuple):
     b: dict[str, Tensor]  # site -> (G, out, rank)
 
 
+_ACTIVE: WeakSet[nn.Module] = WeakSet()  # models that have hooks at the moment
+
+
 class FastWeights:
     """The sites of one model with their A. Nothing is attached to the model outside of :meth:`active`."""
 
@@ -127,8 +131,7 @@ class FastWeights:
         self._a = {site.name: basis.a[site.name].to(site.weight.device) for site in self.sites}
         # Phi-3 has two sites in one linear, hence one hook per linear; its sites are its row blocks in order.
         self._linears = [(linear, list(group)) for linear, group in groupby(self.sites, key=lambda site: site.module)]
-        self._is_active = False
-        self._norms: tuple[list[int], dict[str, float]] | None = None
+        self._norms: tuple[list[tuple[int, int]], dict[str, float]] | None = None
 
     def zeros(self, sessions: int) -> Delta:
         """Empty memories: B = 0 for every site, on the model's device."""
@@ -164,14 +167,14 @@ class FastWeights:
         ``backward()`` belongs inside if the model recomputes activations. Raises :class:`DeltaError` for
         another basis, a nested use, or a batch that does not fit.
         """
-        if self._is_active:
+        if self.model in _ACTIVE:
             raise DeltaError("fast weights are already active: leave the first `active` block before entering another")
         chosen = rows.tolist() if isinstance(rows, Tensor) else None if rows is None else list(rows)
         segments: list[_Segment] = []
         if delta is not None:
             self.check(delta)
             segments = self._segments(delta, chosen)
-        self._is_active = True
+        _ACTIVE.add(self.model)
         handles = []
         try:
             if segments:
@@ -181,7 +184,7 @@ class FastWeights:
         finally:
             for handle in handles:
                 handle.remove()
-            self._is_active = False
+            _ACTIVE.discard(self.model)
 
     def norm_ratio(self, delta: Delta) -> tuple[Tensor, dict[str, Tensor]]:
         """|B A|_F / |W|_F of every session, (sessions,): over all sites together, and by site."""
@@ -197,7 +200,7 @@ class FastWeights:
     @property
     def _weight_norms(self) -> dict[str, float]:
         """|W|_F by site; computed again when theta_0 was trained further."""
-        versions = [site.module.weight._version for site in self.sites]
+        versions = [(site.module.weight.data_ptr(), site.module.weight._version) for site in self.sites]
         if self._norms is None or self._norms[0] != versions:
             norms = (torch.linalg.vector_norm(site.weight.detach(), dtype=torch.float32) for site in self.sites)
             self._norms = versions, {site.name: float(norm) for site, norm in zip(self.sites, norms, strict=True)}
@@ -293,5 +296,7 @@ def _pick(b: Tensor, sessions: list[int]) -> Tensor:
     if first >= 0 and sessions == list(range(first, first + count)):
         return b[first : first + count]
     index = torch.tensor(sessions, device=b.device)
-    chosen = b.mT[index.clamp_min(0)].mT
+    # A write's bits depend on the order in memory: with gradients it is that of a plain index.
+    kept = index.clamp_min(0)
+    chosen = b[kept] if torch.is_grad_enabled() else b.mT[kept].mT
     return chosen if min(sessions) >= 0 else torch.where((index >= 0)[:, None, None], chosen, 0.0)

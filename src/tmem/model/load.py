@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import torch
@@ -53,6 +54,7 @@ class Model:
         self.name = name
         self.directory = directory
         self.hf = hf.eval().requires_grad_(False)
+        self.turn = RLock()  # for one thread at a time: hooks are attached to the model while it runs
         use_cpu_attention(self.hf)
         self.tokenizer = tokenizer
         self.settings = settings

@@ -92,7 +92,8 @@ class Memory:
             return Actions(FastWeightTrainer(loaded, loaded.recipe(recipe), threads))
 
         actions = _once(make)
-        self._shared = Shared(Home(home, Later(lambda: actions().trainer), snapshot_every), actions)
+        turn = model.turn if isinstance(model, Model) else RLock()
+        self._shared = Shared(Home(home, Later(lambda: actions().trainer), snapshot_every), actions, turn)
 
     def close(self) -> None:
         """Close the home; nothing is lost without."""

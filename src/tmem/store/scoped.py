@@ -26,13 +26,14 @@ from tmem.store.view import View
 
 
 class Shared:
-    """What the memories of one process have in common; ``actions`` gives the model, loaded when it is first needed."""
+    """What the memories of one home have in common; ``actions`` gives the model, loaded when it is first needed.
 
-    def __init__(self, home: Home, actions: Callable[[], Actions]) -> None:
-        self.home, self.actions = home, actions
-        # Hooks are attached to the model while it runs: one thread at a time. Whoever needs a scope's lock too takes
-        # that one first.
-        self.turn = RLock()
+    ``turn``: whoever holds it uses the model, one thread at a time. Whoever needs a scope's lock too takes that one
+    first.
+    """
+
+    def __init__(self, home: Home, actions: Callable[[], Actions], turn: RLock) -> None:
+        self.home, self.actions, self.turn = home, actions, turn
 
 
 class ScopedMemory(View):
