@@ -51,6 +51,22 @@ def test_small_batches_and_order_change_nothing(family: str, with_memories: With
     assert finished == list(range(1, len(requests) + 1))
 
 
+def test_a_stream_does_not_go_on_after_an_error(with_memories: WithMemories, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fast, delta = with_memories("qwen3")
+    engine = HFEngine(model)
+    stream = engine.stream(fast)
+    stream.add([Request(prompt(5), 0, 6)], [delta])
+    with monkeypatch.context() as broken:
+        broken.setattr(stream, "_finish", lambda row, token: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stream.step()
+    with pytest.raises(UsageError, match="an earlier step of this stream failed"):
+        stream.step()
+    with pytest.raises(UsageError, match="an earlier step of this stream failed"):
+        stream.add([Request(prompt(5), 0, 6)], [delta])
+    engine.generate([Request(prompt(5), 0, 6)], delta, fast)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_delta_is_plain_transformers(family: str, with_memories: WithMemories) -> None:
     model, fast, delta = with_memories(family)

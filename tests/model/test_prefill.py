@@ -16,7 +16,7 @@ from references import MemoryModel, assert_same, one_by_one, prompt, with_memori
 from tmem.fastweights import Basis, Delta, FastWeights
 from tmem.fastweights.sites import decoder
 from tmem.model import HFEngine, Model, Request, load
-from tmem.model.prefill import _common
+from tmem.model.prefill import Prefill, _common
 
 
 def long_model(folder: Path, family: str) -> Model:
@@ -135,6 +135,24 @@ def test_after_a_write_only_the_tail_reads_again(tmp_path_factory: pytest.TempPa
     with counted(model, 0) as trunk:
         engine.generate([longer], second, fast)
     assert max(trunk) > 140
+
+
+def test_weights_of_another_type_are_noticed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = long_model(tmp_path_factory.mktemp("retyped"), "qwen3")
+    engine, wanted = HFEngine(model, remember=200), Request((*prompt(150), *prompt(5)), None, 2)
+    engine.generate([wanted])
+    model.hf.double()
+    assert_same(engine.generate([wanted]), HFEngine(model).generate([wanted]))
+
+
+def test_part_of_what_is_remembered_does_not_keep_the_whole(tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = long_model(tmp_path_factory.mktemp("part"), "qwen3")
+    reader = Prefill(model, remember=1000)
+    whole, part = reader._read(prompt(150), None), reader._read(prompt(150)[:70], None)
+    assert reader._read(prompt(150), None) is whole and reader._read(part.ids, None) is part
+    for (key, value), (longer, _) in zip(part.keys, whole.keys, strict=True):
+        assert torch.equal(key, longer[:, :, :70])
+        assert {key.untyped_storage().nbytes(), value.untyped_storage().nbytes()} == {key.nbytes}
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,69 +1,97 @@
 from collections.abc import Callable
+from contextlib import nullcontext
+from threading import Thread
 
 import pytest
 import torch
 from references import MemoryModel, assert_same
-from torch import nn
+from torch import Tensor, nn
 
 from tmem.model import HFEngine, Request, products
-from tmem.model.products import by_onednn, large_linears
+from tmem.model.products import large_products
 
 WithMemories = Callable[[str], MemoryModel]
 
-pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The weights that were multiplied with by oneDNN, for which 80 x 48 numbers are large."""
+    if not products.AVAILABLE:
+        pytest.skip("torch was built without oneDNN")
+    seen: list[Tensor] = []
+    product = products._product
 
-def test_only_large_plain_linear_maps_in_float32_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "LARGE", 12)
+    def noting(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        seen.append(weight)
+        return product(x, weight, bias)
 
-    class Own(nn.Linear):
-        pass
-
-    replaced = nn.Linear(3, 4)
-    replaced.forward = lambda x: x
-    few, own, half = nn.Linear(3, 3), Own(3, 4), nn.Linear(3, 4).bfloat16()
-    large = nn.Linear(3, 4)
-    assert large_linears(nn.Sequential(few, own, half, replaced, large)) == [large]
+    monkeypatch.setattr(products, "_product", noting)
+    monkeypatch.setattr(products, "LARGE", 80 * 48)
+    return seen
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 1), (3, 7)])
-def test_a_product_is_that_of_torch_and_hooks_see_it(bias: bool, shape: tuple[int, int]) -> None:
+def test_a_product_is_that_of_torch_and_hooks_see_it(bias: bool, shape: tuple[int, int], used: list[Tensor]) -> None:
     linear, x = nn.Linear(48, 80, bias=bias), torch.randn(*shape, 48)
-    seen: list[torch.Tensor] = []
+    seen: list[Tensor] = []
     handle = linear.register_forward_hook(lambda module, args, output: seen.append(output))
-    with torch.no_grad():
-        with by_onednn([linear]):
-            found = linear(x)
-        assert len(seen) == 1 and seen[0] is found
-        handle.remove()
-        torch.testing.assert_close(found, linear(x), rtol=1e-5, atol=1e-5)
-    assert "forward" not in vars(linear)
-
-
-def test_a_transposed_or_cut_input_is_read_right() -> None:
-    linear, x = nn.Linear(48, 80), torch.randn(48, 18)[:, ::2].mT
-    with torch.no_grad(), by_onednn([linear]):
+    with torch.no_grad(), large_products([linear.weight]):
         found = linear(x)
-    torch.testing.assert_close(found, linear(x), rtol=1e-5, atol=1e-5)
+    assert len(used) == len(seen) == 1 and seen[0] is found
+    handle.remove()
+    torch.testing.assert_close(found, linear(x).detach(), rtol=1e-5, atol=1e-5)
+    assert len(used) == 1
 
 
-def test_what_replaced_it_is_gone_after_an_error() -> None:
-    linear = nn.Linear(48, 80)
-    with pytest.raises(RuntimeError, match="stop"), by_onednn([linear]):
-        raise RuntimeError("stop")
-    assert "forward" not in vars(linear)
+def test_a_transposed_or_cut_input_is_read_right(used: list[Tensor]) -> None:
+    linear, x = nn.Linear(48, 80), torch.randn(48, 18)[:, ::2].mT
+    with torch.no_grad(), large_products([linear.weight]):
+        found = linear(x)
+    assert len(used) == 1
+    torch.testing.assert_close(found, linear(x).detach(), rtol=1e-5, atol=1e-5)
 
 
-def test_texts_are_those_of_torch(with_memories: WithMemories, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_weights_other_types_gradients_and_autocast_are_left_to_torch(used: list[Tensor]) -> None:
+    large, small, half = nn.Linear(48, 80), nn.Linear(48, 79), nn.Linear(48, 80).bfloat16()
+    x = torch.randn(2, 48)
+    assert isinstance(large_products([small.weight, half.weight]), nullcontext)
+    with large_products([large.weight]):
+        with torch.no_grad():
+            small(x), half(x.bfloat16())
+            with torch.autocast("cpu", torch.bfloat16):
+                assert large(x).dtype == torch.bfloat16
+        large(x).sum().backward()
+    assert not used
+    assert large.weight.grad is not None
+
+
+def test_other_threads_are_left_alone(used: list[Tensor]) -> None:
+    linear = nn.Linear(48, 80).requires_grad_(False)
+
+    def work() -> None:
+        with torch.no_grad():
+            linear(torch.ones(2, 48))
+
+    with large_products([linear.weight]), large_products([linear.weight]):  # one inside the other is one
+        other = Thread(target=work)
+        other.start()
+        other.join()
+        assert not used
+        work()
+    work()
+    assert len(used) == 1
+
+
+def test_texts_are_those_of_torch(with_memories: WithMemories, used: list[Tensor]) -> None:
     model, fast, delta = with_memories("qwen3")
     asked = [Request((5 + row, 9, 11 + row, 4), row, 6, stop="eos") for row in range(3)]
     asked += [Request(tuple(range(10, 90)), None, 6, stop="eos")]
+    products.LARGE = 2**40
     plain = HFEngine(model).generate(asked, delta, fast)
-    used: list[nn.Linear] = []
-    product = products._product
-    monkeypatch.setattr(products, "LARGE", 1)
-    monkeypatch.setattr(products, "_product", lambda linear, x: used.append(linear) or product(linear, x))
+    assert not used
+    products.LARGE = 1
     found = HFEngine(model).generate(asked, delta, fast)
-    assert {id(linear) for linear in used} == {id(part) for part in model.hf.modules() if type(part) is nn.Linear}
+    linears = {part.weight.data_ptr() for part in model.hf.modules() if type(part) is nn.Linear}
+    assert linears <= {weight.data_ptr() for weight in used}
     assert_same(found, plain)

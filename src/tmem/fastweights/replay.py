@@ -241,10 +241,7 @@ class TailReplay:
                 raise
             except Exception:  # whatever a foreign architecture makes of stand-ins: not like this
                 return False
-        # 64 eps are a hundred thousandth of the largest logit in float32, but half of it in bfloat16.
-        units = 64 if plain.dtype == torch.float32 else 8
-        rounding = units * torch.finfo(plain.dtype).eps * float(plain.abs().max())
-        return same and float((part - plain[few[mask.bool()]]).abs().max()) <= rounding
+        return same and float((part - plain[few[mask.bool()]]).abs().max()) <= rounding(plain)
 
     @contextmanager
     def _passes(self, stored: Tensor, where: Tensor | None) -> Iterator[None]:
@@ -287,6 +284,13 @@ def plain_logits(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, ke
         input_ids=input_ids, attention_mask=attention_mask, use_cache=False, logits_to_keep=keep
     ).logits
     return logits
+
+
+def rounding(logits: Tensor) -> float:
+    """How far other logits may be from these where only the shapes of products differ."""
+    # 64 eps are a hundred thousandth of the largest logit in float32, but half of it in bfloat16.
+    units = 64 if logits.dtype == torch.float32 else 8
+    return units * torch.finfo(logits.dtype).eps * float(logits.abs().max())
 
 
 @contextmanager

@@ -38,8 +38,9 @@ def cpu_attention(
     beginning = getattr(key, "beginning", None)
     if beginning is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        return _after(beginning, query * scale, key, value, attention_mask).transpose(1, 2).contiguous(), None
-    special = kwargs.get("dropout") or kwargs.get("softcap") or kwargs.get("position_bias") is not None
+        return _after(beginning, query.float() * scale, key, value, attention_mask).transpose(1, 2).contiguous(), None
+    elsewhere = query.device.type != "cpu"  # a model that was moved
+    special = elsewhere or kwargs.get("dropout") or kwargs.get("softcap") or kwargs.get("position_bias") is not None
     # Gradients would be summed in another order: other bits in every memory that is rebuilt.
     if special or attention_mask is None or query.shape[2] == 1 or torch.is_grad_enabled():
         result: tuple[Tensor, None] = sdpa_attention_forward(
@@ -51,7 +52,7 @@ def cpu_attention(
 
 
 def _after(beginning: tuple[Tensor, Tensor], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """What (scaled) queries see of a beginning, (1 or N, groups, P, D), and of their own rows: (N, heads, T, D)."""
+    """What queries, scaled and float32, see of a beginning, (1 or N, groups, P, D), and of their own rows."""
     rows = max(1, SCORES * len(query) // (query[..., 0].numel() * (beginning[0].shape[2] + key.shape[2])))
     seen = []
     for start in range(0, len(query), rows):
@@ -67,7 +68,7 @@ def _few_after(
     (n, heads, t, dim), groups, width = query.shape, key.shape[1], beginning[0].shape[2]
     each = heads // groups * t
     shared = len(beginning[0]) == 1  # then the queries of all rows are one product
-    q = query.float().reshape(n, groups, each, dim)
+    q = query.reshape(n, groups, each, dim)
 
     def fold(x: Tensor) -> Tensor:  # (N, groups, each, .) to (1, groups, N * each, .)
         return x.transpose(0, 1).reshape(1, groups, n * each, -1) if shared else x
@@ -82,7 +83,7 @@ def _few_after(
         after = after.view(n, groups, -1, t, key.shape[2]).masked_fill(hidden, float("-inf")).view_as(after)
     share = torch.cat([before, after], -1).softmax(-1)
     result = unfold(fold(share[..., :width]) @ beginning[1].float()) + share[..., width:] @ value.float()
-    return result.reshape(n, heads, t, dim).to(query.dtype)
+    return result.reshape(n, heads, t, dim).to(value.dtype)
 
 
 AttentionInterface.register(NAME, cpu_attention)

@@ -98,8 +98,8 @@ class BegunLayer(RoomyLayer):
         for row, length in enumerate(lengths):
             first, own = min(row, len(self.beginning[0]) - 1), self._filled - (length - self.begun)
             keys, values = (
-                torch.cat([begun[first : first + 1], store[row : row + 1, :, own : self._filled]], 2)
-                for begun, store in zip(self.beginning, self._stores, strict=True)
+                torch.cat([beginning[first : first + 1], store[row : row + 1, :, own : self._filled]], 2)
+                for beginning, store in zip(self.beginning, self._stores, strict=True)
             )
             both.append((keys, values))
         return both

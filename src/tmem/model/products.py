@@ -1,47 +1,52 @@
 """Products with large weights on CPUs, by oneDNN.
 
-torch calls another library for products in float32. Where a few rows meet a large matrix oneDNN reads the weights once
-and takes a fifth less time, half as long for a vocabulary, and no longer than torch elsewhere
-(benchmarks/products.py). It adds in another order, so writes, which are to give the same bits again, do without.
+torch calls another library for products in float32. Where a few rows meet a large matrix, oneDNN takes a fifth less
+time, half of it for a vocabulary, and it is no slower elsewhere (benchmarks/products.py). It adds in another order, so
+writes, which are to give the same bits again, do without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import linear
+from torch.overrides import TorchFunctionMode
 
 LARGE = 2**20  # numbers in a weight from which on it is worth it
 
 
-def large_linears(module: nn.Module) -> list[nn.Linear]:
-    """The linear maps in a model that oneDNN computes sooner: none on other devices, in other types, or without it."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return []
-    return [part for part in module.modules() if type(part) is nn.Linear and _gains(part)]
+def large_products(weights: Iterable[Tensor]) -> AbstractContextManager[Any]:
+    """Inside, this thread computes by oneDNN where that is sooner. Nothing happens if no weight is such that it is."""
+    return _OneDNN() if AVAILABLE and any(map(_gains, weights)) else nullcontext()
 
 
-def _gains(linear: nn.Linear) -> bool:
-    weight = linear.weight
-    plain = "forward" not in vars(linear)  # another library may have replaced it
+class _OneDNN(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is linear and not kwargs and _same(*args):
+            return _product(*args)
+        return func(*args, **kwargs or {})
+
+
+AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _gains(weight: Tensor) -> bool:
+    plain = type(weight) in (Tensor, torch.nn.Parameter)  # not one that is quantised
     return plain and weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= LARGE
 
 
-@contextmanager
-def by_onednn(linears: Sequence[nn.Linear]) -> Iterator[None]:
-    """Compute these linear maps by oneDNN, without gradients."""
-    for linear in linears:
-        vars(linear)["forward"] = partial(_product, linear)
-    try:
-        yield
-    finally:
-        for linear in linears:
-            del vars(linear)["forward"]
+def _same(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """True if the product is the same by oneDNN, which knows neither gradients nor autocast."""
+    special = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+    return not special and x.device.type == "cpu" and x.dtype == torch.float32 and _gains(weight)
 
 
-def _product(linear: nn.Linear, x: Tensor) -> Tensor:
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, linear.weight, linear.bias, "none", [], "")
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return y

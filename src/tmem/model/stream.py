@@ -24,7 +24,7 @@ from tmem.model.grammar import PairsGrammar
 from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
-from tmem.model.products import by_onednn, large_linears
+from tmem.model.products import large_products
 from tmem.model.request import Completion, Finish, Request
 from tmem.model.sampling import sample
 
@@ -82,9 +82,9 @@ class Stream:
     ) -> None:
         self.model, self.fast, self.max_tokens = model, fast, max_tokens
         self._prefill, self._grammar = prefill, grammar
-        self._large = large_linears(model.hf)
         self._room = ROOM if model.device.type == "cuda" else 0  # that a cache has in any case; on a GPU it is counted
         self._count = 0
+        self._broken = False
         self._waiting: list[_Row] = []
         self._rows: list[_Row] = []
         self._cache: DynamicCache | None = None
@@ -96,6 +96,7 @@ class Stream:
         Raises :class:`UsageError` for a request that cannot work, such as one longer than the model's window, and
         :class:`DeltaError` for a memory that is not there.
         """
+        self._check_whole()
         for request, delta in zip(requests, deltas, strict=True):
             self._check(request, delta)
         common = self._prefill.groups([request.prompt_ids for request in requests], self.fast)
@@ -125,16 +126,26 @@ class Stream:
 
     @torch.no_grad()
     def step(self) -> list[tuple[int, Completion]]:
-        """Generate until a text ends; those that ended, with their numbers. Empty if there is nothing to do."""
-        with by_onednn(self._large):
+        """Generate until a text ends; those that ended, with their numbers. Empty if there is nothing to do.
+
+        After an error the stream cannot be used any more: its rows and their cache may no longer be those of one step.
+        """
+        self._check_whole()
+        self._broken = True
+        with large_products(self.model.hf.parameters()):
             self._let_in()
             rows = self._rows
             if rows and all(row.finish is None for row in rows):
                 self._decode()
+        self._broken = False
         ended = [row for row in rows if row.finish is not None]
         if ended:
             self._leave()
         return [(row.number, self._complete(row)) for row in ended]
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise UsageError("an earlier step of this stream failed: make a new one")
 
     def _leave(self) -> None:
         """Let those that ended go. The last rows take their places: the others stay where they are."""
