@@ -3,10 +3,11 @@
     python benchmarks/bench.py --shapes small 0.6B --repeats 3
 
 Same model, same data, results compared; ours and theirs in turn, each first in every other round, so that what disturbs
-one disturbs both. The ratio of their time to ours is what carries to other machines. On a CPU one thread is used, and
-the seconds are those of the processor, which other work on the machine disturbs little; where there is a CUDA device,
-everything runs there. What was measured lies in --out; the same command goes on where it was. Fails if results are
-further apart than they may be. One round of Qwen3-0.6B's shape takes about half an hour of one core.
+one disturbs both. The ratio of their time to ours is what carries to other machines. The seconds are those of the
+clock, and the machine must have nothing else to do; with --threads 1 they are those of the processor, which other work
+disturbs little. Where there is a CUDA device, everything runs there. What was measured lies in --out; the same command
+goes on where it was. Fails if results are further apart than they may be. One round of Qwen3-0.6B's shape takes a
+quarter of an hour on two cores, half an hour on one.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def measured(results: dict[str, Any], shapes: list[str]) -> Iterator[tuple[str, 
 
 
 def table(results: dict[str, Any], shapes: list[str]) -> Table:
-    title = f"{results['device']}, torch {results['torch']}, {results['dtype']}"
+    title = f"{results['device']}, torch {results['torch']}, {results['dtype']}, threads: {results['threads']}"
     made = Table(title=title, title_justify="left")
     for column in ("model", "what", "ours, s", "theirs, s", "ratio", "lowest to highest", "goal", "apart", "at most"):
         made.add_column(column, justify="left" if column in ("model", "what") else "right")
@@ -136,9 +137,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
     parser.add_argument("--dtype", choices=list(WITHIN), default="float32", help="of the model's weights; B is float32")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch, both ways")
     parser.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     if args.probe:
         shape, layout, count = args.probe
         print(probe(shape, args.dtype, layout, int(count)))

@@ -25,11 +25,12 @@ QUESTIONS = 4  # of an episode that such a model lives
 
 
 def now() -> float:
-    """Seconds: of the processor, or of the clock where a CUDA device does the work."""
+    """Seconds: of the processor, or of the clock where a CUDA device or several threads do the work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
 
 
 def small(dtype: str = "float32") -> Model:

@@ -83,12 +83,12 @@ def test_shuffled_epochs_of_minibatches_equal_the_hand_written_ones() -> None:
 
 
 @pytest.mark.parametrize("family", CORE_FAMILIES)
-@pytest.mark.parametrize(("limit", "logits"), [(Pool.cpu_tokens, Pool.logits), (40, Pool.logits), (Pool.cpu_tokens, 1)])
+@pytest.mark.parametrize("limit", [{}, {"cpu_tokens": 40}, {"cpu_padding": 0}, {"cpu_padding": 10**9}, {"logits": 1}])
 def test_sessions_together_equal_each_alone(
-    family: str, limit: int, logits: int, monkeypatch: pytest.MonkeyPatch
+    family: str, limit: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pool, "cpu_tokens", limit)
-    monkeypatch.setattr(Pool, "logits", logits)
+    for name, value in limit.items():
+        monkeypatch.setattr(Pool, name, value)
     fast, replay = make(family)
     new = [examples(count, seed) for seed, count in enumerate((4, 9, 1, 4))]
     old = [examples(count, 10 + seed) for seed, count in enumerate((0, 3, 0, 2))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -44,10 +45,14 @@ class Pool:
     # faster while the activations stay in its cache.
     gpu_tokens: ClassVar[int] = 16_384
     cpu_tokens: ClassVar[int] = 2_048
+    # Tokens of padding that cost as much as another pass: on a GPU, starting a pass takes longer than filling it.
+    gpu_padding: ClassVar[int] = 4_096
+    cpu_padding: ClassVar[int] = 64
     logits: ClassVar[int] = 2**28  # numbers: answer tokens x vocabulary of a pass, which exist several times over
 
     def __init__(self, examples: Sequence[Example], device: torch.device, replay: TailReplay | None):
         self.tokens_per_forward = self.tokens_in_a_pass(device)
+        self.padding = self.cpu_padding if device.type == "cpu" else self.gpu_padding
         # An example's last token is only ever predicted, never read.
         self.lengths = [len(example) - 1 for example in examples]
         self.answers = [len(example.answer_ids) for example in examples]
@@ -69,6 +74,20 @@ class Pool:
         stored = None if self._stored is None else self._stored[index]
         return Batch(self._ids[index], mask.long(), keep, self._ids[index[keep] + 1], stored)
 
+    def passes(self, rows: Sequence[int], answers: float = math.inf) -> list[list[int]]:
+        """Cut rows into forward passes of like lengths, the longest first, of at most so many answer tokens each."""
+        found: list[list[int]] = []
+        longest = padding = count = 0
+        for row in sorted(rows, key=lambda row: self.lengths[row], reverse=True):
+            padding += longest - self.lengths[row]
+            count += self.answers[row]
+            full = (found and (len(found[-1]) + 1) * longest > self.tokens_per_forward) or count > answers
+            if not found or full or padding > self.padding:
+                found.append([])
+                longest, padding, count = self.lengths[row], 0, self.answers[row]
+            found[-1].append(row)
+        return found
+
     def _layout(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """For each position (N, T): its place in the flat store, is it real, does it predict a token of the answer."""
         chosen = torch.tensor(rows)
@@ -81,12 +100,9 @@ class Pool:
         return index.to(device), mask.to(device), keep.to(device)
 
     def _run_trunk(self, replay: TailReplay) -> Tensor:
-        """What enters the tail of all examples, (all tokens, ...), in batches of similar length."""
-        by_length = sorted(range(len(self.lengths)), key=lambda row: self.lengths[row])
+        """What enters the tail of all examples, (all tokens, ...)."""
         store: Tensor | None = None
-        while by_length:
-            fitting = max(1, self.tokens_per_forward // self.lengths[by_length[-1]])
-            rows, by_length = by_length[-fitting:], by_length[:-fitting]  # the longest first
+        for rows in self.passes(range(len(self.lengths))):
             index, mask, _ = self._layout(rows)
             stored = replay.trunk(self._ids[index], mask.long())  # (N, T, ...)
             if store is None:

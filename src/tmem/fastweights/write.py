@@ -2,13 +2,14 @@
 
 Many sessions write at once. The loss is the sum of every session's own mean over its answer tokens, so
 gradients stay independent and one SGD on the stacked B is as good as one optimiser each. A step of all
-sessions is one forward pass.
+sessions runs in passes of texts of like lengths, whoever they belong to.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from tmem.fastweights.recipe import Recipe
 from tmem.fastweights.replay import TailReplay, evaluating, first_places, plain_logits
 from tmem.seeds import generator
 
-WRITE_VERSION = 1  # raised whenever the same arguments give other bits, so that memories say what made them
+WRITE_VERSION = 2  # raised whenever the same arguments give other bits, so that memories say what made them
 
 
 class Dropped(BaseModel):
@@ -213,51 +214,71 @@ class _Trainer:
     pool: Pool
     replay: TailReplay | None
 
+    @property
+    def _most_answers(self) -> int:
+        """Answer tokens of one pass."""
+        head: Any = self.fast.model.get_output_embeddings()  # type: ignore[operator]
+        return self.pool.logits // head.weight.shape[0]
+
     def epoch(self, sessions: list[_Session], recipe: Recipe, first: bool) -> None:
         """One pass of every session over its own rows; step k of all sessions runs together."""
         orders = [(session, session.shuffled()) for session in sessions]
         for start in range(0, max((len(order) for _, order in orders), default=0), recipe.batch):
             rows = slice(start, start + recipe.batch)
             due = [(session, order[rows]) for session, order in orders if session.running and order[rows]]
-            for part in self._parts(due):
-                self._step(part, first)
+            self._step(due, first)
         for session in sessions:
             if session.running:
                 session.end_epoch(self.pool.answers, recipe.stop_loss)
 
-    def _parts(self, due: _Step) -> Iterator[_Step]:
-        """Cut a step into forward passes. Equal counts lie side by side: the hooks then need few products."""
-        head: Any = self.fast.model.get_output_embeddings()  # type: ignore[operator]
-        most = self.pool.logits // head.weight.shape[0]  # answer tokens
-        lengths = {session.index: max(self.pool.lengths[row] for row in rows) for session, rows in due}
-        part: _Step = []
-        count = longest = answers = 0
-        due.sort(key=lambda item: (len(item[1]), lengths[item[0].index]), reverse=True)
-        for session, rows in due:
-            count, longest = count + len(rows), max(longest, lengths[session.index])
-            own = sum(self.pool.answers[row] for row in rows)
-            answers += own
-            if part and (count * longest > self.pool.tokens_per_forward or answers > most):
-                yield part
-                part, count, longest, answers = [], len(rows), lengths[session.index], own
-            part.append((session, rows))
-        if part:
-            yield part
-
-    def _step(self, part: _Step, first: bool) -> None:
+    def _step(self, due: _Step, first: bool) -> None:
         """One SGD step of the given sessions on the given rows; ``first``: also measure |A x|^2."""
-        index = [session.index for session, _ in part]
+        index = [session.index for session, _ in due]
         # (S, out, rank), in an order of its own: the bits of a gradient depend on it.
         b = {name: value[index].contiguous().requires_grad_() for name, value in self.delta.b.items()}
-        rows = [row for _, rows in part for row in rows]
-        owners = [place for place, (_, rows) in enumerate(part) for _ in rows]
+        owners = {row: place for place, (_, rows) in enumerate(due) for row in rows}  # every row has one session
+        tokens = [sum(self.pool.answers[row] for row in rows) for _, rows in due]
+        gradients: list[Tensor] = []
+        losses: dict[int, float] = {}
+        ax2 = torch.zeros(len(due), len(b), dtype=torch.float64)
+        for rows in self.pool.passes(list(owners), self._most_answers):
+            counts = Counter(owners[row] for row in rows)
+            # Sessions with equally many rows side by side: the hooks then need few products.
+            rows.sort(key=lambda row: (-counts[owners[row]], owners[row]))
+            places = torch.tensor([owners[row] for row in rows])
+            share = torch.tensor([1 / tokens[owners[row]] for row in rows])
+            own, loss, squares = self._pass(b, rows, places, share, first)
+            gradients = [one.add_(other) for one, other in zip(gradients, own, strict=True)] if gradients else own
+            losses.update(zip(rows, loss.tolist(), strict=True))
+            if first:
+                ax2.index_add_(0, places, squares)
+        for (name, value), gradient in zip(b.items(), gradients, strict=True):
+            self.delta.b[name][index] = value.detach().sub_(gradient, alpha=self.lr)
+        for place, (session, own_rows) in enumerate(due):
+            session.steps += 1
+            session.tokens += sum(self.pool.lengths[row] for row in own_rows)
+            session.losses.update({row: losses[row] for row in own_rows})
+            if not all(math.isfinite(losses[row]) for row in own_rows):
+                session.fail(f"the loss was not finite at step {session.steps}")
+            if first:
+                whole = sum(self.pool.answers[row] for row in session.rows)
+                for site, value in zip(b, ax2[place].tolist(), strict=True):
+                    session.ax2[site] = session.ax2.get(site, 0.0) + value / whole
+
+    def _pass(
+        self, b: dict[str, Tensor], rows: list[int], owners: Tensor, share: Tensor, first: bool
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """The gradient for every B, and by row (N,) the sum of its losses and (N, sites) that of |A x|^2.
+
+        ``owners`` (N,): places in ``b``; ``share`` (N,): what a token's loss counts for.
+        """
         batch = self.pool.batch(rows)
-        ax2: dict[str, Tensor] = {}  # site -> (K,)
+        squares: dict[str, Tensor] = {}  # site -> (K,)
 
         def watch(site: str, u: Tensor) -> None:
             # The last layer may run at the answers' positions alone, (N, A, rank): they come first in every row.
             answers = batch.keep if u.shape[1] == batch.keep.shape[1] else first_places(batch.keep)
-            ax2[site] = u.detach()[answers].square().sum(1)
+            squares[site] = u.detach()[answers].square().sum(1)
 
         with self.fast.active(Delta(b, self.delta.basis_digest), owners, watch if first else None):
             if self.replay is None:
@@ -265,32 +286,13 @@ class _Trainer:
             else:
                 logits = self.replay.logits(batch.stored, batch.input_ids, batch.attention_mask, batch.keep)
             loss = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (K,)
-            tokens = [sum(self.pool.answers[row] for row in rows) for _, rows in part]  # by session, sum K
-            share = torch.tensor([1 / count for count in tokens]).repeat_interleave(torch.tensor(tokens))
-            gradients = torch.autograd.grad((loss * share.to(loss.device)).sum(), list(b.values()))
-        for (name, value), gradient in zip(b.items(), gradients, strict=True):
-            self.delta.b[name][index] = value.detach().sub_(gradient, alpha=self.lr)
-
-        row_sums = _sums(loss[:, None], [self.pool.answers[row] for row in rows])[:, 0].tolist()
-        losses = dict(zip(rows, row_sums, strict=True))  # every row belongs to one session
-        site_sums = _sums(torch.stack(list(ax2.values()), 1), tokens).tolist() if first else []  # (S, sites)
-        for place, (session, own) in enumerate(part):
-            session.steps += 1
-            session.tokens += sum(self.pool.lengths[row] for row in own)
-            session.losses.update({row: losses[row] for row in own})
-            if not all(math.isfinite(losses[row]) for row in own):
-                session.fail(f"the loss was not finite at step {session.steps}")
-            if first:
-                whole = sum(self.pool.answers[row] for row in session.rows)
-                for site, value in zip(ax2, site_sums[place], strict=True):
-                    session.ax2[site] = session.ax2.get(site, 0.0) + value / whole
-
-
-def _sums(values: Tensor, counts: list[int]) -> Tensor:
-    """Sums over consecutive stretches of ``values`` (K, n): (len(counts), n), float64 on the CPU."""
-    owner = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    totals = torch.zeros(len(counts), values.shape[1], dtype=torch.float64)
-    return totals.index_add_(0, owner, values.detach().cpu().double())
+            counts = torch.tensor([self.pool.answers[row] for row in rows])
+            weighted = loss * share.repeat_interleave(counts).to(loss.device)
+            gradients = torch.autograd.grad(weighted.sum(), list(b.values()))
+        each = torch.stack([loss, *(squares[site] for site in b if first)], 1).detach()  # (K, 1 + sites)
+        row = torch.arange(len(rows)).repeat_interleave(counts)
+        sums = torch.zeros(len(rows), each.shape[1], dtype=torch.float64).index_add_(0, row, each.cpu().double())
+        return list(gradients), sums[:, 0], sums[:, 1:]
 
 
 def _check_arguments(
