@@ -211,6 +211,8 @@ def test_write_that_diverges_changes_nothing_for_itself_or_others() -> None:
     assert accounts[0].applied
     alone, _ = write(fast, start.select([0]), new[:1], RECIPE, [0], replay=replay)
     assert_close(written.select([0]), alone)
+    more, (account,) = write(fast, broken.select([1]), [examples(9, 3)], RECIPE, [1], replay=replay)
+    assert account.steps == 1 and digests(more) == digests(broken)[1:]  # the steps that would follow are not done
     huge = RECIPE.model_copy(update={"lr": 1e38, "epochs": 1})
     written, (account,) = write(fast, start.select([0]), new[:1], huge, [0], replay=replay)
     assert account.reason == "the weights were not finite after the last step"

@@ -226,7 +226,8 @@ class _Trainer:
         for start in range(0, max((len(order) for _, order in orders), default=0), recipe.batch):
             rows = slice(start, start + recipe.batch)
             due = [(session, order[rows]) for session, order in orders if session.running and order[rows]]
-            self._step(due, first)
+            if due:
+                self._step(due, first)
         for session in sessions:
             if session.running:
                 session.end_epoch(self.pool.answers, recipe.stop_loss)
