@@ -172,7 +172,8 @@ def bounds(repeats: int) -> list[str]:
             [seconds] = curve(f"{name}: decoding", work, times).seconds
             # Two operations a token and weight; a step of many rows reads the weights once.
             weights = shape.forward(new, new) // 2
-            done.append((f"{new} tokens of {rows} rows", seconds, shape.forward(new * rows, new * rows), weights))
+            what = f"{new} tokens of {rows} row{'s' * (rows > 1)}"
+            done.append((what, seconds, shape.forward(new * rows, new * rows), weights))
         told = pairs(model, 16, 0)
         counted = shape.write(sum(len(pair) - 1 for pair in told), sum(len(pair.answer_ids) for pair in told))
         # The large model's write takes long, and is warm from decoding. All pairs are one pass.
