@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tmem.fastweights import write
-from tmem.model import HFEngine, Model, Request, load
+from tmem.model import HFEngine, Model, Request, cache, load
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +55,18 @@ def test_generating_with_memories_on_bfloat16_weights(both: tuple[Model, Model])
     alone = [HFEngine(half).generate([request], delta, fast)[0] for request in wanted]
     for one, other in zip(together, alone, strict=True):
         assert one.logprobs[0] == pytest.approx(other.logprobs[0], abs=0.1)
+
+
+def test_a_beginning_is_read_in_float32_and_copied_as_it_was(both: tuple[Model, Model]) -> None:
+    _, half = both
+    stream = HFEngine(half).stream()
+    text = tuple(5 + number % 40 for number in range(80))
+    stream.add([Request((*text, 7 + row), None, 3) for row in range(18)], [None] * 18)
+    stream._let_in()
+    assert stream._cache is not None
+    layer = stream._cache.layers[0]
+    assert isinstance(layer, cache.BegunLayer)
+    assert layer.beginning[0].dtype == torch.float32 and layer.keys.dtype == torch.bfloat16
+    for part, beginning, own in zip(layer.rows([81])[0], layer.beginning, (layer.keys, layer.values), strict=True):
+        assert part.dtype == torch.bfloat16
+        assert torch.equal(part[0, :, :80].float(), beginning[0]) and torch.equal(part[0, :, 80:], own[0, :, -1:])

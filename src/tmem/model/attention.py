@@ -52,7 +52,7 @@ def cpu_attention(
 
 
 def _after(beginning: tuple[Tensor, Tensor], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """What queries, scaled and float32, see of a beginning, (1 or N, groups, P, D), and of their own rows."""
+    """What queries, scaled, see of a beginning, (1 or N, groups, P, D), and of their own rows. Both are float32."""
     rows = max(1, SCORES * len(query) // (query[..., 0].numel() * (beginning[0].shape[2] + key.shape[2])))
     seen = []
     for start in range(0, len(query), rows):
@@ -76,13 +76,13 @@ def _few_after(
     def unfold(x: Tensor) -> Tensor:
         return x.view(groups, n, each, -1).transpose(0, 1) if shared else x
 
-    before = unfold(fold(q) @ beginning[0].float().mT)  # (N, groups, each, P)
+    before = unfold(fold(q) @ beginning[0].mT)  # (N, groups, each, P)
     after = q @ key.float().mT  # (N, groups, each, S)
     if mask is not None:
         hidden = ~mask[:, :, None, :, width:]  # (N, 1, 1, T, S)
         after = after.view(n, groups, -1, t, key.shape[2]).masked_fill(hidden, float("-inf")).view_as(after)
     share = torch.cat([before, after], -1).softmax(-1)
-    result = unfold(fold(share[..., :width]) @ beginning[1].float()) + share[..., width:] @ value.float()
+    result = unfold(fold(share[..., :width]) @ beginning[1]) + share[..., width:] @ value.float()
     return result.reshape(n, heads, t, dim).to(value.dtype)
 
 

@@ -61,13 +61,13 @@ class RoomyLayer(DynamicLayer):
 class BegunLayer(RoomyLayer):
     """A layer whose rows go on from a beginning that lies beside their stores: (1 or N, heads, P, D) keys and values.
 
-    One for all rows is held once. Rows are padded between the beginning and what is their own. Only
-    :func:`tmem.model.attention.cpu_attention` can read it.
+    One for all rows is held once, in float32, in which every step reads it. Rows are padded between the beginning and
+    what is their own. Only :func:`tmem.model.attention.cpu_attention` can read it.
     """
 
     def __init__(self, beginning: KeysValues) -> None:
         super().__init__()
-        self.beginning = beginning
+        self.beginning = beginning[0].float(), beginning[1].float()
 
     @property
     def begun(self) -> int:
@@ -98,7 +98,7 @@ class BegunLayer(RoomyLayer):
         for row, length in enumerate(lengths):
             first, own = min(row, len(self.beginning[0]) - 1), self._filled - (length - self.begun)
             keys, values = (
-                torch.cat([beginning[first : first + 1], store[row : row + 1, :, own : self._filled]], 2)
+                torch.cat([beginning[first : first + 1].to(store), store[row : row + 1, :, own : self._filled]], 2)
                 for beginning, store in zip(self.beginning, self._stores, strict=True)
             )
             both.append((keys, values))
