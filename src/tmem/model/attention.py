@@ -52,7 +52,7 @@ def cpu_attention(
 
 
 def _after(beginning: tuple[Tensor, Tensor], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """What queries, scaled, see of a beginning, (1 or N, groups, P, D), and of their own rows. Both are float32."""
+    """What scaled queries see of a beginning, (1 or N, groups, P, D) and float32 as they are, and of their own rows."""
     rows = max(1, SCORES * len(query) // (query[..., 0].numel() * (beginning[0].shape[2] + key.shape[2])))
     seen = []
     for start in range(0, len(query), rows):
