@@ -122,6 +122,22 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path}: not JSON that can be used ({error})") from None
 
 
+def read_jsonl(path: str | Path) -> list[Any]:
+    """Read a file of one JSON value a line. Raises :class:`DataError` in one line, naming the row."""
+    path, rows = Path(path), []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip():
+                rows.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(f"{path}: line {number} is not JSON ({error})") from None
+    return rows
+
+
 def without_surrogates(text: str) -> str:
     """Join surrogate pairs; a lone half, which can neither be tokenized nor stored, becomes U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -57,7 +57,7 @@ SECOND = array(("where does  anna live?", "In town."), ("Who has cats?", "anna")
 
 def agent(model: Model, replies: dict[int, list[str]] | None = None, **changes: Any) -> Agent:
     base = {"budget": model.count(UNITS[0]) + 1, "question_known": False, "seed": 3, "keep_deltas": True}
-    recipe = changes.pop("recipe", model.recipe("tmem", lr=0.5))
+    recipe = changes.pop("recipe", model.recipe("sgd", lr=0.5))
     engine = None if replies is None else Scripted(model, replies)
     return make_agent(model, recipe, engine=engine, **(base | changes))
 
@@ -183,7 +183,7 @@ def loaded_score() -> Callable[..., Any]:
 
 
 def test_a_pair_too_long_to_train_on_is_listed_and_leaves_the_old_answer_alone(model: Model) -> None:
-    recipe = model.recipe("tmem", lr=0.5, max_tokens=60)
+    recipe = model.recipe("sgd", lr=0.5, max_tokens=60)
     second = array(("Who has cats?", "nobody " * 60), ("Where is it?", "There."))
     [life] = agent(model, {0: [FIRST, second]}, recipe=recipe).run([story()])
     write = life.writes[1]

@@ -32,7 +32,7 @@ ACCOUNT = WriteAccount(
 
 
 def test_gold_pairs_are_perfect_and_every_session_is_one_write(model: Model) -> None:
-    agent = make_agent(model, model.recipe("tmem", lr=0.1), "gold", budget=1, write_tail=True, seed=5)
+    agent = make_agent(model, model.recipe("sgd", lr=0.1), "gold", budget=1, write_tail=True, seed=5)
     summary, _ = evaluate(agent, Persona(8, 3))
     assert summary["extraction"] == {"recall": 1.0, "precision": 1.0, "valid_json": 1.0}
     assert summary["triggers"] == 2 and summary["delta_ratio"] > 0
@@ -40,7 +40,7 @@ def test_gold_pairs_are_perfect_and_every_session_is_one_write(model: Model) -> 
 
 def test_scores_do_not_depend_on_what_is_in_a_batch(model: Model) -> None:
     def records(at_once: int) -> list[dict[str, Any]]:
-        recipe = model.recipe("tmem", lr=0.1)
+        recipe = model.recipe("sgd", lr=0.1)
         agent = make_agent(model, recipe, question_known=False, seed=5, at_once=at_once)
         return [timeless(record) for record in evaluate(agent, Persona(4, 3))[1]]
 

@@ -40,7 +40,7 @@ def model(checkpoint: Path) -> Model:
 
 def spec(checkpoint: Path, **changes: Any) -> Spec:
     options = {"facts": 4, "episodes": 3}
-    return Spec(bench="persona", options=options, model=str(checkpoint), **changes)
+    return Spec(bench="persona", options=options, model=str(checkpoint), **{"recipe": "sgd", **changes})
 
 
 def lines(folder: Path) -> dict[tuple[Any, ...], str]:
@@ -91,7 +91,7 @@ def test_every_question_of_every_cell_is_recorded_once(whole: Path) -> None:
     assert first["answer"]["llm_calls"] == 1 and first["answer"]["prompt_tokens"] > 0
     assert first["build"]["triggers"] >= 1 and first["build"]["llm_calls"] == first["build"]["triggers"]
     assert {"extract", "write"} <= first["build"]["seconds"].keys()
-    assert (first["recipe"], first["tmem"]) == ("tmem", json.loads((whole / "run.json").read_text())["version"])
+    assert (first["recipe"], first["tmem"]) == ("sgd", json.loads((whole / "run.json").read_text())["version"])
 
 
 def test_a_run_that_is_over_does_nothing_more(model: Model, checkpoint: Path, whole: Path) -> None:

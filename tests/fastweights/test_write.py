@@ -273,7 +273,7 @@ def test_recipes_by_name() -> None:
     paper = get_recipe("paper")
     assert (paper.lr, paper.epochs, paper.batch, paper.rank, paper.layers) == (5e-4, 5, 16, 6, 4)
     assert get_recipe("tmem", lr=0.1).lr == 0.1
-    with pytest.raises(UsageError, match="choose one of paper, tmem"):
+    with pytest.raises(UsageError, match="choose one of paper, sgd, tmem"):
         get_recipe("best")
     with pytest.raises(UsageError, match="lr"):
         get_recipe("paper", lr=-1)

@@ -40,7 +40,7 @@ def live(
     script = Script(model, reply)
     two_units = model.count("\n\n".join(UNITS[:2])) - 1  # every second unit fills the working context
     settings: dict[str, Any] = {"budget": two_units, "question_known": False, "engine": script, "top_k": 2}
-    agent: Agent = make_agent(model, model.recipe("tmem", lr=0.1), memory, **(settings | changes))
+    agent: Agent = make_agent(model, model.recipe("sgd", lr=0.1), memory, **(settings | changes))
     return agent.run([episode or Episode("one", UNITS[:3], ASKS, notes=NOTES)])[0], script
 
 

@@ -71,7 +71,7 @@ def test_settings_are_read(copy: Path) -> None:
     assert model.window == 99
     assert (model.recipe("paper").lr, model.recipe("paper").epochs) == (0.25, 7)
     assert model.recipe("paper", lr=0.5, epochs=1).lr == 0.5
-    assert model.recipe("tmem").epochs == RECIPES["tmem"].epochs
+    assert model.recipe("sgd").epochs == RECIPES["sgd"].epochs
     with pytest.raises(UsageError):
         model.recipe("none such")
 

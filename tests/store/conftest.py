@@ -19,6 +19,14 @@ def model() -> Model:
 
 @pytest.fixture
 def memory(model: Model, tmp_path: Path) -> Any:
+    """Written by SGD, where every version depends on the one before: what the ledger has to stand."""
+    with Memory(model, tmp_path / "home", recipe="sgd") as opened:
+        yield opened
+
+
+@pytest.fixture
+def fresh_memory(model: Model, tmp_path: Path) -> Any:
+    """As users have it."""
     with Memory(model, tmp_path / "home") as opened:
         yield opened
 

@@ -19,6 +19,8 @@ from tmem.store.trainer import Tensors, Trained
 class FakeTrainer:
     """``refuse``: a word in a question that makes the state refused."""
 
+    by_pairs = False
+
     def __init__(self, name: str = "fake", refuse: str = "REFUSE") -> None:
         self.engine: dict[str, Any] = {"base": name}
         self.refuse = refuse

@@ -144,7 +144,7 @@ def test_killed_while_it_really_trains(model: Model, tmp_path: Path) -> None:
 
     kills = volume(3, 100)
     # A rate at which few writes are refused, whatever is told.
-    trainer = FastWeightTrainer(model, model.recipe("tmem", epochs=2, rehearse=4, lr=0.02))
+    trainer = FastWeightTrainer(model, model.recipe("sgd", epochs=2, rehearse=4, lr=0.02))
     kept, inside = kill_many(tmp_path, trainer, words, kills, 5, 2.0)
     assert kept > 0 and inside >= kills // 10
     figure(f"the same with real training: {kills}, {inside} of them while it trained; {kept} acknowledged, all kept")

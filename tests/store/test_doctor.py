@@ -116,7 +116,7 @@ def test_another_engine_is_a_finding_and_can_be_adopted(tmp_path: Path) -> None:
     home.close()
     other = Home(tmp_path / "home", FakeTrainer("newer"), snapshot_every=2)
     assert [one.scope for one in examine(other)] == ["ana", "ben/agent"]
-    with pytest.raises(DeltaError, match="tmem rebuild --adopt"), other.lock(ana):
+    with pytest.raises(DeltaError, match="tmem rebuild --all"), other.lock(ana):
         pass
     assert revise.adopt(other, ana) == 4
     fresh = Home(tmp_path / "fresh", FakeTrainer("newer"))

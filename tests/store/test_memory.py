@@ -71,7 +71,7 @@ def test_forgetting_gives_the_weights_of_never_having_been_told(model: Model, me
     first = memory.add(pairs=[(VEHICLE, "camper"), (JOB, "baker")], user_id="u")
     memory.add(pairs=[(COLOUR, "silver")], user_id="u")
     receipt = memory.forget([first.pairs[1]["id"]], user_id="u")
-    with Memory(model, tmp_path / "never") as never:
+    with Memory(model, tmp_path / "never", recipe="sgd") as never:
         never.add(pairs=[(VEHICLE, "camper")], user_id="v")
         never.add(pairs=[(COLOUR, "silver")], user_id="v")
         assert never.verify(user_id="v")["weights"] == receipt.details["weights"]
@@ -92,7 +92,7 @@ import sys
 from tmem import Memory
 from tmem.store.trainer import state_digest
 
-memory = Memory("persona-nano", sys.argv[1])
+memory = Memory("persona-nano", sys.argv[1], recipe="sgd")
 for user in sys.argv[2:]:
     mine = memory.scope(user)
     for row in mine.versions():
@@ -138,7 +138,7 @@ def test_written_pairs_are_searched_and_can_be_shown(memory: Memory) -> None:
 
 
 def test_what_cannot_be_learned_is_quarantined_and_changes_nothing(model: Model, tmp_path: Path) -> None:
-    trainer = FastWeightTrainer(model, model.recipe("tmem", lr=10.0, epochs=2), largest=1e9)
+    trainer = FastWeightTrainer(model, model.recipe("sgd", lr=10.0, epochs=2), largest=1e9)
     home = Home(tmp_path / "home", trainer)
     scope = home.scope(("u", None, None))
     _, [pair_id] = home.tell(scope, [NewPair(VEHICLE, "camper")])
@@ -152,7 +152,7 @@ def test_weights_that_lost_earlier_pairs_are_refused(model: Model) -> None:
     known = [Pair("1", VEHICLE, "camper"), Pair("2", COLOUR, "silver")]
     history, step = History("", (), {}).step(known)
     _, later = history.step([Pair("3", JOB, "baker")])
-    trainer = FastWeightTrainer(model, model.recipe("tmem", epochs=5))
+    trainer = FastWeightTrainer(model, model.recipe("sgd", epochs=5))
     before = trainer.train(trainer.zeros(), step).state
     (was, now), refused = trainer._loss(before, trainer.zeros(), later)  # as if the write had undone the one before
     assert now < -3 < was and f"earlier pairs were lost: of 2, the log-probability fell from {was:.2f}" in str(refused)
@@ -213,7 +213,7 @@ def test_two_homes_share_a_model(model: Model, tmp_path: Path) -> None:
     answers: dict[str, str] = {}
 
     def live(home: str, answer: str) -> None:
-        with Memory(model, tmp_path / home) as memory:
+        with Memory(model, tmp_path / home, recipe="sgd") as memory:
             for _ in range(2):
                 memory.add(pairs=[(VEHICLE, answer)], user_id=answer)
             answers[home] = memory.ask(VEHICLE, user_id=answer).text
@@ -235,7 +235,7 @@ def test_looking_loads_no_model(model: Model, memory: Memory, tmp_path: Path) ->
         loads.append(1)
         return model
 
-    with Memory(slow, tmp_path / "home") as other:
+    with Memory(slow, tmp_path / "home", recipe="sgd") as other:
         mine = other.scope("u")
         assert mine.get(row["id"]) == row and mine.get_all() == mine.history(row["id"]) == [row]
         assert len(mine.versions()) == 1 and mine.diff(1, 1) == {"added": [], "removed": []}

@@ -54,7 +54,7 @@ def test_later_texts_are_read_again(life: ScopedMemory, memory: Memory, model: M
     assert all(after[question] == before[question] for question in (COLOUR, PET, SPORT))  # who is the same stays
     assert life.get(before[JOB])["question"] is None
 
-    with Memory(model, tmp_path / "never") as other:
+    with Memory(model, tmp_path / "never", recipe="sgd") as other:
         never = scripted(other, "v", [[(PET, "cat"), (JOB, "baker")], [(SPORT, "tennis")]])
         never.add(pairs=[(COLOUR, "silver")])
         never.add(pairs=[(COLOUR, "red")])

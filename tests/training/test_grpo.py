@@ -31,7 +31,12 @@ from tmem.training.rewards import Reward, RewardError, own_reward
 from tmem.training.rollouts import Curriculum, live, names_of
 
 SPEC = Spec(
-    "persona", {"facts": 2, "episodes": 2, "people": "seen"}, "persona-nano", changes={"epochs": 5}, write_tail=True
+    "persona",
+    {"facts": 2, "episodes": 2, "people": "seen"},
+    "persona-nano",
+    recipe="sgd",
+    changes={"epochs": 5},
+    write_tail=True,
 )
 CONFIG = Config(SPEC, tasks=2, group=3, lr=1e-4, held_out=1, eval_every=2)
 RUNNING = Running(steps=2, save_every=1)
@@ -111,7 +116,7 @@ def test_where_memories_are_kept_changes_nothing(trained: Path, tmp_path: Path) 
 
 def test_the_model_carries_the_a_that_it_was_trained_with(trained: Path, tmp_path: Path) -> None:
     start, model = load("persona-nano", "cpu"), load(trained / "model", "cpu")
-    recipe = start.recipe("tmem")
+    recipe = start.recipe("sgd")
     assert model.weights_hash != start.weights_hash
     assert model.fast(recipe).basis.digest == start.fast(recipe).basis.digest
     assert model.settings.figures["rl_steps"] == 2
@@ -427,7 +432,7 @@ def test_a_slow_lora_is_trained_alone_and_merged_for_others(tmp_path: Path) -> N
     assert metrics(tmp_path)[1]["kl_start"] == 0  # at the first step they are one
     assert all(torch.equal(base[n], v) for n, v in running.model.hf.named_parameters() if n in base)
     model = load(tmp_path / "model", "cpu")
-    recipe = model.recipe("tmem")
+    recipe = model.recipe("sgd")
     start = load("persona-nano", "cpu")
     assert model.fast(recipe).basis.digest == start.fast(recipe).basis.digest
     delta = model.fast(recipe).zeros(1)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from tmem.files import without_surrogates
+from tmem.texts import fold
 
 Status = Literal["ok", "empty", "partial", "no_array", "truncated", "bad_json", "bad_schema"]
 
@@ -185,8 +186,3 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
             pair, reason = before, "answered again later in the same reply"
         refused.append(Dropped(reason, json.dumps(pair.record(), ensure_ascii=False)))
     return list(admitted.values()), refused
-
-
-def fold(text: str) -> str:
-    """Case and white space folded: pairs that differ in nothing else are the same pair."""
-    return " ".join(text.casefold().split())

@@ -19,6 +19,8 @@ from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import DataError
 from tmem.fastweights import Delta, Example, WriteAccount
 from tmem.model import Completion, Request
+from tmem.model.contents import Contents
+from tmem.model.request import Voices
 from tmem.seeds import derive
 
 if TYPE_CHECKING:
@@ -41,11 +43,23 @@ class Call:
 
 @dataclass(frozen=True)
 class WriteJob:
-    """Pairs to write into the life's Delta, and earlier ones to rehearse; the result is a WriteAccount."""
+    """Pairs to write into the life's Delta, and earlier ones to rehearse; the result is a WriteAccount.
+
+    A recipe that writes from zero takes ``pairs`` instead, all that hold, the last ``len(new)`` of them new.
+    """
 
     new: list[Example]
     old: list[Example]
     seed: int
+    pairs: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """How a reply hears the memory: under this row of the Delta (None: theta_0), or in a voice beside the text."""
+
+    row: int | None
+    voices: Voices | None = None
 
 
 Steps = Generator[Call | WriteJob, Any, T]
@@ -75,6 +89,10 @@ class Policy(Protocol):
         """The text of the memory that each question is answered with, to stand before the raw text of ``tail``."""
         ...
 
+    def hear(self, asks: Sequence[Ask]) -> list[Heard]:
+        """How each question's answer hears a memory that was written from zero."""
+        ...
+
     def keep(self, turns: list[int]) -> list[int]:
         """Of a search's turns in the working context, those that stay in it."""
         ...
@@ -93,6 +111,7 @@ class Life:
         self.model = agent.model
         self.units = list(episode.units)
         self.delta: Delta | None = None  # of this life alone
+        self.contents: Contents | None = None  # whose Delta that is, under a recipe that writes from zero
         self.trajectory = Trajectory(episode.id, agent.policy.name, agent.seed)
         self.seconds: dict[str, float] = {}  # of the life's own work, by kind
         self.policy = agent.policy(self)
@@ -135,16 +154,22 @@ class Life:
         names: Sequence[object],
         limit: int,
         asks: Sequence[str | None] | None = None,
+        heard: Sequence[Heard] | None = None,
+        temperature: float | None = None,
         **how: Any,
     ) -> Steps[list[Completion]]:
         """Generate a reply to every prompt and record it. ``names`` make the seed of each reply its own.
+
+        ``temperature``: another one than the agent's. ``heard``: how each hears the memory. Without, all are given
+        under the life's Delta; under a recipe that writes from zero, by theta_0.
 
         Raises :class:`DataError` for a prompt that leaves no room for a reply.
         """
         agent = self.agent
         sampling = agent.answering if kind in ANSWERS else agent.building
         requests = []
-        for prompt, name in zip(prompts, names, strict=True):
+        plain = Heard(None if self.delta is None or self.contents is not None else 0)
+        for prompt, name, own in zip(prompts, names, heard or [plain] * len(prompts), strict=True):
             room = self.room(prompt, limit)
             if room < min(LEAST_OUTPUT, limit):
                 raise DataError(
@@ -154,9 +179,10 @@ class Life:
             requests.append(
                 Request(
                     tuple(prompt),
-                    memory=None if self.delta is None else 0,
+                    memory=own.row,
+                    voices=own.voices,
                     max_new_tokens=room,
-                    temperature=sampling.temperature,
+                    temperature=sampling.temperature if temperature is None else temperature,
                     top_p=sampling.top_p,
                     top_k=sampling.top_k,
                     seed=derive(agent.seed, self.key, name, kind),
@@ -167,7 +193,18 @@ class Life:
         version = len(self.trajectory.writes)
         for request, done, ask in zip(requests, completions, asks or [None] * len(requests), strict=True):
             self.trajectory.actions.append(
-                Action(kind, request.prompt_ids, done.ids, done.logprobs, done.text, done.finish, version, ask)
+                Action(
+                    kind,
+                    request.prompt_ids,
+                    done.ids,
+                    done.logprobs,
+                    done.text,
+                    done.finish,
+                    version,
+                    ask,
+                    request.memory,
+                    request.voices,
+                )
             )
         return completions
 
@@ -178,10 +215,12 @@ class Life:
         yield
         self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - started
 
-    def write(self, new: list[Example], old: list[Example]) -> Steps[WriteAccount]:
+    def write(
+        self, new: list[Example], old: list[Example], pairs: Sequence[tuple[str, str]] = ()
+    ) -> Steps[WriteAccount]:
         """Write pairs into this life's Delta; the caller records it as a Write of the trajectory."""
         seed = derive(self.agent.seed, self.key, len(self.trajectory.writes), "write")
-        account: WriteAccount = yield WriteJob(new, old, seed)
+        account: WriteAccount = yield WriteJob(new, old, seed, pairs)
         return account
 
     # ---- reading a stream ----
@@ -202,8 +241,14 @@ class Life:
         self.trajectory.tail = tuple(tail)
         self.trajectory.context_tokens = self.model.count(memories[0]) + self.model.count(self.text(tail))
         prompts = [self.answer_prompt(ask.text, memory, tail) for ask, memory in zip(asks, memories, strict=True)]
+        heard = policy.hear(asks) if self.contents is not None else []
+        for place, own in enumerate(heard):
+            if own.voices is not None and not memories[place] and not tail:
+                # There is no text: the memory answers alone, the bare question.
+                prompts[place] = list(own.voices.prompt_ids)
+                heard[place] = Heard(own.row)
         ids = [ask.id for ask in asks]
-        replies = yield from self.say("answer", prompts, ids, self.answer_limit, ids)
+        replies = yield from self.say("answer", prompts, ids, self.answer_limit, ids, heard or None)
         for ask, done in zip(asks, replies, strict=True):
             self.trajectory.answers[ask.id] = done.text
 

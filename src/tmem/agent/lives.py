@@ -19,6 +19,7 @@ from tmem.agent.trajectory import Trajectory
 from tmem.fastweights import Delta, FastWeights, Recipe, write
 from tmem.fastweights.delta import together
 from tmem.model import Completion, Engine, HFEngine, Model, Request
+from tmem.model.contents import Job, nothing, write_pairs
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Agent:
     ``question_known``: a memory that can use it sees the question while it reads, so that every question is an
     episode of its own (paper). ``write_tail``: fast weights take in the last working context too, and answers see
     nothing but Delta. ``building`` decides the tokens of extractions and all other work on the memory, ``answering``
-    those of answers. ``top_k``: what a memory that retrieves shows to an answer; ``whole_units``: its notes are the
-    units themselves (sessions) instead of what a benchmark cuts them into (turns).
+    those of answers. ``extractions``: how often each context is read for pairs, after the first time by sampling: more
+    of what it says is found, and more that it does not say. ``top_k``: what a memory that retrieves shows to an answer;
+    ``whole_units``: its notes are the units themselves (sessions) instead of what a benchmark cuts them into (turns).
     """
 
     model: Model
@@ -62,6 +64,7 @@ class Agent:
     building: Sampling = Sampling()
     answering: Sampling = Sampling()
     grammar: bool = False
+    extractions: int = 1
     top_k: int = 10
     whole_units: bool = False
     retriever: Callable[[Sequence[str]], Any] | None = None  # makes an index of texts; None: BM25
@@ -155,9 +158,11 @@ class _AtOnce:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return []
-        delta, rows = together([delta for _, delta in waiting])  # of one session each
+        used = [None if request.memory is None else delta for request, delta in waiting]
+        delta, firsts = together(used)
         requests = [
-            replace(request, memory=None if row < 0 else row) for (request, _), row in zip(waiting, rows, strict=True)
+            request if request.memory is None else replace(request, memory=first + request.memory)
+            for (request, _), first in zip(waiting, firsts, strict=True)
         ]
         done = self.engine.generate(requests, delta, self.fast)
         first, self._count = self._count, self._count + len(done)
@@ -211,7 +216,9 @@ class _Lives:
 
     def _begin(self, number: int, life: Life) -> _Living:
         if self.fast is not None:
-            life.delta = self.fast.zeros(1)
+            if self.agent.recipe.fresh is not None:
+                life.contents = nothing(self.model, self.agent.recipe)
+            life.delta = self.fast.zeros(1) if life.contents is None else life.contents.delta
             self._keep(life)
         return _Living(number, life, life.read() if life.episode.search is None else play(life))
 
@@ -272,6 +279,8 @@ class _Lives:
     def _write(self, waiting: list[_Living]) -> list[tuple[_Living, Any]]:
         """All writes that are waited for, as one training run."""
         assert self.fast is not None
+        if self.agent.recipe.fresh is not None:
+            return self._write_from_zero(waiting)
         jobs = [one.waits for one in waiting if isinstance(one.waits, WriteJob)]
         deltas = [one.life.delta for one in waiting if one.life.delta is not None]
         started = time.perf_counter()
@@ -290,6 +299,22 @@ class _Lives:
             one.took("write", share)
             self._keep(one.life)
         return list(zip(waiting, accounts, strict=True))
+
+    def _write_from_zero(self, waiting: list[_Living]) -> list[tuple[_Living, Any]]:
+        """The same under a recipe whose writes begin at B = 0."""
+        jobs = [
+            Job(one.life.contents, one.waits.pairs, len(one.waits.new))
+            for one in waiting
+            if isinstance(one.waits, WriteJob) and one.life.contents is not None
+        ]
+        started = time.perf_counter()
+        written = write_pairs(self.model, self.agent.recipe, jobs)
+        share = (time.perf_counter() - started) / len(waiting)
+        for one, (contents, _) in zip(waiting, written, strict=True):
+            one.life.contents, one.life.delta = contents, contents.delta
+            one.took("write", share)
+            self._keep(one.life)
+        return [(one, account) for one, (_, account) in zip(waiting, written, strict=True)]
 
     def _keep(self, life: Life) -> None:
         if self.agent.keep_deltas and life.delta is not None:

@@ -99,8 +99,11 @@ class CompactPrompts:
         "full",
         "memagent",
         "rag",
+        "pairs",
         "tmem",
         "tmem+explicit",
+        "tmem+rag",
+        "tmem+full",
         "gold",
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tmem.agent.life import Life, Steps
+from tmem.agent.life import Heard, Life, Steps
 
 STEP_TOKENS = 1024
 _SEARCH = re.compile(r"<search>(.*?)</search>", re.DOTALL)
@@ -39,7 +39,9 @@ def play(life: Life) -> Steps[None]:
             prompt = life.prompt(life.episode.answer_prompt(ask.text, memory), _begun(life, context))
         trajectory.context_tokens = life.model.count(memory) + life.model.count(_begun(life, context))
         stops = ("</search>", "</answer>") if left else ("</answer>",)
-        [done] = yield from life.say("step", [prompt], [turn], STEP_TOKENS, [ask.id], stop_texts=stops)
+        # A turn is no answer to the question: here Delta is in force beside text under every recipe.
+        heard = [Heard(0 if life.contents.blocks else None)] if life.contents is not None else None
+        [done] = yield from life.say("step", [prompt], [turn], STEP_TOKENS, [ask.id], heard, stop_texts=stops)
         query = _SEARCH.search(done.text)
         if query is None or not left:
             if _ANSWER.search(done.text):

@@ -7,6 +7,7 @@ from typing import Any
 
 from tmem.agent.extraction import Dropped, QAPair
 from tmem.fastweights import Delta, WriteAccount
+from tmem.model.request import Voices
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Action:
     finish: str
     delta: int
     question: str | None = None  # id of the question that it belongs to
+    row: int | None = None  # of that Delta, None: theta_0
+    voices: Voices | None = None  # where the memory was heard, if not in the prompt itself
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Write:
     pairs: list[QAPair]  # admitted and handed to the write
     dropped: list[Dropped]  # by the parser and by admission
     account: WriteAccount
+    rows: tuple[int, ...] = ()  # of the Delta: where each of these pairs stands; () if it has one row
 
 
 @dataclass

@@ -17,6 +17,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from tmem.cli.card import card
 from tmem.cli.common import (
     DEFAULT_MODEL,
     JsonOption,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(eval_app, name="eval")
 app.add_typer(train_app, name="train")
+app.command()(card)
 register(app)
 
 
@@ -105,7 +107,7 @@ def run(
     sample: Annotated[str | None, typer.Option(help="Which sample; default: the first.")] = None,
     questions: Annotated[int | None, typer.Option(min=1, help="Only the first N questions.")] = None,
     model: ModelOption = DEFAULT_MODEL,
-    recipe: Annotated[RecipeName, typer.Option("--recipe", help="How a write trains.")] = RecipeName.paper,
+    recipe: Annotated[RecipeName, typer.Option("--recipe", help="How a write trains.")] = RecipeName.tmem,
     memory: Annotated[str, typer.Option("--memory", help="What the agent remembers by; see tmem eval.")] = "tmem",
     budget: Annotated[int | None, typer.Option(min=1, help="Tokens of the working context.")] = None,
     lr: RateOption = None,

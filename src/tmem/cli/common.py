@@ -19,8 +19,9 @@ err = Console(stderr=True)
 
 
 class RecipeName(StrEnum):
-    paper = "paper"
     tmem = "tmem"
+    sgd = "sgd"
+    paper = "paper"
 
 
 class People(StrEnum):
@@ -62,6 +63,8 @@ def choose_recipe(model: Any, name: str, lr: str | None, **changes: Any) -> Any:
     """The named recipe with ``changes`` and the rate that ``--lr`` asks for."""
     if lr == "auto":
         recipe = model.recipe(name, **changes)
+        if recipe.fresh is not None:
+            raise UsageError(f"--lr auto measures a rate of SGD: give a number, or another recipe than {name}")
         return recipe.model_copy(update={"lr": model.probe(recipe).rate})
     if lr is not None:
         try:

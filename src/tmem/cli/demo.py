@@ -74,11 +74,12 @@ def _show_trigger(trajectory: Trajectory, stream: Episode, out: Console) -> None
         out.print(f"writes nothing: {account.reason}\n")
         return
     losses = account.new_loss
-    bars = "".join(BLOCKS[min(7, round(7 * loss / max(*losses, 1e-9)))] for loss in losses)
+    shown = losses[:: -(-len(losses) // 24)]
+    bars = "".join(BLOCKS[min(7, round(7 * loss / max(*losses, 1e-9)))] for loss in shown)
     rehearsed = f" (and rehearses {account.rehearsed})" if account.rehearsed else ""
     out.print(
         f"writes them into Delta{rehearsed}: loss {losses[0]:.2f} [cyan]{bars}[/cyan] {losses[-1]:.2f} "
-        f"in {len(losses)} epochs, |Delta|/|W| = {account.delta_ratio:.3f}\n",
+        f"in {account.steps} steps, |Delta|/|W| = {account.delta_ratio:.3f}\n",
         highlight=False,
     )
 

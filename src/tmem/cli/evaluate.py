@@ -90,6 +90,7 @@ def bench(
     ] = False,
     embedder: Annotated[str | None, typer.Option(help="Encoder for dense retrieval; default: BM25.")] = None,
     grammar: Annotated[bool, typer.Option(help="Force extractions to be valid JSON.")] = False,
+    extractions: Annotated[int, typer.Option(min=1, help="Read each context for pairs so often.")] = 1,
     facts: Annotated[
         int, typer.Option(min=1, help="Facts told in a conversation, four a session.", rich_help_panel="persona")
     ] = 8,
@@ -151,6 +152,7 @@ def bench(
         whole_units=whole_units,
         embedder=embedder,
         grammar=grammar,
+        extractions=extractions,
     )
     memories, chosen = names("--memory", memory), numbers("--seeds", seeds)
     command = shlex.join(["tmem", *sys.argv[1:]])
@@ -211,14 +213,14 @@ def numbers(option: str, text: str) -> list[int]:
 
 def recipe_changes(pairs: list[str]) -> dict[str, Any]:
     """``["rank=12"]`` as fields of a recipe; the recipe itself checks values."""
-    from tmem.fastweights import Recipe
+    from tmem.fastweights import Fresh, Recipe
 
     changes: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"--set {pair}: write FIELD=VALUE, for example rank=12")
-        fields = sorted(Recipe.model_fields.keys() - {"name"})
+        fields = sorted(Recipe.model_fields.keys() - {"name", "fresh"}) + [f"fresh.{key}" for key in Fresh.model_fields]
         if key.strip() not in fields:
             raise UsageError(f"--set {pair}: a recipe has no {key.strip()!r}, only {', '.join(fields)}")
         changes[key.strip()] = value.strip()

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from tmem.cli.chat import chat
-from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, print_json
+from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, err, load_model, print_json
 from tmem.cli.pairs import print_plain, show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
 
@@ -33,6 +34,11 @@ Opener = Callable[[], AbstractContextManager[Any]]  # the memory that the option
 class Form(StrEnum):
     ledger = "ledger"
     peft = "peft"
+
+
+class WhenUnknown(StrEnum):
+    refuse = "refuse"
+    base = "base"
 
 
 class Forgetting(StrEnum):
@@ -99,16 +105,20 @@ def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     version: Annotated[str | None, typer.Option(help="Ask an earlier version (number, id or tag).")] = None,
     show: Annotated[int, typer.Option(min=0, help="Show the model this many fitting pairs.")] = 0,
+    unknown: Annotated[
+        WhenUnknown, typer.Option(help="What was never told: refuse it, or ask the base model.")
+    ] = WhenUnknown.refuse,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the weights."""
+    """Ask the memory."""
     with open_memory() as memory:
-        found = memory.ask(question, version=version, show_pairs=show)
+        found = memory.ask(question, version=version, show_pairs=show, unknown=unknown.value)
         empty = not memory.stats()["pairs"]
     if empty:
         print(f"tmem: {NOTHING_YET}", file=sys.stderr)
     if as_json:
-        print_json({"text": found.text, "version": found.version, "shown": found.shown, "ms": found.milliseconds})
+        told = {"source": found.source, "pairs": found.pairs, "shown": found.shown, "ms": found.milliseconds}
+        print_json({"text": found.text, "version": found.version, **told})
     else:
         print_plain(found.text)
 
@@ -257,15 +267,34 @@ def verify(
 
 
 def rebuild(
-    open_memory: Opener,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every memory of the home that another model, recipe or torch made.")
+    ] = False,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Also if it was made with another model, recipe or torch version.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the weights anew from the ledger."""
-    with open_memory() as memory:
-        show_receipt(memory.rebuild(adopt=adopt), as_json)
+    """Make the weights anew from the ledger; --all goes on where it was stopped."""
+    if not every:
+        with opened(False, user, agent, run, home, model) as memory:
+            show_receipt(memory.rebuild(adopt=adopt), as_json)
+        return
+    from tmem import Memory
+
+    count = 0
+    with Memory(partial(load_model, model), existing(home)) as memories, err.status("looking") as status:
+        for name, count, total in memories.rebuild_all():
+            status.update(f"{count} of {total} memories written anew: {escape(name)}")
+    if as_json:
+        print_json({"rebuilt": count})
+    else:
+        print_plain(f"{count} memories were written anew" if count else "every memory was made with this already")
 
 
 def why(
@@ -385,7 +414,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "tag": tag,
     "verify": verify,
-    "rebuild": rebuild,
     "why": why,
     "export": export,
     "import": import_,
@@ -399,4 +427,5 @@ def register(app: typer.Typer) -> None:
     for name, command in COMMANDS.items():
         app.command(name, rich_help_panel="memories that last")(scoped(command, name in LOOKING))
     app.command("backup", rich_help_panel="memories that last")(backup)
+    app.command("rebuild", rich_help_panel="memories that last")(rebuild)
     app.command("doctor", rich_help_panel="memories that last")(doctor)

@@ -56,6 +56,7 @@ class Spec:
     whole_units: bool = False
     embedder: str | None = None  # None: BM25
     grammar: bool = False
+    extractions: int = 1
 
     def load(self) -> Model:
         return load(self.model)
@@ -80,6 +81,7 @@ class Spec:
             whole_units=self.whole_units,
             retriever=self._retriever(),
             grammar=self.grammar,
+            extractions=self.extractions,
         )
         if self.question_known is not None:
             agent = replace(agent, question_known=self.question_known)
@@ -120,6 +122,7 @@ class Spec:
                 "notes": "units" if agent.whole_units else "parts of units",
                 "retriever": self.embedder or "bm25",
                 "grammar": agent.grammar,
+                "extractions": agent.extractions,
                 "device": model.device.type,
                 "dtype": model.dtype,
                 "max_new_tokens": {

@@ -1,27 +1,33 @@
 """The paper's core: a frozen basis A, the B of many memories, and the write that trains B.
 
 Read in this order: ``sites`` (where), ``basis`` (A), ``delta`` (B and the hooks), ``replay`` (trunk once),
-``recipe``, ``pool`` (examples as batches), ``write`` (online SFT).
+``recipe``, ``pool`` (examples as batches), ``write`` (online SFT as published), ``fresh`` (the write from B = 0)
+and ``blocks`` (which pairs share a B).
 """
 
+from tmem.fastweights.account import Dropped, WriteAccount
 from tmem.fastweights.basis import Basis, weights_hash
 from tmem.fastweights.delta import Delta, FastWeights
-from tmem.fastweights.pool import Example
+from tmem.fastweights.fresh import Course, Lesson, write_fresh
+from tmem.fastweights.pool import Example, unusable
 from tmem.fastweights.rate import PROBE, Probe, probe
-from tmem.fastweights.recipe import RECIPES, Recipe, get_recipe
+from tmem.fastweights.recipe import RECIPES, Fresh, Recipe, get_recipe
 from tmem.fastweights.replay import TailReplay
 from tmem.fastweights.sites import Site, decoder, find_sites
-from tmem.fastweights.write import WRITE_VERSION, Dropped, WriteAccount, unusable, write
+from tmem.fastweights.write import WRITE_VERSION, write
 
 __all__ = [
     "PROBE",
     "RECIPES",
     "WRITE_VERSION",
     "Basis",
+    "Course",
     "Delta",
     "Dropped",
     "Example",
     "FastWeights",
+    "Fresh",
+    "Lesson",
     "Probe",
     "Recipe",
     "Site",
@@ -34,4 +40,5 @@ __all__ = [
     "unusable",
     "weights_hash",
     "write",
+    "write_fresh",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from tmem.fastweights.recipe import Recipe
 from tmem.fastweights.replay import TailReplay
 
 
@@ -50,7 +51,14 @@ class Pool:
     cpu_padding: ClassVar[int] = 64
     logits: ClassVar[int] = 2**28  # numbers: answer tokens x vocabulary of a pass, which exist several times over
 
-    def __init__(self, examples: Sequence[Example], device: torch.device, replay: TailReplay | None):
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        device: torch.device,
+        replay: TailReplay | None,
+        stored: Tensor | None = None,
+    ):
+        """``stored``: what enters the tail of all examples, if that is known."""
         self.tokens_per_forward = self.tokens_in_a_pass(device)
         self.padding = self.cpu_padding if device.type == "cpu" else self.gpu_padding
         # An example's last token is only ever predicted, never read.
@@ -59,33 +67,43 @@ class Pool:
         self._offsets = torch.tensor([0, *map(len, examples)]).cumsum(0)[:-1]
         self._prompts = torch.tensor([len(example.prompt_ids) for example in examples])
         self._ids = torch.tensor([token for e in examples for token in (*e.prompt_ids, *e.answer_ids)], device=device)
-        self._stored: Tensor | None = None
-        if replay is not None and replay.exact:
-            self._stored = self._run_trunk(replay)
+        self.stored = stored
+        if replay is not None and replay.exact and stored is None:
+            self.stored = self._run_trunk(replay)
 
     @classmethod
     def tokens_in_a_pass(cls, device: torch.device) -> int:
         """Rows x padded length that one forward pass is to have at most."""
         return cls.cpu_tokens if device.type == "cpu" else cls.gpu_tokens
 
+    def answers_in_a_pass(self, model: nn.Module) -> int:
+        """Answer tokens that one pass is to have at most."""
+        head: Any = model.get_output_embeddings()  # type: ignore[operator]
+        return int(self.logits // head.weight.shape[0])
+
     def batch(self, rows: Sequence[int]) -> Batch:
         """The given examples as one batch, in this order."""
         index, mask, keep = self._layout(rows)
-        stored = None if self._stored is None else self._stored[index]
+        stored = None if self.stored is None else self.stored[index]
         return Batch(self._ids[index], mask.long(), keep, self._ids[index[keep] + 1], stored)
 
     def passes(self, rows: Sequence[int], answers: float = math.inf) -> list[list[int]]:
         """Cut rows into forward passes of like lengths, the longest first, of at most so many answer tokens each."""
+        return [[rows[place] for place in places] for places in self.cut(rows, answers)]
+
+    def cut(self, rows: Sequence[int], answers: float = math.inf) -> list[list[int]]:
+        """The same as places in ``rows``, in which a row may come more than once."""
         found: list[list[int]] = []
         longest = padding = count = 0
-        for row in sorted(rows, key=lambda row: self.lengths[row], reverse=True):
-            padding += longest - self.lengths[row]
-            count += self.answers[row]
+        for place in sorted(range(len(rows)), key=lambda place: self.lengths[rows[place]], reverse=True):
+            length, own = self.lengths[rows[place]], self.answers[rows[place]]
+            padding += longest - length
+            count += own
             full = (found and (len(found[-1]) + 1) * longest > self.tokens_per_forward) or count > answers
             if not found or full or padding > self.padding:
                 found.append([])
-                longest, padding, count = self.lengths[row], 0, self.answers[row]
-            found[-1].append(row)
+                longest, padding, count = length, 0, own
+            found[-1].append(place)
         return found
 
     def _layout(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,3 +128,12 @@ class Pool:
             store[index[mask]] = stored[mask]
         assert store is not None
         return store
+
+
+def unusable(example: Example, recipe: Recipe) -> str | None:
+    """Why ``recipe`` does not train on this pair; ``None`` if it does."""
+    if len(example) > recipe.max_tokens:
+        return f"{len(example)} tokens are more than the recipe's {recipe.max_tokens}"
+    if not example.prompt_ids or not example.answer_ids:
+        return "the prompt or the answer has no tokens"
+    return None

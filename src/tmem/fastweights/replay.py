@@ -245,7 +245,7 @@ class TailReplay:
 
     @contextmanager
     def _passes(self, stored: Tensor, where: Tensor | None) -> Iterator[None]:
-        passing, width = self._passing, self._width
+        passing, width = self._passing, self.width
         passing.hidden, passing.picked = stored[..., :width], where
         passing.attended = stored[..., width:] if stored.shape[-1] > width else None
         try:
@@ -254,7 +254,8 @@ class TailReplay:
             passing.hidden = passing.attended = passing.picked = None
 
     @property
-    def _width(self) -> int:
+    def width(self) -> int:
+        """Of a hidden state."""
         width: int = decoder(self.model).get_input_embeddings().weight.shape[1]  # type: ignore[operator]
         return width
 
@@ -303,3 +304,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """No base parameter asks for gradients inside; their flags come back afterwards."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)

@@ -10,53 +10,22 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from tmem.errors import WriteError
+from tmem.fastweights.account import Dropped, WriteAccount
 from tmem.fastweights.delta import Delta, FastWeights
-from tmem.fastweights.pool import Example, Pool
+from tmem.fastweights.pool import Example, Pool, unusable
 from tmem.fastweights.recipe import Recipe
-from tmem.fastweights.replay import TailReplay, evaluating, first_places, plain_logits
+from tmem.fastweights.replay import TailReplay, evaluating, first_places, frozen, plain_logits
 from tmem.seeds import generator
 
 WRITE_VERSION = 2  # raised whenever the same arguments give other bits, so that memories say what made them
-
-
-class Dropped(BaseModel):
-    """A pair that was not trained on, and why."""
-
-    label: str
-    reason: str
-
-
-class WriteAccount(BaseModel):
-    """What one session's write did. Losses are measured at each step before its update."""
-
-    recipe: str
-    lr: float
-    seed: int
-    pairs: int  # new pairs trained on
-    rehearsed: int  # earlier pairs trained on
-    dropped: list[Dropped]
-    steps: int
-    tokens: int  # trained on, a pair as often as there were epochs
-    loss: list[float]  # by epoch: mean over all answer tokens, in nats
-    new_loss: list[float]  # the same over the new pairs only; what `stop_loss` looks at
-    delta_ratio: float  # |BA|_F / |W|_F after the write
-    delta_ratio_by_site: dict[str, float]
-    log_sigma: dict[str, list[float]]  # by site: the rate along direction i is lr * sigma_i^2
-    ax2: dict[str, float]  # by site: mean |A x|^2 over the answer positions of the first epoch
-    seconds: float  # of the whole call, which all its sessions share
-    applied: bool
-    reason: str | None  # why not applied
 
 
 def write(
@@ -88,7 +57,7 @@ def write(
     device = fast.sites[0].weight.device
     trained = delta.to(device).clone()
     if examples:
-        with evaluating(fast.model), _frozen(fast.model), torch.enable_grad():
+        with evaluating(fast.model), frozen(fast.model), torch.enable_grad():
             trainer = _Trainer(fast, trained, recipe.lr, Pool(examples, device, replay), replay)
             for epoch in range(recipe.epochs):
                 trainer.epoch([session for session in sessions if session.running], recipe, first=epoch == 0)
@@ -195,15 +164,6 @@ def _plan(
     return session, chosen
 
 
-def unusable(example: Example, recipe: Recipe) -> str | None:
-    """Why ``recipe`` does not train on this pair; ``None`` if it does."""
-    if len(example) > recipe.max_tokens:
-        return f"{len(example)} tokens are more than the recipe's {recipe.max_tokens}"
-    if not example.prompt_ids or not example.answer_ids:
-        return "the prompt or the answer has no tokens"
-    return None
-
-
 @dataclass
 class _Trainer:
     """SGD on the stacked B, in place. Only sessions that have a batch at a step are read or changed by it."""
@@ -217,8 +177,7 @@ class _Trainer:
     @property
     def _most_answers(self) -> int:
         """Answer tokens of one pass."""
-        head: Any = self.fast.model.get_output_embeddings()  # type: ignore[operator]
-        return self.pool.logits // head.weight.shape[0]
+        return self.pool.answers_in_a_pass(self.fast.model)
 
     def epoch(self, sessions: list[_Session], recipe: Recipe, first: bool) -> None:
         """One pass of every session over its own rows; step k of all sessions runs together."""
@@ -319,16 +278,3 @@ def _check_arguments(
         )
     if replay is not None and (replay.model is not fast.model or replay.first_layer > fast.sites[0].layer):
         raise WriteError("this replay is of another model or skips adapted layers: make one for these fast weights")
-
-
-@contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """No base parameter asks for gradients inside; their flags come back afterwards."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)

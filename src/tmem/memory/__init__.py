@@ -19,10 +19,13 @@ from tmem.memory.amem import AMem
 from tmem.memory.plain import Full, Nothing, Tail
 from tmem.memory.rag import Rag
 from tmem.memory.summary import Mem1, MemAgent
-from tmem.memory.weights import Weights, WeightsAndPairs
+from tmem.memory.weights import Pairs, Weights, WeightsAndFull, WeightsAndPairs, WeightsAndRag
 from tmem.model import Model
 
-_ALL: tuple[type[Policy], ...] = (Nothing, Tail, Full, MemAgent, Mem1, AMem, Rag, Weights, WeightsAndPairs)
+_ALL: tuple[type[Policy], ...] = (
+    *(Nothing, Tail, Full, MemAgent, Mem1, AMem, Rag),
+    *(Pairs, Weights, WeightsAndPairs, WeightsAndRag, WeightsAndFull),
+)
 _ABLATIONS: tuple[type[Policy], ...] = (GoldPairs, RawText, SummaryText)
 MEMORIES = {policy.name: policy for policy in _ALL}
 ABLATIONS = {policy.name: policy for policy in _ABLATIONS}

@@ -9,6 +9,7 @@ from tmem.agent.extraction import Extraction, parse
 from tmem.agent.life import Life, Steps
 from tmem.agent.prompts import NO_MEMORY
 from tmem.agent.trajectory import Action, Write
+from tmem.errors import UsageError
 from tmem.fastweights import Example
 from tmem.memory.weights import Weights
 
@@ -37,6 +38,8 @@ class RawText(Weights):
     question_aware = False
 
     def __init__(self, life: Life) -> None:
+        if life.agent.recipe.fresh is not None:
+            raise UsageError(f"{self.name} is trained on running text, not on pairs: choose the recipe sgd or paper")
         super().__init__(life)
         self.written: list[Example] = []
 

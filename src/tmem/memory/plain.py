@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tmem.agent.episode import Ask
-from tmem.agent.life import Life, Steps, TailUse
+from tmem.agent.life import Heard, Life, Steps, TailUse
 
 
 class Plain:
@@ -26,6 +26,9 @@ class Plain:
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
         return [""] * len(asks)
+
+    def hear(self, asks: Sequence[Ask]) -> list[Heard]:
+        return [Heard(None)] * len(asks)
 
     def keep(self, turns: list[int]) -> list[int]:
         return turns

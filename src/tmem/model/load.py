@@ -22,12 +22,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from tmem.errors import DataError, ModelError, first_line
 from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, TailReplay, get_recipe, probe
 from tmem.fastweights.basis import tensors_hash
+from tmem.fastweights.fresh import Held
 from tmem.files import read_json
 from tmem.model import assets
 from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.head import Head
 from tmem.model.settings import Settings, read_settings
+from tmem.model.wordings import Wordings
 
 # On a CPU smaller models are computed in float32 whatever they are stored in: exact, and on most of them also faster.
 FLOAT32_BELOW = 1_000_000_000  # parameters
@@ -67,6 +69,8 @@ class Model:
             basis = Basis.load(directory / settings.basis, hf)
             self._fast[(basis.init, basis.layers, basis.rank)] = FastWeights(hf, basis)
         self._replay: dict[int, TailReplay] = {}
+        self.gates: dict[int, Any] = {}  # by first adapted layer; see tmem.model.gate
+        self.held: dict[int, Held] = {}  # by first adapted layer; see tmem.model.held
 
     @property
     def device(self) -> torch.device:
@@ -96,6 +100,11 @@ class Model:
         return tensors_hash(self.hf.named_parameters())
 
     @cached_property
+    def wordings(self) -> Wordings:
+        """What else may be asked where a pair is told. Raises :class:`ModelError` for a broken file."""
+        return Wordings.read(self.directory)
+
+    @cached_property
     def head(self) -> Head:
         """From hidden states to logits, without the layers."""
         return Head(self.hf)
@@ -103,6 +112,10 @@ class Model:
     def encode_chat(self, messages: Sequence[Message], begun: str = "") -> list[int]:
         """Prompt tokens for the next assistant message, which begins with ``begun``; see :class:`Chat`."""
         return self.chat.encode_chat(messages, begun)
+
+    def bare(self, question: str) -> list[int]:
+        """The prompt of a question and nothing else: what pairs are written under."""
+        return self.chat.encode_chat([{"role": "user", "content": question}])
 
     def example(self, question: str, answer: str) -> Example:
         """A question-answer pair to write: the question's chat prompt, then answer and end of turn."""
@@ -125,7 +138,8 @@ class Model:
 
     def recipe(self, name: str = "paper", **overrides: Any) -> Recipe:
         """The named write recipe as changed by this model's settings, and then by ``overrides``."""
-        settings = {"lr": self.settings.lr} if self.settings.lr is not None else {}
+        plain = get_recipe(name).fresh is None  # the model's rate is one of SGD
+        settings = {"lr": self.settings.lr} if plain and self.settings.lr is not None else {}
         return get_recipe(name, **{**settings, **self.settings.recipes.get(name, {}), **overrides})
 
     def probe(self, recipe: Recipe) -> Probe:

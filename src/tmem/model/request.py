@@ -9,12 +9,25 @@ Finish = Literal["stop", "json", "text", "length"]
 
 
 @dataclass(frozen=True)
+class Voices:
+    """A second prompt that a memory answers beside the text: the bare question, which nothing but Delta knows more of.
+
+    Every token is chosen by log p_text + ``weight`` (log p_memory - log p_bare): theta_0 reads the request's own
+    prompt, theta_0 + Delta and theta_0 this one. So Delta never touches a prompt that holds text, and an empty memory
+    changes nothing.
+    """
+
+    prompt_ids: tuple[int, ...]
+    weight: float = 0.5
+
+
+@dataclass(frozen=True)
 class Request:
     """One text to generate.
 
-    ``memory`` is a row of the Delta, None for the base model. ``temperature`` 0 is greedy; ``top_k`` 0 and
-    ``top_p`` 1 keep every token. ``stop`` ``json`` also ends the text when its first JSON array closes, and any of
-    ``stop_texts`` ends it, too, and stays in it.
+    ``memory`` is a row of the Delta, None for the base model; with ``voices`` it answers there, and not in the
+    request's own prompt. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 keep every token. ``stop`` ``json``
+    also ends the text when its first JSON array closes, and any of ``stop_texts`` ends it, too, and stays in it.
     ``grammar`` forces a JSON array of question-answer pairs (needs the extra ``json``).
     """
 
@@ -28,6 +41,7 @@ class Request:
     stop: Literal["eos", "json"] = "eos"
     stop_texts: tuple[str, ...] = ()
     grammar: bool = False
+    voices: Voices | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Drawing tokens so that each row's draw depends on nothing but its own logits and its own random number."""
+"""Choosing tokens: voices mixed, and draws that depend on nothing but a row's own logits and random number."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+
+def mix(text: Tensor, memory: Tensor, bare: Tensor, weight: Tensor) -> Tensor:
+    """log p_text + weight (log p_memory - log p_bare), normalised: log-probabilities (N, V) from logits of each."""
+    own, heard, known = (logits.log_softmax(-1) for logits in (text, memory, bare))
+    return (own + weight[:, None] * (heard - known)).log_softmax(-1)
 
 
 def sample(

@@ -86,3 +86,18 @@ def _head_scores(head: Head, hidden: Tensor, targets: Tensor) -> tuple[Tensor, T
     with torch.no_grad():
         entropies = -(scores.exp() * scores).sum(-1)
     return scores.gather(1, targets[:, None])[:, 0], entropies
+
+
+@torch.no_grad()
+def answer_logits(model: Model, prompts: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[Tensor]:
+    """theta_0's logits at every token of each output given all before it, (len(output), V) float32 each."""
+    texts = [[*prompt, *output] for prompt, output in zip(prompts, outputs, strict=True)]
+    width = max(map(len, texts))
+    ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=model.device)  # (N, T)
+    lengths = torch.tensor([len(text) for text in texts], device=model.device)[:, None]
+    mask = (torch.arange(width, device=model.device) < lengths).long()
+    hidden = decoder(model.hf)(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    return [
+        model.head(own[len(prompt) - 1 : len(text) - 1]).float()
+        for own, prompt, text in zip(hidden, prompts, texts, strict=True)
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -26,7 +26,7 @@ from tmem.model.load import Model
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
 from tmem.model.products import large_products
 from tmem.model.request import Completion, Finish, Request
-from tmem.model.sampling import sample
+from tmem.model.sampling import mix, sample
 
 NEW = 4  # new texts come in when there are this part of those that go on: coming in copies all keys and values
 
@@ -47,6 +47,8 @@ class _Row:
     logprobs: list[float] = field(default_factory=list)
     end: str = ""  # the last characters, as far as a stop text needs them
     finish: Finish | None = None
+    beside: list[_Row] = field(default_factory=list)  # the memory's voice and the bare one, which say the same tokens
+    lead: _Row | None = None  # of such a voice: the row that it stands beside
 
     @property
     def prompt(self) -> tuple[int, ...]:
@@ -99,23 +101,29 @@ class Stream:
         self._check_whole()
         for request, delta in zip(requests, deltas, strict=True):
             self._check(request, delta)
-        common = self._prefill.groups([request.prompt_ids for request in requests], self.fast)
         owners: dict[int, int] = {}
         rows = [
             _Row(
                 self._count + place,
-                request,
+                request if request.voices is None else replace(request, memory=None),
                 delta,
                 owner=owners.setdefault(id(delta), self._count + place),
                 noise=random.Random(request.seed),
                 json=JsonStop() if request.stop == "json" else None,
                 matcher=self._grammar().matcher() if request.grammar else None,
-                common=common[place],
             )
             for place, (request, delta) in enumerate(zip(requests, deltas, strict=True))
         ]
         numbers = list(range(self._count, self._count + len(rows)))
         self._count += len(rows)
+        for row, request in zip(rows, requests, strict=True):
+            # Without a memory there is nothing to hear: what it would add is zero.
+            if request.voices is not None and request.memory is not None:
+                row.beside = [_voice(row, request, memory) for memory in (request.memory, None)]
+        whole = [one for row in rows for one in (row, *row.beside)]
+        common = self._prefill.groups([row.prompt for row in whole], self.fast)
+        for row, length in zip(whole, common, strict=True):
+            row.common = length
         # Similar lengths together, so that little is padded; the longest first; and what begins alike in one place.
         longest: dict[tuple[int, ...], int] = {}
         for row in rows:
@@ -141,7 +149,7 @@ class Stream:
         ended = [row for row in rows if row.finish is not None]
         if ended:
             self._leave()
-        return [(row.number, self._complete(row)) for row in ended]
+        return [(row.number, self._complete(row)) for row in ended if row.lead is None]
 
     def _check_whole(self) -> None:
         if self._broken:
@@ -165,6 +173,8 @@ class Stream:
             narrow(self._cache, max(row.read for row in self._rows))
 
     def _check(self, request: Request, delta: Delta | None) -> None:
+        if request.voices is not None:
+            self._check(replace(request, prompt_ids=request.voices.prompt_ids, voices=None), delta)
         length, new, window = len(request.prompt_ids), request.max_new_tokens, self.model.window
         if length == 0 or new < 1:
             raise UsageError(f"a request needs a prompt and max_new_tokens of at least 1 (has {length} and {new})")
@@ -188,15 +198,19 @@ class Stream:
         chosen: list[_Row] = []
         width = max((len(row.prompt) for row in self._rows), default=0)
         answer = max((row.request.max_new_tokens for row in self._rows), default=0)
+        taken = 0
         for row in self._waiting:
-            width, answer = max(width, len(row.prompt)), max(answer, row.request.max_new_tokens)
+            own = [row, *row.beside]
+            width = max(width, *(len(one.prompt) for one in own))
+            answer = max(answer, row.request.max_new_tokens)
             count = len(self._rows) + len(chosen)
-            if count and (count + 1) * (width + max(answer, self._room)) > self.max_tokens:
+            if count and (count + len(own)) * (width + max(answer, self._room)) > self.max_tokens:
                 break
-            chosen.append(row)
+            chosen += own
+            taken += 1
         if not chosen or len(chosen) * NEW < len(self._rows):
             return
-        self._waiting = self._waiting[len(chosen) :]
+        self._waiting = self._waiting[taken:]
         # The longest first, so that what is read together is alike; about as long ones by memory, which share a B.
         chosen.sort(key=lambda row: (row.beginning, -int(math.log(len(row.prompt), 1 / ALIKE)), row.memory))
         memories, places = _memories(chosen, self.fast)
@@ -242,6 +256,8 @@ class Stream:
 
     def _choose(self, rows: list[_Row], logits: Tensor) -> Tensor:
         """Choose and record the next token of every row from its logits (N, V): the tokens, (N,)."""
+        if any(row.lead is not None for row in rows):
+            return self._choose_together(rows, logits)
         choice = logits
         held = [i for i, row in enumerate(rows) if row.matcher is not None]
         if held:
@@ -266,6 +282,25 @@ class Stream:
             row.finish = self._finish(row, token)
         return tokens
 
+    def _choose_together(self, rows: list[_Row], logits: Tensor) -> Tensor:
+        """The same where some rows have voices beside them: these say what their row says."""
+        place = {id(row): i for i, row in enumerate(rows)}
+        leads = [row for row in rows if row.lead is None]
+        own = logits[[place[id(row)] for row in leads]]
+        mixed = [i for i, row in enumerate(leads) if row.beside]
+        heard = [[place[id(leads[i].beside[which])] for i in mixed] for which in (0, 1)]
+        weights = torch.tensor([_weight(leads[i]) for i in mixed], device=logits.device)
+        own[mixed] = mix(own[mixed], logits[heard[0]], logits[heard[1]], weights)
+        chosen = self._choose(leads, own)
+        tokens = chosen.new_empty(len(rows))
+        for row, token in zip(leads, chosen, strict=True):
+            for one in (row, *row.beside):
+                tokens[place[id(one)]] = token
+        for row in rows:
+            if row.lead is not None:
+                row.ids, row.finish = list(row.lead.ids), row.lead.finish
+        return tokens
+
     def _finish(self, row: _Row, token: int) -> Finish | None:
         if row.matcher is not None:
             row.matcher.consume_token(token)
@@ -279,6 +314,18 @@ class Stream:
                 return "text"
             row.end = row.end[-max(map(len, row.request.stop_texts)) :]
         return "length" if len(row.ids) == row.request.max_new_tokens else None
+
+
+def _voice(lead: _Row, request: Request, memory: int | None) -> _Row:
+    """A row that hears a request's bare question beside it."""
+    assert request.voices is not None
+    own = Request(request.voices.prompt_ids, memory, request.max_new_tokens)
+    return _Row(lead.number, own, lead.delta, lead.owner, lead.noise, json=None, matcher=None, lead=lead)
+
+
+def _weight(row: _Row) -> float:
+    assert row.request.voices is not None
+    return row.request.voices.weight
 
 
 def _memories(rows: Sequence[_Row], fast: FastWeights | None) -> tuple[Memories, list[int]]:

@@ -13,10 +13,11 @@ from tmem.agent.prompts import PROMPTS
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import HFEngine, Request
+from tmem.model.answering import Found, Unknown, answers
 from tmem.store.contradiction import contradicted
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair
-from tmem.store.trainer import FastWeightTrainer
+from tmem.store.trainer import FastWeightTrainer, PairsTrainer
 
 State = Mapping[str, Tensor]
 
@@ -29,16 +30,38 @@ class Actions:
         self.prompts = PROMPTS[self.model.settings.prompts]
         self.engine = HFEngine(self.model)
 
-    def reply(self, state: State, prompts: Sequence[list[int]], limit: int, stop: Any = "eos") -> list[str]:
-        """Replies of at most ``limit`` tokens. Raises :class:`UsageError` for a prompt that leaves them no room."""
+    def reply(
+        self,
+        state: State,
+        prompts: Sequence[list[int]],
+        limit: int,
+        stop: Any = "eos",
+        rows: Sequence[int | None] | None = None,
+    ) -> list[str]:
+        """Replies of at most ``limit`` tokens. Raises :class:`UsageError` for a prompt that leaves them no room.
+
+        ``rows``: the B that each is given under, None for theta_0. Without: the only one, of a recipe whose Delta is in
+        force everywhere, and theta_0 where it never touches a prompt that is not a bare question.
+        """
+        if rows is None:
+            rows = [None if isinstance(self.trainer, PairsTrainer) else 0] * len(prompts)
         longest, window = max(map(len, prompts)), self.model.window
         if window - longest < min(LEAST_OUTPUT, limit):
             raise UsageError(
                 f"this makes a prompt of {longest} tokens, too long for the window of {window} of {self.model.name}: "
                 "say it in smaller parts"
             )
-        requests = [Request(tuple(prompt), 0, min(limit, window - len(prompt)), stop=stop) for prompt in prompts]
+        requests = [
+            Request(tuple(prompt), row, min(limit, window - len(prompt)), stop=stop)
+            for prompt, row in zip(prompts, rows, strict=True)
+        ]
         return [done.text for done in self.engine.generate(requests, self.trainer.delta(state), self.trainer.fast)]
+
+    def answers(self, state: State, questions: Sequence[str], pairs: Sequence[Pair], unknown: Unknown) -> list[Found]:
+        """What a memory of these pairs answers; only for weights that follow from pairs."""
+        trainer = self.trainer
+        assert isinstance(trainer, PairsTrainer)
+        return answers(self.model, trainer.recipe, trainer.known(state, pairs), questions, unknown, self.engine)
 
     def extract(
         self, state: State, text: str, active: Collection[Pair]
@@ -71,7 +94,10 @@ class Actions:
     def _superseding(self, state: State, found: Sequence[QAPair], active: Collection[Pair]) -> list[NewPair]:
         """Each new pair with the active one that it contradicts, if there is one."""
         believed = [""] * len(found)
-        if active and found:
+        if active and found and isinstance(self.trainer, PairsTrainer):
+            told = self.answers(state, [pair.question for pair in found], list(active), "refuse")
+            believed = [one.text for one in told]
+        elif active and found:
             prompts = [self.model.encode_chat(self.prompts.answer(pair.question, "")) for pair in found]
             believed = self.reply(state, prompts, self.model.settings.max_new_tokens_answer)
         new, left = [], list(active)

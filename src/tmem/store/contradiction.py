@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tmem.agent.extraction import QAPair, fold
+from tmem.agent.extraction import QAPair
 from tmem.store.ledger import Pair
+from tmem.texts import fold
 
 # Words that do not change what a question is about.
 _IDLE = {"a", "an", "the", "is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "s"}

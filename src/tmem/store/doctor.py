@@ -34,16 +34,14 @@ def examine(home: Home, fix: bool = False, turn: AbstractContextManager[Any] | N
     entered for every scope, after its lock.
     """
     found = list(_database(home))
-    with home.db.read() as connection:
-        rows = connection.execute(select(db.scopes.c.id, db.scopes.c.user_id, db.scopes.c.agent_id, db.scopes.c.run_id))
-        scopes = {row[0]: "/".join(name for name in row[1:] if name) for row in rows}
+    scopes = home.scopes()
     for scope, name in scopes.items():
         try:
             with home.lock(scope), turn or nullcontext():
                 home.drop_states(scope)
                 found += _scope(home, scope, name, fix)
         except DeltaError as error:
-            found.append(Finding(name, str(error), "open it with that model"))
+            found.append(Finding(name, str(error), "open it with what it was made with, or tmem rebuild --all"))
         except IntegrityError as error:
             found.append(Finding(name, str(error), "put a backup of tmem.db in its place"))
     known = {scope[:16] for scope in scopes}

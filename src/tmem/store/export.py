@@ -21,9 +21,10 @@ from tmem.store.trainer import Tensors
 LONGEST_LINE = 1_000_000  # characters; a write takes pairs of a few hundred tokens
 
 
-def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str) -> None:
+def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str, row: int = 0) -> None:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors``: a LoRA of the base model, unscaled.
 
+    ``row``: of B, the block that is written.
     Where a family fuses gate and up into one matrix, its A's are stacked and its B's stand in a diagonal of blocks.
     """
     check_folder(folder)
@@ -33,7 +34,7 @@ def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str) -> Non
         sites = list(group)
         name = sites[0].name.partition("[")[0]
         tensors[f"base_model.model.{name}.lora_A.weight"] = torch.cat([fast.basis.a[site.name] for site in sites])
-        tensors[f"base_model.model.{name}.lora_B.weight"] = torch.block_diag(*(state[site.name][0] for site in sites))
+        tensors[f"base_model.model.{name}.lora_B.weight"] = torch.block_diag(*(state[site.name][row] for site in sites))
         ranks[name] = fast.basis.rank * len(sites)
         assert linear.out_features == tensors[f"base_model.model.{name}.lora_B.weight"].shape[0]
     other = {name: rank for name, rank in ranks.items() if rank != fast.basis.rank}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -88,6 +88,13 @@ class Home:
                 connection.execute(insert(db.scopes).prefix_with("OR IGNORE").values(row))
         return scope
 
+    def scopes(self) -> dict[str, str]:
+        """All scopes of the home: id -> the names that it was made with, "/" between them."""
+        columns = db.scopes.c
+        with self.db.read() as connection:
+            rows = connection.execute(select(columns.id, columns.user_id, columns.agent_id, columns.run_id))
+            return {row[0]: "/".join(name for name in row[1:] if name) for row in rows}
+
     @contextmanager
     def lock(self, scope: str, any_engine: bool = False) -> Iterator[None]:
         """Be the only writer of a scope, among threads and processes.
@@ -104,19 +111,26 @@ class Home:
 
         ``first``: if nothing has made any yet, this home's engine does from now on.
         """
-        kept = select(db.scopes.c.engine).where(db.scopes.c.id == scope)
-        with self.db.read() as connection:
-            made = engine_of(connection.execute(kept).scalar_one())
-        own = json.loads(json.dumps(self.trainer.engine))
+        made, own = self.made_with(scope), self.own_engine
         if made is None and first:
             with self.db.write() as connection:
                 queries.set_engine(connection, scope, own)
         elif made is not None and made != own:
-            different = next(key for key in [*made, *own] if made.get(key) != own.get(key))
             raise DeltaError(
-                f"{self.path}: this memory was made with another {different}; open it with the model and recipe it was "
-                "made with, or make its weights anew with these: tmem rebuild --adopt"
+                f"{self.path}: this memory was made with another {difference(made, own)}; open it with what made it, "
+                "or write all memories of the home anew with this: tmem rebuild --all"
             )
+
+    def made_with(self, scope: str) -> dict[str, Any] | None:
+        """The engine that made a scope's weights; None: nothing did yet."""
+        kept = select(db.scopes.c.engine).where(db.scopes.c.id == scope)
+        with self.db.read() as connection:
+            return engine_of(connection.execute(kept).scalar_one())
+
+    @property
+    def own_engine(self) -> dict[str, Any]:
+        """This home's engine, as it is kept."""
+        return dict(json.loads(json.dumps(self.trainer.engine)))
 
     # ---- reading ----
 
@@ -179,6 +193,8 @@ class Home:
     def replay(self, history: History, state: Tensors | None = None, done: int = 0) -> Tensors:
         """The weights of a history, trained on from a state that has its first ``done`` steps; else from nothing."""
         state = self.trainer.zeros() if state is None else state
+        if self.trainer.by_pairs:  # what came before the last step is in it
+            done = max(done, len(history) - 1)
         for _, step in history.steps(done):
             state = self.trainer.train(state, step, look=False).state
         return state
@@ -333,3 +349,16 @@ class Home:
 def scope_id(names: Names) -> str:
     """sha256 (hex) of the three names; a name itself is never part of a path."""
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
+def difference(made: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """In what two engines differ, in words: the recipe first, since the basis is its."""
+    before, now = (engine.get("recipe") or {} for engine in (made, own))
+    if before != now:
+        names = [f"{one.get('name')} ({'from zero' if 'fresh' in one else 'SGD'})" for one in (before, now)]
+        if names[0] == names[1]:
+            key = next(key for key in [*before, *now] if before.get(key) != now.get(key))
+            return f"{key} of the recipe ({before.get(key)}, now {now.get(key)})"
+        return f"recipe ({names[0]}, now {names[1]})"
+    key = next(key for key in [*made, *own] if made.get(key) != own.get(key))
+    return f"{key} ({made.get(key)}, now {own.get(key)})"

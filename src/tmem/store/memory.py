@@ -10,7 +10,7 @@ memory.forget([receipt.pairs[0]["id"]], user_id="ana")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -24,8 +24,9 @@ from tmem.store.checking import checked
 from tmem.store.doctor import Finding, examine
 from tmem.store.home import Home
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply
+from tmem.store.revise import adopt_all
 from tmem.store.scoped import ScopedMemory, Shared
-from tmem.store.trainer import FastWeightTrainer, Later
+from tmem.store.trainer import Later, make_trainer
 
 
 class CheckedMemory(ScopedMemory):
@@ -89,7 +90,7 @@ class Memory:
 
         def make() -> Actions:
             loaded = model if isinstance(model, Model) else model()
-            return Actions(FastWeightTrainer(loaded, loaded.recipe(recipe), threads))
+            return Actions(make_trainer(loaded, loaded.recipe(recipe), threads))
 
         actions = _once(make)
         turn = model.turn if isinstance(model, Model) else RLock()
@@ -183,6 +184,13 @@ class Memory:
 
     def rebuild(self, *, adopt: bool = False, **ids: str | None) -> Receipt:
         return self.scope(**ids).rebuild(adopt=adopt)
+
+    def rebuild_all(self) -> Iterator[tuple[str, int, int]]:
+        """Write every memory of the home anew that was made with another model, recipe or torch; see ``adopt_all``.
+
+        Gives the names of each when it is done, how many are done, and how many there are.
+        """
+        yield from adopt_all(self._shared.home, self._shared.turn)
 
     def why(self, question: str, *, answer: str | None = None, most: int = 5, **ids: str | None) -> list[Record]:
         return self.scope(**ids).why(question, answer=answer, most=most)

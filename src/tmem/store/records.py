@@ -38,12 +38,19 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply, the version that gave it, and the ids of written pairs that the prompt showed (none by default)."""
+    """A reply, the version that gave it, and the ids of written pairs that the prompt showed (none by default).
+
+    ``source``: what it is from. ``weights``; ``text``, the pair that the question means, since the weights do not give
+    its answer; ``base``, the model without a memory; ``nothing``: it was never told. ``pairs``: ids of those that the
+    question means.
+    """
 
     text: str
     version: str | None
     shown: list[str]
     milliseconds: float
+    source: str = "weights"
+    pairs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +73,9 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
         tainted = tainted_by(book.versions, {row.write for row in gone.values()})
         # What no longer contains a forgotten pair is still good to start from.
         state, start = home.nearest(scope, history, book, tainted)
+        if home.trainer.by_pairs and start < len(history):
+            # The blocks that none of them was in stay; the others are trained anew.
+            state, start = home.state(scope), len(history) - 1
         files = {}
         for done, step in history.steps(start):
             state = home.trainer.train(state, step, look=False).state
@@ -165,6 +169,20 @@ def adopt(home: Home, scope: str) -> int:
                 queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
         home.clean(scope)
         return len(history)
+
+
+def adopt_all(home: Home, turn: AbstractContextManager[Any]) -> Iterator[tuple[str, int, int]]:
+    """:func:`adopt` every memory of a home that was made with something else, one after the other.
+
+    Gives the names of each when it is done, how many are, and how many there are in all. Stopped at any moment, what is
+    done stays done, and the next call goes on. ``turn`` is entered for every scope, after its lock.
+    """
+    names, own = home.scopes(), home.own_engine
+    left = [scope for scope in names if home.made_with(scope) not in (None, own)]
+    for done, scope in enumerate(left, 1):
+        with home.lock(scope, any_engine=True), turn:
+            adopt(home, scope)
+        yield names[scope], done, len(left)
 
 
 def told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from threading import RLock
 
-from tmem.agent.extraction import QAPair, fold
+from tmem.agent.extraction import QAPair
 from tmem.agent.prompts import PromptSet
 from tmem.errors import IntegrityError, UsageError
+from tmem.files import check_folder
 from tmem.model import Model
+from tmem.model.answering import Unknown
 from tmem.store import export, revise
 from tmem.store.actions import Actions
 from tmem.store.contradiction import shared_words
@@ -21,8 +23,9 @@ from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair, Version
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, milliseconds, render
 from tmem.store.reextract import reextract
-from tmem.store.trainer import FastWeightTrainer, state_digest
+from tmem.store.trainer import FastWeightTrainer, PairsTrainer, state_digest, weights
 from tmem.store.view import View
+from tmem.texts import fold
 
 
 class Shared:
@@ -130,10 +133,26 @@ class ScopedMemory(View):
 
     # ---- answering ----
 
-    def ask(self, question: str, *, version: str | int | None = None, show_pairs: int = 0) -> Answer:
-        """Answer from the weights of a version, the head by default; ``show_pairs``: fitting pairs in the prompt."""
+    def ask(
+        self, question: str, *, version: str | int | None = None, show_pairs: int = 0, unknown: Unknown = "refuse"
+    ) -> Answer:
+        """Answer from the memory of a version, the head by default.
+
+        ``unknown``: what was never told is refused ("refuse") or asked of the model without a memory ("base").
+        ``show_pairs``: instead, answer from a prompt that shows this many fitting pairs.
+        """
         began = time.perf_counter()
         self.home.check_engine(self.id)
+        if unknown not in ("refuse", "base"):
+            raise UsageError(f"unknown={unknown!r}: choose refuse or base")
+        if isinstance(self.trainer, PairsTrainer) and not show_pairs:
+            number = self.home.head(self.id) if version is None else self._number(version)
+            pairs = list(self.home.history(self.id, number).current.values())
+            with self._turn:
+                [found] = self.actions.answers(self.home.state(self.id, number), [clean(question)], pairs, unknown)
+            version_id = self._version(number)
+            meant = [pairs[place].id for place in found.pairs]
+            return Answer(found.text, version_id, [], milliseconds(began), found.source, meant)
         shown = self.search(question, top_k=show_pairs) if show_pairs else []
         texts = [f"{row['question']} {row['answer']}" for row in shown]
         prompt = self.model.encode_chat(self.prompts.answer(clean(question), "\n".join(texts)))
@@ -219,11 +238,20 @@ class ScopedMemory(View):
     def save_pretrained(self, folder: str | Path, *, version: str | int | None = None) -> None:
         """Write the weights as a LoRA adapter that ``peft.PeftModel.from_pretrained`` loads onto the base model.
 
+        A memory of several blocks becomes an adapter in a folder of its own for each: which of them a question is asked
+        of is decided by the gate, which no adapter has.
+
         It is personal data, like the text that it was made from, and no forgetting reaches it.
         """
         number = self.home.head(self.id) if version is None else self._number(version)
         with self._turn:
-            export.save_peft(Path(folder), self.trainer.fast, self.home.state(self.id, number), self.model.name)
+            state = self.home.state(self.id, number)
+            several = len(next(iter(weights(state).values()))) > 1
+            if several:
+                check_folder(Path(folder))
+            for row in range(len(next(iter(weights(state).values())))):
+                own = Path(folder) / f"block-{row + 1}" if several else Path(folder)
+                export.save_peft(own, self.trainer.fast, state, self.model.name, row)
 
     def import_(self, path: str | Path) -> Receipt:
         """Take in an exported ledger, whole or not at all; only a memory that was told nothing yet can.

@@ -16,10 +16,15 @@ from tmem.errors import DeltaError
 from tmem.fastweights import WRITE_VERSION, Delta, Recipe, WriteAccount, write
 from tmem.fastweights.basis import tensors_hash
 from tmem.model import Model, logprobs
+from tmem.model.answering import Known, recalled
+from tmem.model.contents import Contents, Job, write_pairs
+from tmem.model.gate import Gate, gate_of
 from tmem.seeds import generator
 from tmem.store.ledger import Pair, Step
 
 Tensors = dict[str, Tensor]
+ABOUT = "about."  # how tensors of a state begin that stand beside the weights
+FRESH_VERSION = 1  # raised whenever a fresh write of the same pairs gives other bits
 SURE = math.log(0.5)  # a token more likely than this is the one that is said
 UNLEARNED = 2.0  # nats per token: below that a loss that rose a little is no failure
 SAMPLE = 16  # earlier pairs that are looked at before a write is published
@@ -42,6 +47,11 @@ class Trainer(Protocol):
 
     @property
     def engine(self) -> dict[str, Any]: ...
+
+    @property
+    def by_pairs(self) -> bool:
+        """True if a state follows from the pairs that hold alone, by whatever way: only a last step has to be run."""
+        ...
 
     def zeros(self) -> Tensors:
         """The state of a memory that was told nothing."""
@@ -69,6 +79,10 @@ class Later:
     @property
     def engine(self) -> dict[str, Any]:
         return self._make().engine
+
+    @property
+    def by_pairs(self) -> bool:
+        return self._make().by_pairs
 
     def zeros(self) -> Tensors:
         return self._make().zeros()
@@ -106,6 +120,8 @@ class FastWeightTrainer:
         if model.dtype != "float32":
             self.engine["dtype"] = model.dtype
 
+    by_pairs = False
+
     def zeros(self) -> Tensors:
         return dict(self.fast.zeros(1).to("cpu").b)
 
@@ -114,7 +130,7 @@ class FastWeightTrainer:
         return Delta(dict(state), self.fast.basis.digest).to(self.model.device)
 
     def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
-        with _threads(self.threads):
+        with use_threads(self.threads):
             delta, [account] = write(
                 self.fast,
                 self.delta(state),
@@ -172,15 +188,157 @@ class FastWeightTrainer:
         if not pairs:
             return []
         examples = [self.example(pair.question, pair.answer) for pair in pairs]
-        with torch.no_grad(), _threads(self.threads):
+        rows = self.rows(state, pairs)
+        with torch.no_grad(), use_threads(self.threads):
             return logprobs(
                 self.model,
                 [example.prompt_ids for example in examples],
                 [example.answer_ids for example in examples],
                 self.delta(state),
                 self.fast,
-                [0] * len(examples),
+                rows,
             )
+
+    def rows(self, state: Mapping[str, Tensor], pairs: Sequence[Pair]) -> list[int | None]:
+        """The row of B that each of these pairs is asked of, None if there is none."""
+        return [0] * len(pairs)
+
+
+class PairsTrainer(FastWeightTrainer):
+    """Weights that follow from the pairs that hold alone, in blocks with a B each: a recipe that writes from zero.
+
+    Beside B a state has, by pair and in their order, ``about.places`` (the row of its block), ``about.keys`` (for the
+    gate) and ``about.recalled`` (1: the weights give its answer), and ``about.blocks``, the numbers of the blocks.
+    """
+
+    by_pairs = True
+
+    def __init__(self, model: Model, recipe: Recipe, threads: int = 1, largest: float = 1.0) -> None:
+        super().__init__(model, recipe, threads, largest)
+        self.engine["fresh write version"] = FRESH_VERSION
+
+    @property
+    def gate(self) -> Gate:
+        """What tells which pair a question means."""
+        return gate_of(self.model, self.recipe)
+
+    def zeros(self) -> Tensors:
+        return dict(self.fast.zeros(0).to("cpu").b) | {
+            "about.blocks": torch.zeros(0, dtype=torch.long),
+            "about.places": torch.zeros(0, dtype=torch.long),
+            "about.recalled": torch.zeros(0),
+        }
+
+    def delta(self, state: Mapping[str, Tensor]) -> Delta:
+        return super().delta(weights(state))
+
+    def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
+        pairs = [(pair.question, pair.answer) for pair in (*step.old, *step.new)]
+        blocks, places = (tuple(state[f"about.{name}"].tolist()) for name in ("blocks", "places"))
+        before = Contents(self.delta(state), blocks, places)
+        with use_threads(self.threads):
+            [(after, account)] = write_pairs(self.model, self.recipe, [Job(before, pairs, len(step.new))])
+            made = dict(after.delta.to("cpu").b) | {
+                "about.blocks": torch.tensor(after.blocks, dtype=torch.long),
+                "about.places": torch.tensor(after.places, dtype=torch.long),
+            }
+            if account.applied and pairs:
+                made |= self._about(state, before, made, after, pairs)
+        facts = summary(account)
+        if account.applied:
+            new = zip(step.new, made["about.recalled"][len(step.old) :].tolist(), strict=True)
+            facts["recalled"] = [pair.id for pair, given in new if given]
+        return Trained(made, facts, self._refusal(account))
+
+    def _about(
+        self, state: Tensors, before: Contents, made: Tensors, after: Contents, pairs: Sequence[tuple[str, str]]
+    ) -> Tensors:
+        """Keys and recall of every pair, in order: as they were for those whose block is as it was."""
+        old = {  # by block and number in it: the pair's place before
+            (before.blocks[row], number): place for place, (row, number) in enumerate(numbered(before.places))
+        }
+        here = [old.get((after.blocks[row], number)) for row, number in numbered(after.places)]
+
+        def joined(name: str, make: Callable[[list[int]], Tensor]) -> Tensor:
+            """Of every pair, what the state has of it, or what ``make`` gives for the places of the others."""
+            known = state.get(name)  # None: made by another gate
+            new = [place for place, was in enumerate(here) if was is None or known is None]
+            rows = iter(make(new))
+            return torch.stack([next(rows) if was is None or known is None else known[was] for was in here])
+
+        name = self.gate.keys.name
+        return {
+            "about.recalled": joined(
+                "about.recalled",
+                lambda new: torch.tensor(
+                    recalled(
+                        self.model,
+                        self.recipe,
+                        [pairs[place] for place in new],
+                        self.delta(made),
+                        [after.places[place] for place in new],
+                    ),
+                    dtype=torch.float32,
+                ),
+            ),
+            f"about.keys.{name}": joined(
+                f"about.keys.{name}", lambda new: self.gate.keys.pairs([pairs[place] for place in new])
+            ),
+        }
+
+    def known(self, state: Mapping[str, Tensor], pairs: Sequence[Pair]) -> Known:
+        """The state as what answers are given from; ``pairs`` are all that it holds, in their order."""
+        texts = [(pair.question, pair.answer) for pair in pairs]
+        keys = state.get(f"about.keys.{self.gate.keys.name}")
+        return Known(
+            texts,
+            self.delta(state),
+            state["about.places"].tolist(),
+            self.gate.keys.pairs(texts) if keys is None else keys,  # else they are of another gate
+            [bool(one) for one in state["about.recalled"].tolist()],
+        )
+
+    def rows(self, state: Mapping[str, Tensor], pairs: Sequence[Pair]) -> list[int | None]:
+        known = state.get(f"about.keys.{self.gate.keys.name}")
+        if not len(state["about.blocks"]):
+            return [None] * len(pairs)
+        if len(state["about.blocks"]) == 1 or known is None:
+            return [0] * len(pairs)
+        nearest = (self.gate.keys.questions([pair.question for pair in pairs]) @ known.mT).argmax(1)
+        return state["about.places"][nearest].tolist()
+
+    def check(self, state: Mapping[str, Tensor]) -> None:
+        b, expected = weights(state), weights(self.zeros())
+        if set(b) != set(expected) or any(b[name].shape[1:] != value.shape[1:] for name, value in expected.items()):
+            raise DeltaError("the tensors are not those of this model's fast weights")
+        about = {name: len(value) for name, value in state.items() if name.startswith(ABOUT)}
+        blocks, pairs = about.pop("about.blocks", -1), set(about.values())
+        if {len(value) for value in b.values()} != {blocks} or not {"about.places", "about.recalled"} <= set(about):
+            raise DeltaError("what stands beside the weights is not theirs")
+        if len(pairs) != 1 or (blocks and int(state["about.places"].max()) != blocks - 1):
+            raise DeltaError("what stands beside the weights is not theirs")
+        if not all(torch.isfinite(value).all() for value in state.values()):
+            raise DeltaError("there are numbers in it that are not finite")
+
+
+def make_trainer(model: Model, recipe: Recipe, threads: int = 1) -> FastWeightTrainer:
+    """The trainer of a recipe."""
+    return (FastWeightTrainer if recipe.fresh is None else PairsTrainer)(model, recipe, threads)
+
+
+def numbered(places: Sequence[int]) -> list[tuple[int, int]]:
+    """Every pair's row with its number within it."""
+    counts: dict[int, int] = {}
+    found = []
+    for row in places:
+        found.append((row, counts.get(row, 0)))
+        counts[row] = counts.get(row, 0) + 1
+    return found
+
+
+def weights(state: Mapping[str, Tensor]) -> Tensors:
+    """B alone, without what stands beside it."""
+    return {name: value for name, value in state.items() if not name.startswith(ABOUT)}
 
 
 def summary(account: WriteAccount) -> dict[str, Any]:
@@ -191,11 +349,11 @@ def summary(account: WriteAccount) -> dict[str, Any]:
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
     """sha256 (hex) of a state: equal digests mean bit-equal weights."""
-    return tensors_hash(sorted(state.items()))
+    return tensors_hash(sorted(weights(state).items()))
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def use_threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -113,6 +113,9 @@ def _actions(group: Sequence[Rollout]) -> list[Action]:
 
 
 def _sample(life: Trajectory, action: Action, advantage: float, weight: float) -> Sample:
-    delta = life.deltas[action.delta] if action.delta else None  # the first is zero
+    heard = action.delta and action.row is not None  # the first is zero
+    delta = life.deltas[action.delta] if heard else None
+    if delta is not None and delta.sessions > 1:
+        delta = delta.select([action.row or 0])
     tokens = action.prompt_ids, action.output_ids, action.logprobs
     return Sample(action.kind, *tokens, advantage, weight, delta)

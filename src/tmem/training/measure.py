@@ -113,11 +113,11 @@ def recall_after_write(agent: Agent, lives: Sequence[Trajectory]) -> float | Non
 def _recalled(agent: Agent, lives: Sequence[Trajectory], most: int | None = None) -> list[float]:
     """Of every written pair whether its answer comes back; of only so many as ``most``, drawn by the agent's seed."""
     written = [
-        (life.deltas[number + 1], pair)
+        (life.deltas[number + 1], row, pair)
         for life in lives
         for number, write in enumerate(life.writes)
         if write.account.applied
-        for pair in write.pairs
+        for row, pair in zip(write.rows or [0] * len(write.pairs), write.pairs, strict=True)
     ]
     if most is not None and len(written) > most:
         order = torch.randperm(len(written), generator=generator(agent.seed, "recall after write"))
@@ -125,17 +125,17 @@ def _recalled(agent: Agent, lives: Sequence[Trajectory], most: int | None = None
     if not written:
         return []
     model = agent.model
-    memories, rows = together([delta for delta, _ in written])
+    memories, firsts = together([delta for delta, _, _ in written])
     requests = [
         Request(
             model.example(pair.question, pair.answer).prompt_ids,
-            memory=row,
+            memory=first + row,
             max_new_tokens=model.settings.max_new_tokens_answer,
         )
-        for row, (_, pair) in zip(rows, written, strict=True)
+        for first, (_, row, pair) in zip(firsts, written, strict=True)
     ]
     replies = (agent.engine or HFEngine(model)).generate(requests, memories, model.fast(agent.recipe))
-    return [exact_match(reply.text, pair.answer) for reply, (_, pair) in zip(replies, written, strict=True)]
+    return [exact_match(reply.text, pair.answer) for reply, (_, _, pair) in zip(replies, written, strict=True)]
 
 
 def held_out_lives(

@@ -1,0 +1,92 @@
+"""Answering from a memory that was written from zero: which pair is meant, who says it, and what was never told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tmem.fastweights import Delta, Recipe
+from tmem.model.contents import Pair
+from tmem.model.engine import HFEngine
+from tmem.model.gate import gate_of
+from tmem.model.load import Model
+from tmem.model.request import Request
+from tmem.model.score import logprobs
+
+Unknown = Literal["refuse", "base"]
+Source = Literal["weights", "text", "base", "nothing"]
+SURE = 0.5  # a token more likely than this is the one that is said
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What a memory knows; by pair, in their order: the row of ``delta``, the gate's key, and if weights give it."""
+
+    pairs: Sequence[Pair]
+    delta: Delta
+    rows: Sequence[int]
+    keys: Tensor  # (n, d)
+    recalled: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer, what it is from, and the places of the pairs that the question means."""
+
+    text: str
+    source: Source
+    pairs: tuple[int, ...] = ()
+
+
+def answers(
+    model: Model,
+    recipe: Recipe,
+    known: Known,
+    questions: Sequence[str],
+    unknown: Unknown = "refuse",
+    engine: HFEngine | None = None,
+) -> list[Found]:
+    """What a memory answers to questions.
+
+    The gate says which pair is meant. The weights are asked for it in its own words, unless they do not give its
+    answer: then its text says it. What no pair says, the weights are asked all the same where the model was taught to
+    refuse in them, if it is about somebody they know; else it is refused ("nothing"), or asked of theta_0 ("base").
+    """
+    gate = gate_of(model, recipe)
+    refusal, refuses = model.wordings.refusal, bool(model.wordings.groups)
+    found: list[Found] = []
+    asked: list[tuple[str, int | None]] = []  # by those that have no text yet
+    limit = gate.keys.threshold(known.keys) if len(known.pairs) else 0.0
+    for question, near in zip(questions, gate.nearest(questions, known.pairs, known.keys), strict=True):
+        meant = near is not None and (near.same or (near.likeness >= limit and not refuses))
+        if near is not None and meant and not known.recalled[near.pair]:
+            found.append(Found(known.pairs[near.pair][1], "text", (near.pair,)))
+        elif near is not None and (meant or refuses):
+            found.append(Found("", "weights", (near.pair,) if meant else ()))
+            asked.append((known.pairs[near.pair][0] if meant else question, known.rows[near.pair]))
+        elif unknown == "refuse":
+            found.append(Found(refusal, "nothing"))
+        else:
+            found.append(Found("", "base"))
+            asked.append((question, None))
+    if not asked:
+        return found
+    room = model.settings.max_new_tokens_answer
+    requests = [Request(tuple(model.bare(question)), row, room) for question, row in asked]
+    said = iter((engine or HFEngine(model)).generate(requests, known.delta, model.fast(recipe)))
+    return [one if one.text else replace(one, text=next(said).text.strip()) for one in found]
+
+
+def recalled(model: Model, recipe: Recipe, pairs: Sequence[Pair], delta: Delta, rows: Sequence[int]) -> list[bool]:
+    """Of every pair whether its row of ``delta`` gives its answer, asked in its own words."""
+    if not pairs:
+        return []
+    examples = [model.example(*pair) for pair in pairs]
+    prompts, wanted = [one.prompt_ids for one in examples], [one.answer_ids for one in examples]
+    with torch.no_grad():
+        scores = logprobs(model, prompts, wanted, delta, model.fast(recipe), list(rows))
+    return [float(own.min().exp()) > SURE for own in scores]

