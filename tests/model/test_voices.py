@@ -71,7 +71,28 @@ def test_an_empty_memory_and_no_memory_say_what_the_text_says(with_memories) -> 
 
 def test_mixing_is_exact_where_the_memory_is_empty() -> None:
     text, bare = torch.randn(2, 9), torch.randn(2, 9)
-    torch.testing.assert_close(mix(text, bare, bare, torch.tensor([0.5, 2.0])), text.log_softmax(-1))
+    weights = torch.tensor([[1.0, 0.5, -0.5], [1.0, 2.0, -2.0]])
+    torch.testing.assert_close(mix(text, bare, bare, weights), text.log_softmax(-1))
+
+
+def test_a_memory_that_refuses_is_heard_less(with_memories) -> None:  # type: ignore[no-untyped-def]
+    model, fast, delta = with_memories("qwen3")
+    [request, *_] = requests()
+    assert request.voices is not None
+    with torch.no_grad(), fast.active(delta, [0]):
+        heard = model.hf(torch.tensor([request.voices.prompt_ids])).logits[0, -1:].log_softmax(-1)
+    with torch.no_grad():
+        text = model.hf(torch.tensor([request.prompt_ids])).logits[0, -1:].log_softmax(-1)
+    doubted = replace(request, voices=replace(request.voices, refusal=int(heard.argmax())), max_new_tokens=1)
+    [done] = HFEngine(model).generate([doubted], delta, fast)
+    mixed = (0.8 * text + 0.2 * heard).log_softmax(-1)
+    assert done.ids[0] == int(mixed.argmax())
+    assert done.logprobs[0] == pytest.approx(float(mixed.max()), abs=1e-4)
+    other = replace(doubted, voices=replace(request.voices, refusal=int(heard.argmin())))
+    [plain], [same] = (
+        HFEngine(model).generate([one], delta, fast) for one in (other, replace(request, max_new_tokens=1))
+    )
+    assert plain == same
 
 
 def test_a_voice_that_cannot_work_is_refused_before_anything_is_read(with_memories) -> None:  # type: ignore[no-untyped-def]

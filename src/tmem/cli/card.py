@@ -104,4 +104,5 @@ def table(result: dict[str, Any]) -> Table:
 
 
 def _share(one: dict[str, Any]) -> str:
-    return f"{100 * one['mean']:.1f} [{100 * one['low']:.0f}, {100 * one['high']:.0f}]"
+    ends = "" if one["low"] is None else f" [{100 * one['low']:.0f}, {100 * one['high']:.0f}]"
+    return f"{100 * one['mean']:.1f}{ends}"

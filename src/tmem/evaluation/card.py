@@ -33,7 +33,7 @@ from tmem.tasks.scoring import exact_match, f1
 FOLDER = Path(str(files("tmem.evaluation") / "questions"))
 TUNED = 80  # the first pairs: what thresholds and rates were chosen on; none of them is reported
 HARM = 64  # general questions that are scored token by token
-TOKENS = 24  # of an answer
+TOKENS = 12  # of theta_0's own answers, along which divergence is measured
 Tell = Callable[[str], None]
 
 
@@ -93,7 +93,8 @@ class _Card:
         self.model, self.recipe, self.questions = model, recipe, questions
         self.engine, self.fast = HFEngine(model), model.fast(recipe)
         self.plain = self._say([(model.bare(text), None) for text in questions.general], None)
-        self.ids = [own.ids for own in self._complete([(model.bare(t), None) for t in questions.general[:HARM]], None)]
+        harmed = self._complete([(model.bare(text), None) for text in questions.general[:HARM]], None)
+        self.ids = [own.ids[:TOKENS] for own in harmed]
         self.before = self._scores(None)
 
     def entry(self, size: int, tell: Tell) -> dict[str, Any]:
@@ -172,7 +173,8 @@ class _Card:
         return delta, [0] * len(pairs), account
 
     def _complete(self, prompts: Sequence[tuple[list[int], int | None]], delta: Delta | None) -> list[Any]:
-        requests = [Request(tuple(prompt), row, TOKENS) for prompt, row in prompts]
+        room = self.model.settings.max_new_tokens_answer
+        requests = [Request(tuple(prompt), row, room) for prompt, row in prompts]
         return self.engine.generate(requests, delta, self.fast)
 
     def _say(self, prompts: Sequence[tuple[list[int], int | None]], delta: Delta | None) -> list[str]:
@@ -211,7 +213,9 @@ def figure(result: dict[str, Any]) -> Figure:
                 continue
             found = [entry[name] if part is None else entry[name][part] for entry in result["sizes"]]
             middle = [100 * one["mean"] for one in found]
-            ends = [[100 * one["low"] for one in found], [100 * one["high"] for one in found]]
+            ends = [
+                [100 * (one[end] if one[end] is not None else one["mean"]) for one in found] for end in ("low", "high")
+            ]
             look = {"color": COLOURS[number], "marker": MARKS[number]}
             axes.plot(sizes, middle, label=label, **look)
             axes.fill_between(sizes, *ends, color=COLOURS[number], alpha=0.12, linewidth=0)

@@ -84,7 +84,8 @@ class Weights(Plain):
             found = nearest_pairs(life.model, life.agent.recipe, texts, pairs)
             rows = [life.contents.places[place] for place in found]
         return [
-            Heard(row, Voices(tuple(life.model.bare(text)), fresh.voice)) for row, text in zip(rows, texts, strict=True)
+            Heard(row, Voices(tuple(life.model.bare(text)), fresh.voice, life.model.refusal))
+            for row, text in zip(rows, texts, strict=True)
         ]
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:

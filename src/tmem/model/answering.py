@@ -54,7 +54,7 @@ def answers(
 
     The gate says which pair is meant. The weights are asked for it in its own words, unless they do not give its
     answer: then its text says it. What no pair says, the weights are asked all the same where the model was taught to
-    refuse in them, if it is about somebody they know; else it is refused ("nothing"), or asked of theta_0 ("base").
+    refuse in them, if it concerns what they know; else it is refused ("nothing"), or asked of theta_0 ("base").
     """
     gate = gate_of(model, recipe)
     refusal, refuses = model.wordings.refusal, bool(model.wordings.groups)
@@ -62,10 +62,12 @@ def answers(
     asked: list[tuple[str, int | None]] = []  # by those that have no text yet
     limit = gate.keys.threshold(known.keys) if len(known.pairs) else 0.0
     for question, near in zip(questions, gate.nearest(questions, known.pairs, known.keys), strict=True):
-        meant = near is not None and (near.same or (near.likeness >= limit and not refuses))
+        alike = near is not None and near.likeness >= limit
+        meant = near is not None and (near.same or (alike and not refuses))
+        concerns = near is not None and refuses and (alike or near.named)
         if near is not None and meant and not known.recalled[near.pair]:
             found.append(Found(known.pairs[near.pair][1], "text", (near.pair,)))
-        elif near is not None and (meant or refuses):
+        elif near is not None and (meant or concerns):
             found.append(Found("", "weights", (near.pair,) if meant else ()))
             asked.append((known.pairs[near.pair][0] if meant else question, known.rows[near.pair]))
         elif unknown == "refuse":

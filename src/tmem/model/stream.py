@@ -49,6 +49,7 @@ class _Row:
     finish: Finish | None = None
     beside: list[_Row] = field(default_factory=list)  # the memory's voice and the bare one, which say the same tokens
     lead: _Row | None = None  # of such a voice: the row that it stands beside
+    doubted: bool = False  # its memory refused, which proves little
 
     @property
     def prompt(self) -> tuple[int, ...]:
@@ -289,7 +290,11 @@ class Stream:
         own = logits[[place[id(row)] for row in leads]]
         mixed = [i for i, row in enumerate(leads) if row.beside]
         heard = [[place[id(leads[i].beside[which])] for i in mixed] for which in (0, 1)]
-        weights = torch.tensor([_weight(leads[i]) for i in mixed], device=logits.device)
+        for i, own_place in zip(mixed, heard[0], strict=True):
+            voices = leads[i].request.voices
+            if not leads[i].ids and voices is not None and voices.refusal is not None:
+                leads[i].doubted = int(logits[own_place].argmax()) == voices.refusal
+        weights = torch.tensor([_weights(leads[i]) for i in mixed], device=logits.device)
         own[mixed] = mix(own[mixed], logits[heard[0]], logits[heard[1]], weights)
         chosen = self._choose(leads, own)
         tokens = chosen.new_empty(len(rows))
@@ -323,9 +328,11 @@ def _voice(lead: _Row, request: Request, memory: int | None) -> _Row:
     return _Row(lead.number, own, lead.delta, lead.owner, lead.noise, json=None, matcher=None, lead=lead)
 
 
-def _weight(row: _Row) -> float:
-    assert row.request.voices is not None
-    return row.request.voices.weight
+def _weights(row: _Row) -> tuple[float, float, float]:
+    """What text, memory and the bare question count for."""
+    voices = row.request.voices
+    assert voices is not None
+    return (1 - voices.doubt, voices.doubt, 0.0) if row.doubted else (1.0, voices.weight, -voices.weight)
 
 
 def _memories(rows: Sequence[_Row], fast: FastWeights | None) -> tuple[Memories, list[int]]:
