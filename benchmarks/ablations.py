@@ -2,7 +2,7 @@
 
     python benchmarks/ablations.py --model persona-nano --out out/ablations
 
-Every arm changes one thing of the base (recipe `tmem`, given or extracted pairs) and is one recorded `tmem eval
+Every arm changes one thing of the base (recipe `sgd`, given or extracted pairs) and is one recorded `tmem eval
 persona` in a folder of its own, so an interrupted run goes on and `tmem eval report out/ablations` says more; arms that
 are the same are run once. Prints a Markdown table of single-hop exact match and of all answerable questions, mean and
 lowest to highest of the seeds.
@@ -56,7 +56,7 @@ def arms(model: Model) -> list[Arm]:
     depth = model.hf.config.num_hidden_layers
     found += [Arm("adapted layers, given pairs", str(n), "gold", {"layers": n}) for n in (1, 2, 4, depth)]
     found += [Arm("epochs, given pairs", str(n), "gold", {"epochs": n}) for n in (1, 2, 5, 10, 20, 40)]
-    found += [Arm("rehearsal", name, "tmem", {"rehearse": n}) for name, n in (("none", 0), ("8", 8), ("all", -1))]
+    found += [Arm("rehearsal", name, "sgd", {"rehearse": n}) for name, n in (("none", 0), ("8", 8), ("all", -1))]
     found += [
         Arm("rehearsal, given pairs", n, "gold", {"rehearse": k}) for n, k in (("none", 0), ("8", 8), ("all", -1))
     ]
@@ -70,7 +70,7 @@ def arms(model: Model) -> list[Arm]:
 
 def differences(arm: Arm, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
     """What an arm really changes of the recipe and of the other settings."""
-    recipe = model.recipe("tmem")
+    recipe = model.recipe("sgd")
     usual = {"budget": model.settings.budget, "question_known": False}
     changes = {name: value for name, value in arm.changes.items() if getattr(recipe, name) != value}
     return changes, {name: value for name, value in arm.settings.items() if usual[name] != value}
@@ -78,7 +78,7 @@ def differences(arm: Arm, model: Model) -> tuple[dict[str, Any], dict[str, Any]]
 
 def equal_rate(model: Model, init: str) -> float:
     """The rate at which lr * |A|^2 is that of the model's own recipe: for `random` the same rate."""
-    own = model.recipe("tmem")
+    own = model.recipe("sgd")
     other = own.model_copy(update={"init": init})
     sizes = [sum(float(a.square().sum()) for a in model.fast(recipe).basis.a.values()) for recipe in (own, other)]
     return float(f"{own.lr * sizes[0] / sizes[1]:.4g}")

@@ -67,7 +67,7 @@ def curve(name: str, works: dict[int, Callable[[], Any]], repeats: int, warm: bo
 def streams(model: Model, repeats: int) -> list[Curve]:
     """Whole episodes against the length of their stream, without and with rehearsal of all earlier pairs."""
     made = []
-    for name, recipe in (("paper", "paper"), ("every pair rehearsed", "tmem")):
+    for name, recipe in (("paper", "paper"), ("every pair rehearsed", "sgd")):
         agent = replace(agent_for(model, model.recipe(recipe, epochs=5)), at_once=AT_ONCE)
         works: dict[int, Callable[[], Any]] = {}
         for facts in (4, 8, 16, 32):

@@ -77,7 +77,7 @@ def main() -> None:
         trainer = Costless()
     else:
         model = load(args.model)
-        trainer = FastWeightTrainer(model, model.recipe("tmem", rehearse=args.rehearse))
+        trainer = FastWeightTrainer(model, model.recipe("sgd", rehearse=args.rehearse))
     sizes = args.pairs or ([10, 100, 1000, 10_000] if args.fake else [10, 30, 100, 300])
     noise = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ workers=${2:-2}
 tmem=${TMEM:-.venv/bin/tmem}
 for facts in 4 8 16; do
   for model in ${MODELS:-persona-nano persona-small}; do
-    "$tmem" eval persona --model "$model" --facts "$facts" --limit 30 --seeds 1,2,3 --workers "$workers" \
+    "$tmem" eval persona --model "$model" --facts "$facts" --limit 30 --seeds 1,2,3 --workers "$workers" --recipe sgd \
       --memory none,tail,full,memagent,rag,tmem,tmem+explicit,amem --out "$out/$(basename "$model")-$facts"
   done
 done

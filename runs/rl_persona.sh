@@ -20,7 +20,7 @@ for part in "${parts[@]}"; do
     *) echo "unknown part: $part" >&2; exit 2 ;;
   esac
   for seed in ${SEEDS:-1 2 3}; do
-    "$tmem" train rl persona --facts 4 --people seen --tasks 8 --group 8 --steps 40 --lr 2e-4 \
+    "$tmem" train rl persona --recipe sgd --facts 4 --people seen --tasks 8 --group 8 --steps 40 --lr 2e-4 \
       "${advantage[@]}" --held-out 48 --eval-every 10 --threads 1 --seed "$seed" "${how[@]}" --out "$out/$part-$seed"
   done
 done

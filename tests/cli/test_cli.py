@@ -226,7 +226,7 @@ def test_demo_and_gold_pairs_with_prompts_that_know_the_question(tmem: Run, tmp_
     shutil.copytree(load_model("persona-nano").directory, folder)
     settings = json.loads((folder / "tmem.json").read_text()) | {"question_known": True}
     (folder / "tmem.json").write_text(json.dumps(settings))
-    argv = ("eval", "persona", "--memory", "gold", "--facts", 4, "--limit", 2, "--model", folder, "--json")
+    argv = ("eval", "persona", "--memory", "gold", "--facts", 4, "--limit", 1, "--model", folder, "--json")
     code, out, _ = tmem(*argv)
     assert code == 0 and one_object(out)["memories"][0]["extraction"]["recall"] == 1.0
     code, out, _ = tmem("demo", "--model", folder)

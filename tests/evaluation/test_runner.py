@@ -119,6 +119,8 @@ def test_killed_at_any_moment_the_same_command_resumes(checkpoint: Path, whole: 
         "4",
         "--limit",
         "3",
+        "--recipe",
+        "sgd",
         "--model",
         str(checkpoint),
         "--memory",
@@ -142,6 +144,7 @@ def test_killed_at_any_moment_the_same_command_resumes(checkpoint: Path, whole: 
 
 def test_workers_end_with_the_process_that_started_them(checkpoint: Path, whole: Path, tmp_path: Path) -> None:
     argv = ["eval", "persona", "--facts", "4", "--limit", "3", "--model", str(checkpoint), "--seeds", "1,2"]
+    argv += ["--recipe", "sgd"]
     argv += ["--memory", ",".join(MEMORIES), "--out", str(tmp_path / "run"), "--json", "--show-tail"]
     command = [sys.executable, "-c", "from tmem.cli import main; main()", *argv]
     process = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -11,7 +11,7 @@ from tmem.agent.lives import Agent
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import UsageError
 from tmem.memory import make_agent
-from tmem.memory.weights import _joined
+from tmem.memory.weights import joined
 from tmem.model import Model, load
 from tmem.tasks.persona import Persona
 
@@ -90,8 +90,8 @@ def test_a_context_that_is_read_again_gives_more(model: Model) -> None:
 
 def test_of_several_readings_the_answer_of_most_is_kept() -> None:
     readings = [[QAPair("A?", "x"), QAPair("B?", "u")], [QAPair("a?", "y")], [QAPair("A?", "Y"), QAPair("C?", "v")]]
-    assert _joined(readings) == [QAPair("a?", "y"), QAPair("B?", "u"), QAPair("C?", "v")]
-    assert _joined([[QAPair("A?", "x")], [QAPair("A?", "y")]]) == [QAPair("A?", "x")]
+    assert joined(readings) == [QAPair("a?", "y"), QAPair("B?", "u"), QAPair("C?", "v")]
+    assert joined([[QAPair("A?", "x")], [QAPair("A?", "y")]]) == [QAPair("A?", "x")]
 
 
 @pytest.mark.parametrize("memory", ["tmem:text", "tmem:summary"])

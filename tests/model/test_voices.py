@@ -11,6 +11,7 @@ from tmem.errors import DeltaError, UsageError
 from tmem.model import HFEngine, Request
 from tmem.model.request import Voices
 from tmem.model.sampling import mix
+from tmem.model.score import voiced_logprobs
 
 TEXTS = [(5, 6, 7, 8, 9, 10, 11), (12, 13, 14), (15, 16, 17, 18, 19)]
 BARE = [(5, 6), (12, 13, 14, 15), (15, 16, 17)]
@@ -103,3 +104,34 @@ def test_a_voice_that_cannot_work_is_refused_before_anything_is_read(with_memori
         HFEngine(model).generate([Request(TEXTS[0], 0, 4, voices=Voices((5,) * 500))], delta, fast)
     with pytest.raises(DeltaError, match="no memory 7"):
         HFEngine(model).generate([Request(TEXTS[0], 7, 4, voices=Voices(BARE[0]))], delta, fast)
+
+
+def test_scores_are_those_of_generating_and_their_gradient_is_that_of_the_mixture(with_memories) -> None:  # type: ignore[no-untyped-def]
+    model, fast, delta = with_memories("qwen3")
+    asked = requests(temperature=1.0)
+    done = HFEngine(model).generate(asked, delta, fast)
+    prompts, outputs = [one.prompt_ids for one in asked], [one.ids for one in done]
+    voices = [one.voices for one in asked if one.voices is not None]
+    with torch.no_grad():
+        scores = voiced_logprobs(model, prompts, outputs, voices, delta, fast, [0, 1, 2])
+    for score, own in zip(scores, done, strict=True):
+        assert score.tolist() == pytest.approx(own.logprobs, abs=1e-4)
+    weight = model.hf.model.layers[0].mlp.up_proj.weight
+    weight.requires_grad_(True)
+    try:
+        sum(
+            score.sum() for score in voiced_logprobs(model, prompts, outputs, voices, delta, fast, [0, 1, 2])
+        ).backward()
+        step = 1e-2
+        for place in ((0, 0), (7, 3)):
+            moved = []
+            for sign in (1, -1):
+                with torch.no_grad():
+                    weight[place] += sign * step
+                    again = voiced_logprobs(model, prompts, outputs, voices, delta, fast, [0, 1, 2])
+                    moved.append(float(sum(score.double().sum() for score in again)))
+                    weight[place] -= sign * step
+            assert float(weight.grad[place]) == pytest.approx((moved[0] - moved[1]) / (2 * step), rel=0.05, abs=2e-3)
+    finally:
+        weight.requires_grad_(False)
+        weight.grad = None

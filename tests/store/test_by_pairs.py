@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tmem import Memory
-from tmem.errors import DeltaError, UsageError
+from tmem.errors import DeltaError, IntegrityError, UsageError
 from tmem.model import Model
 from tmem.store.ledger import Pair, Step
 from tmem.store.trainer import PairsTrainer, make_trainer, state_digest, weights
@@ -135,6 +137,38 @@ def test_states_that_are_not_whole_are_refused(quick: Model) -> None:
     for one in broken:
         with pytest.raises(DeltaError):
             trainer.check(one)
+
+
+def test_a_file_whose_keys_were_changed_is_not_used(quick: Model, tmp_path: Path) -> None:
+    with Memory(quick, tmp_path) as memory:
+        memory.add(pairs=PAIRS, user_id="u")
+    [path] = (tmp_path / "scopes").rglob("*.safetensors")
+    with safe_open(path, framework="pt") as file:
+        facts, state = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    state["about.places"][0] += 1
+    save_file(state, path, facts)
+    with Memory(quick, tmp_path) as memory:
+        with pytest.raises(IntegrityError, match="doctor --fix"):
+            memory.ask(VEHICLE, user_id="u")
+        assert all(finding.fixed for finding in memory.doctor(fix=True)) and memory.doctor() == []
+        assert memory.ask(VEHICLE, user_id="u").text == "camper"
+
+
+def test_a_home_of_another_recipe_says_so_and_is_written_anew_by_one_call(quick: Model, tmp_path: Path) -> None:
+    with Memory(quick, tmp_path, recipe="sgd") as memory:
+        for user in ("ana", "ben", "otto"):
+            memory.add(pairs=PAIRS, user_id=user)
+    with Memory(quick, tmp_path) as memory:
+        assert len(memory.get_all(user_id="ana")) == 3  # looking works
+        with pytest.raises(DeltaError, match=r"recipe \(sgd \(SGD\), now tmem \(from zero\)\).*rebuild --all"):
+            memory.ask(VEHICLE, user_id="ana")
+        going = memory.rebuild_all()
+        assert next(going) == ("ana", 1, 3)
+        going.close()  # stopped: what is done stays done
+        assert memory.ask(VEHICLE, user_id="ana").text == "camper"
+        assert list(memory.rebuild_all()) == [("ben", 1, 2), ("otto", 2, 2)] and list(memory.rebuild_all()) == []
+        assert memory.doctor() == []
+        assert memory.verify(deep=True, user_id="otto")["version"] is not None
 
 
 def test_a_rate_that_explodes_leaves_the_memory_as_it_was(quick: Model, tmp_path: Path) -> None:

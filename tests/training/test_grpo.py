@@ -374,6 +374,7 @@ def test_a_reward_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
         ({"reward": Reward("own_rewards:not_a_function")}, "no function"),
         ({"memory": "elephant"}, "unknown memory 'elephant'"),
         ({"spec": replace(SPEC, grammar=True)}, "without --grammar"),
+        ({"spec": replace(SPEC, recipe="tmem", changes={}), "memory": "tmem+rag"}, "train it with --recipe sgd"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_work(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -88,8 +88,7 @@ def _forget_one(model: Model, trajectory: Trajectory, out: Console) -> None:
     """Write the same pairs into a memory that lasts, and forget one of them."""
     with tempfile.TemporaryDirectory() as home, Memory(model, home) as memories:
         memory = memories.scope(user_id="demo")
-        for write in trajectory.writes:
-            memory.add(pairs=[(pair.question, pair.answer) for pair in write.pairs])
+        memory.add(pairs=[(pair.question, pair.answer) for pair in trajectory.ledger])
         known = [row for row in memory.get_all() if memory.ask(row["question"]).text == row["answer"]]
         if not known:
             return
@@ -103,8 +102,8 @@ def _forget_one(model: Model, trajectory: Trajectory, out: Console) -> None:
             f"  [cyan]{escape(gone['question'])}[/cyan] [dim]before[/dim] {escape(gone['answer'])}   "
             f"[dim]after[/dim] {escape(memory.ask(gone['question']).text)}\n"
             f"  of the {len(others)} other pairs that were known, {still} still are\n"
-            f"  receipt: {receipt.version}, {receipt.details['replayed']} writes trained again in "
-            f"{receipt.milliseconds / 1000:.1f} s; weights {receipt.details['weights'][:16]}, "
+            f"  receipt: {receipt.version}, written anew in {receipt.milliseconds / 1000:.1f} s; "
+            f"weights {receipt.details['weights'][:16]}, "
             f"{'the same' if checked else 'NOT the same'} when trained from nothing; "
             f"its text {'is still' if left else 'is nowhere'} in the home\n",
             highlight=False,

@@ -100,7 +100,7 @@ class Weights(Plain):
         if more > 0:
             names = [f"{name} again {number}" for number in range(more)]
             again = yield from life.say("extract", [prompt] * more, names, limit, temperature=AGAIN, **how)
-            extraction.pairs = _joined([extraction.pairs, *(parse(one.text).pairs for one in again)])
+            extraction.pairs = joined([extraction.pairs, *(parse(one.text).pairs for one in again)])
         return extraction
 
     def _prompt(self, context: str) -> list[int]:
@@ -205,7 +205,7 @@ class WeightsAndFull(Weights):
         return [life.raw(read)] * len(asks)
 
 
-def _joined(readings: Sequence[Sequence[QAPair]]) -> list[QAPair]:
+def joined(readings: Sequence[Sequence[QAPair]]) -> list[QAPair]:
     """The pairs of several readings of one context: of a question the answer that most gave, the earliest of equals."""
     votes: dict[str, Counter[str]] = {}
     first: dict[tuple[str, str], QAPair] = {}

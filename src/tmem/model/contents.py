@@ -63,11 +63,13 @@ def write_pairs(model: Model, recipe: Recipe, jobs: Sequence[Job]) -> list[tuple
             if number not in job.before.blocks:
                 lessons.append(lesson(model, recipe, job.pairs[part.start : part.stop], number))
                 seeds.append(number)
-    if len(jobs) == 1:
+    if not lessons:
+        trained, courses = fast.zeros(0), []
+    elif len(jobs) == 1:
         runs = [
             write_fresh(fast, [one], recipe, [seed], replay, held) for one, seed in zip(lessons, seeds, strict=True)
         ]
-        trained = Delta.cat([delta for delta, _ in runs]) if runs else fast.zeros(0)
+        trained = Delta.cat([delta for delta, _ in runs])
         courses = [course for _, own in runs for course in own]
     else:
         trained, courses = write_fresh(fast, lessons, recipe, seeds, replay, held)

@@ -23,6 +23,10 @@ class Voices:
     refusal: int | None = None
     doubt: float = 0.2
 
+    def weights(self, doubted: bool) -> tuple[float, float, float]:
+        """What the logarithms of text, memory and bare question count for."""
+        return (1 - self.doubt, self.doubt, 0.0) if doubted else (1.0, self.weight, -self.weight)
+
 
 @dataclass(frozen=True)
 class Request:

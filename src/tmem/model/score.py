@@ -14,6 +14,8 @@ from tmem.fastweights.delta import active
 from tmem.fastweights.sites import decoder
 from tmem.model.head import Head
 from tmem.model.load import Model
+from tmem.model.request import Voices
+from tmem.model.sampling import mix
 
 
 def logprobs(
@@ -101,3 +103,41 @@ def answer_logits(model: Model, prompts: Sequence[Sequence[int]], outputs: Seque
         model.head(own[len(prompt) - 1 : len(text) - 1]).float()
         for own, prompt, text in zip(hidden, prompts, texts, strict=True)
     ]
+
+
+def voiced_logprobs(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    outputs: Sequence[Sequence[int]],
+    voices: Sequence[Voices],
+    delta: Delta,
+    fast: FastWeights,
+    memories: Sequence[int],
+) -> list[Tensor]:
+    """log of the mixed distribution of every output token, (len(output),) each: what generating with voices gives.
+
+    ``memories[i]`` is the row of ``delta`` that is heard beside text i. Gradients flow through all voices if they are
+    enabled; whether a memory is doubted is a constant.
+    """
+    texts = [[*prompt, *output] for prompt, output in zip(prompts, outputs, strict=True)]
+    bare = [[*one.prompt_ids, *output] for one, output in zip(voices, outputs, strict=True)]
+    count, rows = len(texts), [*texts, *bare, *bare]
+    starts = [len(row) - len(output) for row, output in zip(rows, [*outputs] * 3, strict=True)]
+    sessions = [*([-1] * count), *memories, *([-1] * count)]
+    width = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=model.device)  # (3N, T)
+    lengths = torch.tensor([len(row) for row in rows], device=model.device)[:, None]
+    mask = (torch.arange(width, device=model.device) < lengths).long()
+    with active(fast, delta, sessions):
+        hidden = decoder(model.hf)(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    said = [
+        model.head(own[start - 1 : len(row) - 1]).float() for own, start, row in zip(hidden, starts, rows, strict=True)
+    ]
+    found = []
+    for place, output in enumerate(outputs):
+        text, heard, known = (said[place + part * count] for part in range(3))
+        doubted = voices[place].refusal is not None and int(heard[0].argmax()) == voices[place].refusal
+        weights = torch.tensor([voices[place].weights(doubted)], device=text.device).expand(len(output), -1)
+        mixed = mix(text, heard, known, weights)
+        found.append(mixed.gather(1, torch.tensor(output, device=text.device)[:, None])[:, 0])
+    return found

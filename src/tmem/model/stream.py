@@ -294,7 +294,10 @@ class Stream:
             voices = leads[i].request.voices
             if not leads[i].ids and voices is not None and voices.refusal is not None:
                 leads[i].doubted = int(logits[own_place].argmax()) == voices.refusal
-        weights = torch.tensor([_weights(leads[i]) for i in mixed], device=logits.device)
+        weights = torch.tensor(
+            [own.request.voices.weights(own.doubted) for own in leads if own.beside and own.request.voices is not None],
+            device=logits.device,
+        )
         own[mixed] = mix(own[mixed], logits[heard[0]], logits[heard[1]], weights)
         chosen = self._choose(leads, own)
         tokens = chosen.new_empty(len(rows))
@@ -326,13 +329,6 @@ def _voice(lead: _Row, request: Request, memory: int | None) -> _Row:
     assert request.voices is not None
     own = Request(request.voices.prompt_ids, memory, request.max_new_tokens)
     return _Row(lead.number, own, lead.delta, lead.owner, lead.noise, json=None, matcher=None, lead=lead)
-
-
-def _weights(row: _Row) -> tuple[float, float, float]:
-    """What text, memory and the bare question count for."""
-    voices = row.request.voices
-    assert voices is not None
-    return (1 - voices.doubt, voices.doubt, 0.0) if row.doubted else (1.0, voices.weight, -voices.weight)
 
 
 def _memories(rows: Sequence[_Row], fast: FastWeights | None) -> tuple[Memories, list[int]]:

@@ -45,22 +45,27 @@ class Actions:
         """
         if rows is None:
             rows = [None if isinstance(self.trainer, PairsTrainer) else 0] * len(prompts)
-        longest, window = max(map(len, prompts)), self.model.window
-        if window - longest < min(LEAST_OUTPUT, limit):
-            raise UsageError(
-                f"this makes a prompt of {longest} tokens, too long for the window of {window} of {self.model.name}: "
-                "say it in smaller parts"
-            )
+        self._check(prompts, limit)
+        window = self.model.window
         requests = [
             Request(tuple(prompt), row, min(limit, window - len(prompt)), stop=stop)
             for prompt, row in zip(prompts, rows, strict=True)
         ]
         return [done.text for done in self.engine.generate(requests, self.trainer.delta(state), self.trainer.fast)]
 
+    def _check(self, prompts: Sequence[list[int]], limit: int) -> None:
+        longest, window = max(map(len, prompts)), self.model.window
+        if window - longest < min(LEAST_OUTPUT, limit):
+            raise UsageError(
+                f"this makes a prompt of {longest} tokens, too long for the window of {window} of {self.model.name}: "
+                "say it in smaller parts"
+            )
+
     def answers(self, state: State, questions: Sequence[str], pairs: Sequence[Pair], unknown: Unknown) -> list[Found]:
-        """What a memory of these pairs answers; only for weights that follow from pairs."""
+        """What a memory of these pairs answers; only for weights that follow from pairs. Errors as :meth:`reply`."""
         trainer = self.trainer
         assert isinstance(trainer, PairsTrainer)
+        self._check([self.model.bare(question) for question in questions], self.model.settings.max_new_tokens_answer)
         return answers(self.model, trainer.recipe, trainer.known(state, pairs), questions, unknown, self.engine)
 
     def extract(

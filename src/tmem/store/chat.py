@@ -22,8 +22,9 @@ def chat(
     """Answer the last message, which has to be a user's; what it tells is extracted, written and known by the answer.
 
     Earlier messages are only context of this turn, the last few of them: they were learned when they were the last.
-    A question teaches nothing. Models that were taught nothing but to answer questions get what is asked in the
-    message, and nothing is answered where nothing is. ``name``: who speaks.
+    A question teaches nothing; what it asks of what was told the memory answers, and everything else the model. Models
+    that were taught nothing but to answer questions get what is asked in the message, and nothing is answered where
+    nothing is. ``name``: who speaks.
     """
     began = time.perf_counter()
     several: Sequence[Any] = [messages] if isinstance(messages, str | Mapping) else messages
@@ -41,13 +42,14 @@ def chat(
         learned = memory.add({"role": "user", "content": told, "name": speaker}, timestamp=timestamp)
     if not said or not (converses or asked):
         return Reply("", memory.version, learned, milliseconds(began))
-    if converses:
-        recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in turns[:-1][-TURNS:]]
-        prompt = memory.model.encode_chat([*recent, {"role": "user", "content": said}])
-        text = memory.say(prompt, memory.model.settings.max_new_tokens_memory)
-    else:
-        text = memory.ask(asked).text
-    return Reply(text, memory.version, learned, milliseconds(began))
+    if asked and (memory.by_pairs or not converses):
+        known = memory.ask(asked)
+        if not converses or known.source in ("weights", "text"):
+            return Reply(known.text, memory.version, learned, milliseconds(began), known.source)
+    recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in turns[:-1][-TURNS:]]
+    prompt = memory.model.encode_chat([*recent, {"role": "user", "content": said}])
+    text = memory.say(prompt, memory.model.settings.max_new_tokens_memory)
+    return Reply(text, memory.version, learned, milliseconds(began), "base" if memory.by_pairs else "weights")
 
 
 def split(text: str) -> tuple[str, str]:

@@ -55,12 +55,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Reply:
-    """A turn of a conversation. ``text`` is "" if there was nothing to answer; ``learned``: what the message taught."""
+    """A turn of a conversation. ``text`` is "" if there was nothing to answer; ``learned``: what the message taught.
+
+    ``source``: what the text is from, as in :class:`Answer`.
+    """
 
     text: str
     version: str | None
     learned: Receipt | None
     milliseconds: float
+    source: str = "nothing"
 
 
 def render(messages: Messages, timestamp: str | None) -> str:

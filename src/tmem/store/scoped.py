@@ -23,7 +23,7 @@ from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair, Version
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, milliseconds, render
 from tmem.store.reextract import reextract
-from tmem.store.trainer import FastWeightTrainer, PairsTrainer, state_digest, weights
+from tmem.store.trainer import FastWeightTrainer, state_digest, weights
 from tmem.store.view import View
 from tmem.texts import fold
 
@@ -63,6 +63,11 @@ class ScopedMemory(View):
     def model(self) -> Model:
         """The base model."""
         return self.actions.model
+
+    @property
+    def by_pairs(self) -> bool:
+        """True if the weights follow from the pairs that hold alone, and a gate says when they are asked."""
+        return self.trainer.by_pairs
 
     @property
     def prompts(self) -> PromptSet:
@@ -145,7 +150,7 @@ class ScopedMemory(View):
         self.home.check_engine(self.id)
         if unknown not in ("refuse", "base"):
             raise UsageError(f"unknown={unknown!r}: choose refuse or base")
-        if isinstance(self.trainer, PairsTrainer) and not show_pairs:
+        if self.by_pairs and not show_pairs:
             number = self.home.head(self.id) if version is None else self._number(version)
             pairs = list(self.home.history(self.id, number).current.values())
             with self._turn:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tmem.errors import DataError, IntegrityError, StoreError
 from tmem.files import save_safetensors
-from tmem.store.trainer import Tensors, state_digest
+from tmem.store.trainer import Tensors, beside_digest, state_digest
 
 
 def write(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
@@ -39,7 +39,7 @@ def read(path: Path, facts: Mapping[str, str]) -> Tensors:
     for name, value in facts.items():
         if said.get(name) != value:
             raise IntegrityError(f"{path}: is of another {name}; tmem doctor --fix makes it anew")
-    if state_digest(state) != facts["weights"]:
+    if state_digest(state) != facts["weights"] or beside_digest(state) != said.get("beside", ""):
         raise IntegrityError(f"{path}: its numbers are not those that were written; tmem doctor --fix makes it anew")
     return state
 
@@ -64,7 +64,8 @@ class Snapshots:
     def save(self, scope: str, ledger: str, state: Tensors) -> tuple[str, str]:
         """Write a state's file; returns its name and the digest of the weights."""
         weights, name = state_digest(state), f"{ledger[:32]}.safetensors"
-        write(self.file(scope, name), state, self.facts(scope, ledger, weights))
+        facts = self.facts(scope, ledger, weights) | {"beside": beside_digest(state)}
+        write(self.file(scope, name), state, facts)
         return name, weights
 
     def load(self, scope: str, name: str, ledger: str, weights: str) -> Tensors:

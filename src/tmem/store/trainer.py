@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -350,6 +351,15 @@ def summary(account: WriteAccount) -> dict[str, Any]:
 def state_digest(state: Mapping[str, Tensor]) -> str:
     """sha256 (hex) of a state: equal digests mean bit-equal weights."""
     return tensors_hash(sorted(weights(state).items()))
+
+
+def beside_digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 (hex) of what stands beside the weights, "" for nothing: only whether a file is whole follows from it."""
+    beside = sorted((name, value) for name, value in state.items() if name.startswith(ABOUT))
+    hasher = hashlib.sha256()
+    for name, value in beside:
+        hasher.update(f"{name} {tuple(value.shape)}".encode() + value.contiguous().numpy().tobytes())
+    return hasher.hexdigest() if beside else ""
 
 
 @contextmanager

@@ -125,6 +125,8 @@ class Trainer:
             limit = {"max_new_tokens_extract": config.extract_tokens}
             model.settings = model.settings.model_copy(update=limit)
         agent = config.spec.agent(model, config.memory, config.seed)
+        if agent.recipe.fresh is not None and agent.policy.learns and config.memory != "tmem":
+            raise UsageError(f"{config.memory} hears its weights in a voice of their own: train it with --recipe sgd")
         self.agent = replace(agent, building=SAMPLED, answering=SAMPLED, keep_deltas=True, at_once=running.at_once)
         self.fast: FastWeights | None = model.fast(agent.recipe) if agent.policy.learns else None
         self.curriculum = Curriculum(config.spec, model, config.seed, config.tasks, config.held_out, agent.split)
