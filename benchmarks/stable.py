@@ -2,9 +2,9 @@
 
     python benchmarks/stable.py                 # persona-nano, 100 pairs, four ways
 
-Each way runs in a process of its own (ATEN_CPU_CAPABILITY). The pairs are told at once, or one by one with --singly: under a
-recipe that writes from zero that gives the same bits (tests/store/test_by_pairs.py). Printed: the distance of B to
-that of the first way, |B - B'| / |B|; which pairs the weights hold; how many answers differ.
+Each way runs in a process of its own (ATEN_CPU_CAPABILITY). The pairs are told at once, or one by one with --singly:
+under a recipe that writes from zero that gives the same bits (tests/store/test_by_pairs.py). Printed: the distance of B
+to that of the first way, |B - B'| / |B|; which pairs the weights hold; how many answers differ.
 """
 
 from __future__ import annotations

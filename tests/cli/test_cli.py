@@ -221,7 +221,10 @@ def test_json_beyond_what_python_reads_is_one_line(tmem: Run, tmp_path: Path) ->
         assert (code, out) == (1, "") and err.count("\n") == 1 and str(path) in err
 
 
-def test_demo_and_gold_pairs_with_prompts_that_know_the_question(tmem: Run, tmp_path: Path) -> None:
+def test_demo_and_gold_pairs_with_prompts_that_know_the_question(
+    tmem: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmem.cli.demo.FACTS", 4)
     folder = tmp_path / "known"
     shutil.copytree(load_model("persona-nano").directory, folder)
     settings = json.loads((folder / "tmem.json").read_text()) | {"question_known": True}

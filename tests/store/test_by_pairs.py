@@ -52,7 +52,7 @@ def test_the_way_does_not_matter(quick: Model) -> None:
 
 
 def test_forgetting_gives_the_bits_of_a_memory_that_was_never_told(quick: Model, tmp_path: Path) -> None:
-    pairs = [(f"What is Ana's {what}?", f"a{what}") for what in "abcdefghijklmnop"]
+    pairs = [(f"What is Ana's {what}?", f"a{what}") for what in "abcdefghijk"]
     with Memory(quick, tmp_path / "a") as one, Memory(quick, tmp_path / "b") as other:
         ids = [one.add(pairs=[pair], user_id="u").pairs[0]["id"] for pair in pairs]
         receipt = one.forget([ids[5]], user_id="u")
@@ -89,7 +89,7 @@ def random_pair(rng: random.Random, place: int) -> tuple[str, str]:
 
 def test_every_pair_that_is_acknowledged_can_be_asked(quick: Model, tmp_path: Path) -> None:
     rng = random.Random(1)
-    pairs = [random_pair(rng, place) for place in range(120)]
+    pairs = [random_pair(rng, place) for place in range(50)]
     pairs += [("What is the budget?", "$1,234.50"), ("How tall is it?", "5'11\""), ("What is Ana's PIN?", "4711")]
     with Memory(quick, tmp_path) as memory:
         receipt = memory.add(pairs=pairs, user_id="u")
