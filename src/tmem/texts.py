@@ -15,6 +15,12 @@ _OPENERS = frozenset(
     who's whom whose why will with within would write yes you your
     """.split()  # noqa: SIM905
 )
+CALENDAR = frozenset(
+    """
+    monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays fridays saturdays
+    sundays january february march april may june july august september october november december
+    """.split()  # noqa: SIM905
+)  # in capital letters, and nobody's name
 _WORD = re.compile(r"[^\W\d_](?:[\w-]|['’](?=\w\w))*(?:['’]s\b)?")
 _END = re.compile(r"[.!?:]\s+$")
 _POSSESSIVE = re.compile(r"['’]s?$")

@@ -25,7 +25,7 @@ PAIRS = [
 class Words:
     """Keys that are bags of words."""
 
-    name = "words"
+    name, nameless = "words", False
 
     def questions(self, texts: Sequence[str]) -> Tensor:
         rows = torch.zeros(len(texts), 997)

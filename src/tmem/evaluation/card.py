@@ -31,7 +31,9 @@ from tmem.model.score import answer_logits
 from tmem.tasks.scoring import exact_match, f1
 
 FOLDER = Path(str(files("tmem.evaluation") / "questions"))
-TUNED = 80  # the first pairs: what thresholds and rates were chosen on; none of them is reported
+# The first pairs, and the first questions about what was never told: rates and thresholds were chosen on them, and none
+# of them is reported.
+TUNED, NEVER_TUNED = 80, 220
 HARM = 64  # general questions that are scored token by token
 TOKENS = 12  # of theta_0's own answers, along which divergence is measured
 Tell = Callable[[str], None]
@@ -61,7 +63,7 @@ def asked(path: Path | None = None) -> Asked:
         pairs.append((found[0], found[1], found[2]))
     general = [row["question"] for row in read_jsonl(FOLDER / "general.jsonl")]
     never = [row["question"] for row in read_jsonl(FOLDER / "never.jsonl")]
-    return Asked(pairs if path else pairs[TUNED:], general, never)
+    return Asked(pairs if path else pairs[TUNED:], general, never[NEVER_TUNED:])
 
 
 def card(

