@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tmem.errors import UsageError
 from tmem.model import load
-from tmem.model.gate import Gate, TrunkKeys, gate_of, general_questions, make_keys, nearest_pairs
+from tmem.model.gate import CROWDED, Gate, TrunkKeys, gate_of, general_questions, make_keys, nearest_pairs
 
 PAIRS = [
     ("What is Maria's vehicle?", "camper"),
@@ -46,14 +46,14 @@ KEYS = GATE.keys.pairs(PAIRS)
 
 
 def meant(question: str) -> int | None:
-    [found] = GATE.meant([question], PAIRS, KEYS)
-    return None if found is None else found.pair
+    [found] = GATE.nearest([question], PAIRS, KEYS)
+    return None if found is None or not found.opens else found.pair
 
 
 @pytest.mark.parametrize("question", ["what is  maria’s VEHICLE?", "What is Maria's vehicle?"])
 def test_the_same_question_is_meant_whatever_it_looks_like(question: str) -> None:
-    [found] = GATE.meant([question], PAIRS, KEYS)
-    assert found is not None and (found.pair, found.same, found.likeness) == (0, True, 1.0)
+    [found] = GATE.nearest([question], PAIRS, KEYS)
+    assert found is not None and (found.pair, found.same, found.opens, found.likeness) == (0, True, True, 1.0)
 
 
 def test_names_decide_who_is_meant() -> None:
@@ -65,7 +65,7 @@ def test_names_decide_who_is_meant() -> None:
 
 def test_what_is_like_nothing_stays_out_and_so_does_everything_for_an_empty_memory() -> None:
     assert meant("Who wrote Hamlet in the year of the plague?") is None and meant("is it going to rain") is None
-    assert GATE.meant(["What is Maria's job?"], [], GATE.keys.pairs([])) == [None]
+    assert GATE.nearest(["What is Maria's job?"], [], GATE.keys.pairs([])) == [None]
 
 
 def test_the_trunk_tells_general_questions_apart() -> None:
@@ -76,8 +76,8 @@ def test_the_trunk_tells_general_questions_apart() -> None:
     assert keys.shape == (4, 192)
     one = torch.cat([gate.keys.pairs([pair]) for pair in PAIRS])
     torch.testing.assert_close(keys, one, rtol=1e-4, atol=1e-5)
-    let_in = [found for found in gate.meant(general_questions()[:100], PAIRS, keys) if found is not None]
-    assert len(let_in) <= 2
+    found = gate.nearest(general_questions()[:100], PAIRS, keys)
+    assert sum(one is not None and one.opens for one in found) <= 2
     assert nearest_pairs(model, model.recipe("tmem"), ["Do you know Kevin's vehicle?", "Otto?"], PAIRS) == [1, 0]
 
 
@@ -98,3 +98,33 @@ def replace_gate(settings, gate):  # type: ignore[no-untyped-def]
 def test_the_questions_that_must_stay_out_are_many_and_about_nobody() -> None:
     questions = general_questions()
     assert len(set(questions)) == len(questions) >= 300
+
+
+class Nameless(Words):
+    """The same with names left out, as the encoder's are."""
+
+    nameless = True
+
+    def questions(self, texts: Sequence[str]) -> Tensor:
+        return super().questions([text.replace("Maria's ", "").replace("Kevin's ", "") for text in texts])
+
+
+def test_where_names_are_not_in_the_keys_a_question_about_nobody_means_nobodys_pair() -> None:
+    gate = Gate(Nameless())
+    keys = gate.keys.pairs(PAIRS)
+    found = gate.nearest(
+        ["What is the vehicle?", "What is Maria's vehicle again?", "what is THE budget ?"], PAIRS, keys
+    )
+    assert found[0] is not None and found[0].pair == 3  # and not a vehicle of somebody's
+    assert found[1] is not None and found[1].pair == 0 and found[1].opens
+    assert found[2] is not None and found[2].pair == 3
+
+
+def test_among_many_rivals_more_likeness_is_asked_for() -> None:
+    gate = Gate(Nameless())
+    few = [(f"What is Maria's thing number {place}?", "x") for place in range(4)]
+    many = [(f"What is Maria's thing number {place}?", "x") for place in range(64)]
+    question = "So, what about Maria's thing number 3?"
+    [one], [other] = (gate.nearest([question], pairs, gate.keys.pairs(pairs)) for pairs in (few, many))
+    assert one is not None and other is not None
+    assert one.likeness - other.likeness == pytest.approx(CROWDED * 3)

@@ -60,11 +60,9 @@ def answers(
     refusal, refuses = model.wordings.refusal, bool(model.wordings.groups)
     found: list[Found] = []
     asked: list[tuple[str, int | None]] = []  # by those that have no text yet
-    limit = gate.keys.threshold(known.keys) if len(known.pairs) else 0.0
     for question, near in zip(questions, gate.nearest(questions, known.pairs, known.keys), strict=True):
-        alike = near is not None and near.likeness >= limit
-        meant = near is not None and (near.same or (alike and not refuses))
-        concerns = near is not None and refuses and (alike or near.named)
+        meant = near is not None and (near.same or (near.opens and not refuses))
+        concerns = near is not None and refuses and (near.opens or near.named)
         if near is not None and meant and not known.recalled[near.pair]:
             found.append(Found(known.pairs[near.pair][1], "text", (near.pair,)))
         elif near is not None and (meant or concerns):

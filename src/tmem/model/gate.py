@@ -37,14 +37,15 @@ STRICT = 0.99  # of questions that must stay out, this share does, by the trunk
 
 @dataclass(frozen=True)
 class Meant:
-    """The place of a pair, and how alike its question is.
+    """The place of the pair that a question is most like, and how alike they are.
 
-    ``same``: it is the same question but for its look. ``named``: the question names somebody or something that the
-    memory's pairs name.
+    ``opens``: so alike that it means this pair. ``same``: it is the same question but for its look. ``named``: the
+    question names somebody or something that the memory's pairs name.
     """
 
     pair: int
     likeness: float
+    opens: bool
     same: bool = False
     named: bool = False
 
@@ -166,12 +167,6 @@ class Gate:
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
 
-    def meant(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Meant | None]:
-        """For every question the pair that it means, None if none does; ``keys`` (n, d) are those of the pairs."""
-        limit = self.keys.threshold(keys) if len(pairs) else 0.0
-        found = self.nearest(questions, pairs, keys)
-        return [one if one is not None and (one.same or one.likeness >= limit) else None for one in found]
-
     def nearest(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Meant | None]:
         """For every question the pair that it is most like, None if it is about people of whom nothing was told."""
         if not pairs:
@@ -180,11 +175,11 @@ class Gate:
         known = [(set(_folded(question)), set(_folded(f"{question} {answer}"))) for question, answer in pairs]
         people = set().union(*(own for own, _ in known)) - CALENDAR
         told = set().union(*(own for _, own in known))
-        likeness = self.keys.questions(questions) @ keys.mT
+        limit, likeness = self.keys.threshold(keys), self.keys.questions(questions) @ keys.mT
         found: list[Meant | None] = []
         for question, row in zip(questions, likeness, strict=True):
             if fold(question) in same:
-                found.append(Meant(same[fold(question)], 1.0, same=True))
+                found.append(Meant(same[fold(question)], 1.0, opens=True, same=True))
                 continue
             own = set(_folded(question))
             if own and people and not own & told:
@@ -197,7 +192,8 @@ class Gate:
             row = row.masked_fill(~fits, -2.0)
             best = int(row.argmax())
             crowd = CROWDED * max(0.0, math.log2(max(1, int(fits.sum())) / FEW)) if self.keys.nameless else 0.0
-            found.append(Meant(best, float(row[best]) - crowd, named=bool(own & told)))
+            alike = float(row[best]) - crowd
+            found.append(Meant(best, alike, alike >= limit, named=bool(own & told)))
         return found
 
 
