@@ -128,3 +128,17 @@ def test_among_many_rivals_more_likeness_is_asked_for() -> None:
     [one], [other] = (gate.nearest([question], pairs, gate.keys.pairs(pairs)) for pairs in (few, many))
     assert one is not None and other is not None
     assert one.likeness - other.likeness == pytest.approx(CROWDED * 3)
+
+
+def test_what_must_stay_out_is_kept_beside_a_large_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("persona-nano")
+    model.directory = tmp_path
+    monkeypatch.setattr("tmem.model.gate.STORE_BASIS_FROM", 1)
+    keys = TrunkKeys(model, 2)
+    made = keys._bank
+    [path] = tmp_path.glob("gate-*.safetensors")
+    again = TrunkKeys(model, 2)
+    monkeypatch.setattr(again, "_states", None)  # it is read, not made
+    assert torch.equal(again._bank, made)
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
+    assert torch.equal(TrunkKeys(model, 2)._bank, made)  # damaged: made anew

