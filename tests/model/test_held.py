@@ -1,0 +1,39 @@
+"""What a write must not change: made once by the model itself, kept beside a large one, made anew if damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tmem.model import load
+from tmem.model.held import held_questions
+
+
+def test_held_questions_are_what_the_model_says_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmem.model.held.QUESTIONS", 5)
+    monkeypatch.setattr("tmem.model.held.STORE_BASIS_FROM", 1)
+    model = load("persona-nano")
+    model.directory = tmp_path
+    recipe = model.recipe("tmem")
+    made = held_questions(model, recipe)
+    assert made is held_questions(model, recipe) and len(made.pool.lengths) == 5
+    assert len(made.said) == sum(made.pool.answers) and torch.allclose(made.shares.sum(1), torch.ones(len(made.said)))
+    # The likeliest token at each place is the one that the model went on with.
+    targets = torch.cat([made.pool.batch([row]).targets for row in range(5)])
+    assert torch.equal(made.wanted(range(5))[0][:, 0], targets)
+
+    [path] = tmp_path.glob("held-*.safetensors")
+    monkeypatch.setattr("tmem.model.held._make", None)  # it is read, not made
+    model.held.clear()
+    again = held_questions(model, recipe)
+    assert torch.equal(again.said, made.said) and torch.equal(again.shares, made.shares)
+    assert made.pool.stored is not None and again.pool.stored is not None
+    assert torch.equal(again.pool.stored, made.pool.stored)
+
+    monkeypatch.undo()
+    monkeypatch.setattr("tmem.model.held.QUESTIONS", 5)
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
+    model.held.clear()
+    assert torch.equal(held_questions(model, recipe).said, made.said)
