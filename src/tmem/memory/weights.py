@@ -120,6 +120,11 @@ class Weights(Plain):
             )
         return prompt
 
+    def fitting_pairs(self, asks: Sequence[Ask]) -> list[str]:
+        """For every question the text of the pairs that fit it best."""
+        pairs = [f"{pair.question} {pair.answer}" for pair, _ in self.current.values()]
+        return ["\n".join(found) for found in lookup(self.life, pairs, asks)]
+
     def size(self) -> dict[str, int]:
         """Pairs that the weights answer for."""
         return {"pairs": len(self.current)}
@@ -146,8 +151,7 @@ class Pairs(Weights):
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
-        pairs = [f"{pair.question} {pair.answer}" for pair, _ in self.current.values()]
-        return ["\n".join(found) for found in lookup(self.life, pairs, asks)]
+        return self.fitting_pairs(asks)
 
 
 class WeightsAndPairs(Weights):
@@ -157,8 +161,7 @@ class WeightsAndPairs(Weights):
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
-        pairs = [f"{pair.question} {pair.answer}" for pair, _ in self.current.values()]
-        return ["\n".join(found) for found in lookup(self.life, pairs, asks)]
+        return self.fitting_pairs(asks)
 
 
 class WeightsAndRag(Weights):
