@@ -113,7 +113,7 @@ def _account(
     for step in range(longest):
         there = [course.loss[step] for course in courses if step < len(course.loss)]
         loss.append(sum(there) / len(there))
-    if not job.pairs and reason is None:
+    if not job.new and reason is None:
         reason = "there were no pairs to write"
     return WriteAccount(
         recipe=recipe.name,
