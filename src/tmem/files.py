@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -122,20 +122,39 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path}: not JSON that can be used ({error})") from None
 
 
-def read_jsonl(path: str | Path) -> list[Any]:
-    """Read a file of one JSON value a line. Raises :class:`DataError` in one line, naming the row."""
-    path, rows = Path(path), []
+def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a file that has one a line, read as they are needed, each with its place for an error's text.
+
+    Blank lines do not count. Raises :class:`DataError` in one line for a file or line that cannot be read.
+    """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            if line.strip():
-                rows.append(json.loads(line))
-        except ValueError as error:
-            raise DataError(f"{path}: line {number} is not JSON ({error})") from None
-    return rows
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    where = f"{path}: line {number}"
+                    yield where, _object(line, where)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line.decode("utf-8-sig"), parse_constant=_not_a_number)
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: not valid UTF-8; save the file in that encoding") from None
+    except (ValueError, RecursionError) as error:
+        reason = getattr(error, "msg", error)
+        raise DataError(f"{where}: not valid JSON ({reason}); write one object per line") from None
+    if not isinstance(record, dict):
+        raise DataError(f"{where}: not a JSON object; write one per line")
+    return record
+
+
+def _not_a_number(constant: str) -> Any:
+    """Some libraries write a missing value as NaN; as text it would be taken for an answer."""
+    raise ValueError(f"{constant} is no value of JSON")
 
 
 def without_surrogates(text: str) -> str:

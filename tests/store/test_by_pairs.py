@@ -176,3 +176,18 @@ def test_a_rate_that_explodes_leaves_the_memory_as_it_was(quick: Model, tmp_path
     trained = trainer.train(trainer.zeros(), step(PAIRS, 3))
     assert trained.refused is not None and "not finite" in trained.refused
     assert state_digest(trained.state) == state_digest(trainer.zeros())
+
+
+def test_every_block_becomes_an_adapter_and_an_empty_memory_none(quick: Model, tmp_path: Path) -> None:
+    with Memory(quick, tmp_path / "home") as memory:
+        with pytest.raises(UsageError, match="no weights to export"):
+            memory.save_pretrained(tmp_path / "none", user_id="u")
+        memory.add(pairs=PAIRS[:1], user_id="u")
+        memory.save_pretrained(tmp_path / "one", user_id="u")
+        memory.add(pairs=[(f"What is Otto's {what}?", what) for what in "abcdefgh"], user_id="u")
+        memory.save_pretrained(tmp_path / "several", user_id="u")
+        mine = memory.scope("u")
+        blocks = mine.trainer.delta(mine.home.state(mine.id)).sessions
+    assert not (tmp_path / "none").exists() and (tmp_path / "one" / "adapter_model.safetensors").exists()
+    assert blocks > 1
+    assert sorted(path.name for path in (tmp_path / "several").iterdir()) == [f"block-{n + 1}" for n in range(blocks)]

@@ -22,8 +22,7 @@ from tmem.cli.common import (
     print_json,
     wide,
 )
-from tmem.cli.evaluate import recipe_changes
-from tmem.errors import UsageError
+from tmem.cli.evaluate import numbers, recipe_changes
 
 ROWS = (  # what a line says, the entry, and its part
     ("held by the weights alone", "held by weights", None),
@@ -60,10 +59,7 @@ def card(
     from tmem.evaluation.card import card as make
     from tmem.evaluation.figure import save
 
-    try:
-        sizes = sorted({int(size) for size in pairs.split(",")})
-    except ValueError:
-        raise UsageError(f"--pairs {pairs}: give numbers with commas between them, such as 16,80") from None
+    sizes = sorted(set(numbers("--pairs", pairs)))
     questions = asked(source)
     loaded = load_model(model, threads)
     chosen = choose_recipe(loaded, recipe.value, lr, **recipe_changes(change or []))

@@ -55,14 +55,14 @@ def asked(path: Path | None = None) -> Asked:
     """
     where = FOLDER / "pairs.jsonl" if path is None else path
     pairs = []
-    for number, row in enumerate(read_jsonl(where), 1):
-        texts = [row.get(key) for key in ("question", "answer", "reworded")] if isinstance(row, dict) else []
+    for number, (_, row) in enumerate(read_jsonl(where), 1):
+        texts = [row.get(key) for key in ("question", "answer", "reworded")]
         found = [text.strip() for text in texts if isinstance(text, str) and text.strip()]
         if len(found) != 3:
             raise DataError(f"{where}: row {number} needs the texts question, answer and reworded")
         pairs.append((found[0], found[1], found[2]))
-    general = [row["question"] for row in read_jsonl(FOLDER / "general.jsonl")]
-    never = [row["question"] for row in read_jsonl(FOLDER / "never.jsonl")]
+    general = [row["question"] for _, row in read_jsonl(FOLDER / "general.jsonl")]
+    never = [row["question"] for _, row in read_jsonl(FOLDER / "never.jsonl")]
     return Asked(pairs if path else pairs[TUNED:], general, never[NEVER_TUNED:])
 
 

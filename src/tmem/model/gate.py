@@ -155,7 +155,7 @@ class TrunkKeys:
 @lru_cache(maxsize=1)
 def general_questions() -> list[str]:
     """Questions that are about nobody's life."""
-    return [row["question"] for row in read_jsonl(Path(str(files("tmem.model") / "general.jsonl")))]
+    return [row["question"] for _, row in read_jsonl(Path(str(files("tmem.model") / "general.jsonl")))]
 
 
 def make_keys(model: Model, first_layer: int) -> Keys:

@@ -94,11 +94,7 @@ def _head_scores(head: Head, hidden: Tensor, targets: Tensor) -> tuple[Tensor, T
 def answer_logits(model: Model, prompts: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[Tensor]:
     """theta_0's logits at every token of each output given all before it, (len(output), V) float32 each."""
     texts = [[*prompt, *output] for prompt, output in zip(prompts, outputs, strict=True)]
-    width = max(map(len, texts))
-    ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=model.device)  # (N, T)
-    lengths = torch.tensor([len(text) for text in texts], device=model.device)[:, None]
-    mask = (torch.arange(width, device=model.device) < lengths).long()
-    hidden = decoder(model.hf)(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    hidden = _hidden(model, texts)
     return [
         model.head(own[len(prompt) - 1 : len(text) - 1]).float()
         for own, prompt, text in zip(hidden, prompts, texts, strict=True)
@@ -124,12 +120,8 @@ def voiced_logprobs(
     count, rows = len(texts), [*texts, *bare, *bare]
     starts = [len(row) - len(output) for row, output in zip(rows, [*outputs] * 3, strict=True)]
     sessions = [*([-1] * count), *memories, *([-1] * count)]
-    width = max(map(len, rows))
-    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=model.device)  # (3N, T)
-    lengths = torch.tensor([len(row) for row in rows], device=model.device)[:, None]
-    mask = (torch.arange(width, device=model.device) < lengths).long()
     with active(fast, delta, sessions):
-        hidden = decoder(model.hf)(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        hidden = _hidden(model, rows)
     said = [
         model.head(own[start - 1 : len(row) - 1]).float() for own, start, row in zip(hidden, starts, rows, strict=True)
     ]
@@ -141,3 +133,13 @@ def voiced_logprobs(
         mixed = mix(text, heard, known, weights)
         found.append(mixed.gather(1, torch.tensor(output, device=text.device)[:, None])[:, 0])
     return found
+
+
+def _hidden(model: Model, texts: Sequence[Sequence[int]]) -> Tensor:
+    """What goes into the head at every token of these texts, padded on the right: (N, T, H)."""
+    width = max(map(len, texts))
+    ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=model.device)  # (N, T)
+    lengths = torch.tensor([len(text) for text in texts], device=model.device)[:, None]
+    mask = torch.arange(width, device=model.device) < lengths
+    hidden: Tensor = decoder(model.hf)(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
+    return hidden

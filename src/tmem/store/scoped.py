@@ -23,7 +23,7 @@ from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair, Version
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, milliseconds, render
 from tmem.store.reextract import reextract
-from tmem.store.trainer import FastWeightTrainer, state_digest, weights
+from tmem.store.trainer import FastWeightTrainer, state_digest
 from tmem.store.view import View
 from tmem.texts import fold
 
@@ -251,11 +251,13 @@ class ScopedMemory(View):
         number = self.home.head(self.id) if version is None else self._number(version)
         with self._turn:
             state = self.home.state(self.id, number)
-            several = len(next(iter(weights(state).values()))) > 1
-            if several:
+            blocks = self.trainer.delta(state).sessions
+            if not blocks:
+                raise UsageError("nothing was written to this memory yet: there are no weights to export")
+            if blocks > 1:
                 check_folder(Path(folder))
-            for row in range(len(next(iter(weights(state).values())))):
-                own = Path(folder) / f"block-{row + 1}" if several else Path(folder)
+            for row in range(blocks):
+                own = Path(folder) / f"block-{row + 1}" if blocks > 1 else Path(folder)
                 export.save_peft(own, self.trainer.fast, state, self.model.name, row)
 
     def import_(self, path: str | Path) -> Receipt:

@@ -16,9 +16,9 @@ from typing import Any
 from tmem.agent.episode import Ask, Episode
 from tmem.agent.prompts import Message
 from tmem.errors import DataError, UsageError
-from tmem.files import without_surrogates
+from tmem.files import read_jsonl, without_surrogates
 from tmem.tasks.base import Item, Task
-from tmem.tasks.sources import fetched, identity, read_jsonl
+from tmem.tasks.sources import fetched, identity
 
 # The task stands at one end of the last message, with nothing to tell it from the context: both ends stay in view.
 END = 2048  # characters, about 512 tokens

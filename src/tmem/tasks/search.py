@@ -17,11 +17,11 @@ from typing import Any
 from tmem.agent.episode import Ask, Episode, SearchGame
 from tmem.agent.prompts import Message
 from tmem.errors import DataError, UsageError, first_line
-from tmem.files import without_surrogates
+from tmem.files import read_jsonl, without_surrogates
 from tmem.retrieval import BM25
 from tmem.seeds import derive
 from tmem.tasks.base import Item, Task
-from tmem.tasks.sources import identity, read_jsonl
+from tmem.tasks.sources import identity
 
 HITS = 3  # passages that a search shows
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
