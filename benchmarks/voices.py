@@ -28,8 +28,8 @@ from tmem.fastweights import Delta
 from tmem.files import write_json
 from tmem.memory.weights import AGAIN, joined
 from tmem.model import HFEngine, Model, Request, load
+from tmem.model.answering import as_asked
 from tmem.model.contents import Job, nothing, write_pairs
-from tmem.model.gate import nearest_pairs
 from tmem.model.request import Voices
 from tmem.retrieval import BM25
 from tmem.seeds import derive
@@ -73,16 +73,13 @@ class Reading:
         self.delta = Delta.cat([contents.delta for contents, _ in written])
         self.contents = [contents for contents, _ in written]
 
-    def rows(self) -> Iterator[tuple[int, Any, int | None]]:
-        """Every question, with the row of the memory that it is asked of."""
+    def rows(self) -> Iterator[tuple[int, Any, str, int | None]]:
+        """Every question, with the words in which its memory is asked, and the row of its B."""
         first = 0
         for place, (task, contents) in enumerate(zip(self.tasks, self.contents, strict=True)):
-            texts = [ask.text for ask in task.episode.asks]
-            near = [0] * len(texts)
-            if len(contents.blocks) > 1:
-                near = nearest_pairs(self.model, self.recipe, texts, self.pairs[place])
-            for ask, own in zip(task.episode.asks, near, strict=True):
-                yield place, ask, first + contents.places[own] if contents.blocks else None
+            asked = as_asked(self.model, self.recipe, [ask.text for ask in task.episode.asks], self.pairs[place])
+            for ask, (words, own) in zip(task.episode.asks, asked, strict=True):
+                yield place, ask, words, first + contents.places[own or 0] if contents.blocks else None
             first += len(contents.blocks)
 
     def text(self, kind: str, place: int, question: str) -> str:
@@ -97,8 +94,8 @@ class Reading:
     def answers(self, kind: str | None, weight: float | None = None) -> list[str]:
         """Answers from text of a kind (None: from the weights alone), with a voice of some weight or without."""
         prompts, requests = PROMPTS[self.model.settings.prompts], []
-        for place, ask, row in self.rows():
-            bare = tuple(self.model.bare(ask.text))
+        for place, ask, words, row in self.rows():
+            bare = tuple(self.model.bare(words))
             if kind is None:
                 requests.append(Request(bare, row, self.model.settings.max_new_tokens_answer))
                 continue

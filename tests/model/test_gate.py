@@ -12,7 +12,9 @@ from torch import Tensor
 
 from tmem.errors import UsageError
 from tmem.model import load
-from tmem.model.gate import CROWDED, Gate, TrunkKeys, gate_of, general_questions, make_keys, nearest_pairs
+from tmem.model.answering import as_asked
+from tmem.model.gate import CROWDED, Gate, TrunkKeys, gate_of, general_questions, make_keys
+from tmem.model.wordings import Wordings
 
 PAIRS = [
     ("What is Maria's vehicle?", "camper"),
@@ -78,7 +80,17 @@ def test_the_trunk_tells_general_questions_apart() -> None:
     torch.testing.assert_close(keys, one, rtol=1e-4, atol=1e-5)
     found = gate.nearest(general_questions()[:100], PAIRS, keys)
     assert sum(one is not None and one.opens for one in found) <= 2
-    assert nearest_pairs(model, model.recipe("tmem"), ["Do you know Kevin's vehicle?", "Otto?"], PAIRS) == [1, 0]
+
+
+def test_a_memory_is_asked_in_a_pairs_own_words_where_that_pair_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("persona-nano")
+    asked, recipe = ["what is kevin's vehicle?", "So what is Kevin's vehicle?", "What is Otto's vehicle?"], "tmem"
+    monkeypatch.setitem(model.gates, model.fast(model.recipe(recipe)).sites[0].layer, GATE)
+    own = PAIRS[1][0]
+    # The model was taught to refuse in its weights: it hears what was asked.
+    assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [(own, 1), (asked[1], 1), (asked[2], None)]
+    monkeypatch.setattr(model, "wordings", Wordings())
+    assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [(own, 1), (own, 1), (asked[2], None)]
 
 
 def test_a_gate_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -218,6 +218,25 @@ def test_a_list_of_its_own_golds_is_right_and_only_mem1_minds_what_is_too_much(a
     assert mem1(f"{own};{more}", gold) == Score(0.0, 0.0, len(gold))
 
 
+@pytest.mark.parametrize(
+    ("prediction", "golds", "squad_f1", "squad_em", "said_f1", "said_em"),
+    [
+        ("The Broncos", ("Broncos",), 1, 1, 1, 1),
+        ("It was won by the Denver Broncos, in 2016.", ("Denver Broncos",), 0.4, 0, 1, 1),
+        ("Denver had it; Broncos.", ("Denver Broncos",), 2 / 3, 0, 1, 0),
+        ("Denver", ("Denver Broncos", "Carolina"), 2 / 3, 0, 0.5, 0),
+        ("Carolina", ("Denver Broncos", "Carolina"), 1, 1, 1, 1),
+        ("", ("Broncos",), 0, 0, 0, 0),
+        ("the", ("a",), 0, 1, 0, 0),  # nothing is left of either: SQuAD's script calls that equal
+    ],
+)
+def test_passages_are_scored_by_squads_words_and_by_what_a_sentence_says(
+    prediction: str, golds: tuple[str, ...], squad_f1: float, squad_em: float, said_f1: float, said_em: float
+) -> None:
+    assert scorer("squad")(prediction, golds) == Score(pytest.approx(squad_f1), squad_em)
+    assert scorer("said")(prediction, golds) == Score(pytest.approx(said_f1), said_em)
+
+
 def test_an_unknown_scorer_is_named() -> None:
     with pytest.raises(UsageError, match="unknown scorer 'f2': there are tmem_token, locomo_official"):
         scorer("f2")

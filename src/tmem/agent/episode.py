@@ -37,7 +37,8 @@ class Episode:
     ``notes``: the stream cut finer, for memories that retrieve: (text, the unit it is from); else the units themselves.
     ``answer_prompt`` takes (question, context) and gives the messages of a benchmark's own answer prompt, and
     ``answer_tokens`` is its longest reply; None: as the prompt set and the model's settings have it.
-    ``gold``: pairs that a benchmark knows to be told, (question, answer, unit), for the memory of that name alone.
+    ``gold``: pairs that a benchmark knows to be told, (question, answer, unit), for the memories of that name alone.
+    ``texts``: for a peer that is trained on texts, (text, unit); else the units themselves.
     With ``search`` there is no stream: units come into being as the model searches.
     """
 
@@ -49,4 +50,5 @@ class Episode:
     answer_prompt: Callable[[str, str], list[Message]] | None = None
     answer_tokens: int | None = None
     gold: tuple[tuple[str, str, int], ...] = ()
+    texts: tuple[tuple[str, int], ...] = ()
     search: SearchGame | None = None

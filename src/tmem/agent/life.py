@@ -70,7 +70,8 @@ class Policy(Protocol):
 
     ``learns``: it has a Delta. ``question_aware``: what it keeps depends on the question, where that is known.
     ``packs``: it gets the stream in full working contexts; else all of it is the last one. ``tail``, the last working
-    context, is shown to answers as raw text, observed like the others, or dropped.
+    context, is shown to answers as raw text, observed like the others, or dropped. ``alone``: it changes the model
+    itself, so that no other episode can be lived beside it.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Policy(Protocol):
     question_aware: bool
     packs: bool
     tail: TailUse
+    alone: bool
 
     def __init__(self, life: Life) -> None: ...
 
@@ -99,6 +101,10 @@ class Policy(Protocol):
 
     def size(self) -> dict[str, int]:
         """How much is held: numbers by unit."""
+        ...
+
+    def close(self) -> None:
+        """The life is over, or was broken off."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tmem.agent.context import Packed, pack
 from tmem.agent.episode import JOINER, Episode
-from tmem.agent.life import Call, Life, Policy, WriteJob
+from tmem.agent.life import Call, Life, Policy, Steps, WriteJob
 from tmem.agent.prompts import PromptSet
 from tmem.agent.search import play
 from tmem.agent.trajectory import Trajectory
@@ -118,6 +118,14 @@ class Agent:
                 yield Life(self, replace(episode, asks=(ask,)), packed, f"{episode.id}/{ask.id}")
 
 
+def _lived(life: Life) -> Steps[None]:
+    """The whole episode, after which its memory is closed however it ends."""
+    try:
+        yield from life.read() if life.episode.search is None else play(life)
+    finally:
+        life.policy.close()
+
+
 @dataclass(eq=False)
 class _Living:
     """A life, its steps, and what it waits for."""
@@ -183,10 +191,17 @@ class _Lives:
         self.ended = 0  # triggers of the lives that are over
 
     def run(self, lives: Iterator[Life], progress: Callable[[Pulse], None] | None) -> Iterator[tuple[int, Trajectory]]:
-        taken = 0
+        try:
+            yield from self._run(lives, progress)
+        finally:
+            for one in self.living:  # broken off
+                one.steps.close()
+
+    def _run(self, lives: Iterator[Life], progress: Callable[[Pulse], None] | None) -> Iterator[tuple[int, Trajectory]]:
+        taken, most = 0, 1 if self.agent.policy.alone else self.agent.at_once
         while True:
             new: list[_Living] = []
-            while len(self.living) < self.agent.at_once and (life := next(lives, None)) is not None:
+            while len(self.living) < most and (life := next(lives, None)) is not None:
                 one = self._begin(taken, life)
                 taken += 1
                 if one.go_on(None):
@@ -220,7 +235,7 @@ class _Lives:
                 life.contents = nothing(self.model, self.agent.recipe)
             life.delta = self.fast.zeros(1) if life.contents is None else life.contents.delta
             self._keep(life)
-        return _Living(number, life, life.read() if life.episode.search is None else play(life))
+        return _Living(number, life, _lived(life))
 
     def _end(self, one: _Living) -> tuple[int, Trajectory]:
         trajectory = one.life.trajectory

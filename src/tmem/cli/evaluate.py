@@ -42,6 +42,7 @@ BENCHES = {
     "longmemeval": "LongMemEval: one question about some fifty chats (--data longmemeval_s_cleaned.json).",
     "search": "Several questions at once, answered by searching (--data questions --corpus passages.jsonl).",
     "clbench": "CL-bench: tasks after long contexts, judged by rubrics (--data CL-bench.jsonl).",
+    "seal": "SEAL: passages are learnt, then asked about (--data with what a model wrote of each passage).",
 }
 
 
@@ -109,6 +110,12 @@ def bench(
     accept: Annotated[
         bool, typer.Option("--accept-eval-license", help="Its licence was read.", rich_help_panel="clbench")
     ] = False,
+    passages: Annotated[
+        int, typer.Option(min=0, help="Learnt before they are asked about; 0: all.", rich_help_panel="seal")
+    ] = 1,
+    completions: Annotated[
+        int, typer.Option(min=1, help="Texts that are given of each passage.", rich_help_panel="seal")
+    ] = 1,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -132,6 +139,7 @@ def bench(
             "turns": turns,
         },
         "clbench": {"path": data, "subset": subset, "accept_license": accept},
+        "seal": {"path": data, "passages": passages, "completions": completions},
     }
     loaded = load_model(model, threads)
     changes = recipe_changes(change or [])
@@ -143,10 +151,11 @@ def bench(
         model=model,
         recipe=recipe.value,
         changes=changes,
-        budget=budget,
+        # Passages are read one by one, however short they are.
+        budget=1 if name == "seal" and budget is None else budget,
         question_known=None if question is None else question is Question.known,
-        # In the persona world nothing but the memory may be left; the others are read as published.
-        write_tail=name == "persona" if tail is None else not tail,
+        # Where nothing but the memory is to be left; the others are read as published.
+        write_tail=name in ("persona", "seal") if tail is None else not tail,
         decoding=decoding.value,
         top_k=top_k,
         whole_units=whole_units,

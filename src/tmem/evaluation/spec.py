@@ -22,6 +22,7 @@ from tmem.tasks.clbench import ClBench
 from tmem.tasks.locomo import LoCoMo
 from tmem.tasks.longmemeval import LongMemEval
 from tmem.tasks.persona import Persona
+from tmem.tasks.seal import Seal
 from tmem.tasks.search import Search
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "longmemeval": LongMemEval,
     "search": Search,
     "clbench": ClBench,
+    "seal": Seal,
 }
 # How tokens are chosen while the memory is built, and in answers. "published": as in the public reproduction of TMEM,
 # which samples extractions as Qwen3 recommends and answers as LoCoMo's own script does.

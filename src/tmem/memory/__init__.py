@@ -14,8 +14,9 @@ from tmem.agent.lives import Agent
 from tmem.agent.prompts import PROMPTS
 from tmem.errors import UsageError
 from tmem.fastweights import Recipe
-from tmem.memory.ablations import GoldPairs, RawText, SummaryText
+from tmem.memory.ablations import GoldExplicit, GoldFull, GoldPairs, GoldRag, GoldText, RawText, SummaryText
 from tmem.memory.amem import AMem
+from tmem.memory.lora import Lora
 from tmem.memory.plain import Full, Nothing, Tail
 from tmem.memory.rag import Rag
 from tmem.memory.summary import Mem1, MemAgent
@@ -24,9 +25,12 @@ from tmem.model import Model
 
 _ALL: tuple[type[Policy], ...] = (
     *(Nothing, Tail, Full, MemAgent, Mem1, AMem, Rag),
-    *(Pairs, Weights, WeightsAndPairs, WeightsAndRag, WeightsAndFull),
+    *(Pairs, Weights, WeightsAndPairs, WeightsAndRag, WeightsAndFull, Lora),
 )
-_ABLATIONS: tuple[type[Policy], ...] = (GoldPairs, RawText, SummaryText)
+_ABLATIONS: tuple[type[Policy], ...] = (
+    *(GoldPairs, GoldText, GoldExplicit, GoldRag, GoldFull),
+    *(RawText, SummaryText),
+)
 MEMORIES = {policy.name: policy for policy in _ALL}
 ABLATIONS = {policy.name: policy for policy in _ABLATIONS}
 

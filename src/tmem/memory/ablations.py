@@ -1,4 +1,4 @@
-"""Fast weights that are trained on something else than extracted pairs: what the pairs are worth (paper, ablations)."""
+"""Memories of something else than extracted pairs: what extraction and pairs are worth (paper, ablations)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from tmem.agent.prompts import NO_MEMORY
 from tmem.agent.trajectory import Action, Write
 from tmem.errors import UsageError
 from tmem.fastweights import Example
-from tmem.memory.weights import Weights
+from tmem.memory.weights import Pairs, Weights, WeightsAndFull, WeightsAndPairs, WeightsAndRag
 
 PIECE = 256  # tokens of one example of running text
 
 
-class GoldPairs(Weights):
-    """The gold pairs of every unit read, where the benchmark knows them: a memory whose extraction never errs."""
+class _Gold(Weights):
+    """A memory of the pairs that the benchmark knows to be told, unit by unit: its extraction never errs."""
 
-    name = "gold"
     question_aware = False
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
@@ -29,6 +28,36 @@ class GoldPairs(Weights):
         text = json.dumps(pairs, ensure_ascii=False)
         life.trajectory.actions.append(Action("extract", (), (), (), text, "json", len(life.trajectory.writes)))
         return parse(text)
+
+
+class GoldPairs(_Gold):
+    """In the weights alone."""
+
+    name = "gold"
+
+
+class GoldText(_Gold, Pairs):
+    """As text alone: the control."""
+
+    name = "gold:pairs"
+
+
+class GoldExplicit(_Gold, WeightsAndPairs):
+    """In the weights, with those that fit the question as text."""
+
+    name = "gold+explicit"
+
+
+class GoldRag(_Gold, WeightsAndRag):
+    """In the weights, with the notes that fit the question as text."""
+
+    name = "gold+rag"
+
+
+class GoldFull(_Gold, WeightsAndFull):
+    """In the weights, with the whole history as text."""
+
+    name = "gold+full"
 
 
 class RawText(Weights):

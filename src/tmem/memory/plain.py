@@ -16,6 +16,7 @@ class Plain:
     question_aware = False
     packs = True
     tail: TailUse = "shown"
+    alone = False
 
     def __init__(self, life: Life) -> None:
         self.life = life
@@ -35,6 +36,9 @@ class Plain:
 
     def size(self) -> dict[str, int]:
         return {}
+
+    def close(self) -> None:
+        pass
 
 
 class Nothing(Plain):

@@ -18,7 +18,7 @@ from tmem.errors import DataError
 from tmem.fastweights import Example, unusable
 from tmem.memory.plain import Plain
 from tmem.memory.rag import lookup
-from tmem.model.gate import nearest_pairs
+from tmem.model.answering import as_asked
 from tmem.model.request import Voices
 from tmem.texts import fold
 
@@ -77,16 +77,13 @@ class Weights(Plain):
     def hear(self, asks: Sequence[Ask]) -> list[Heard]:
         life, fresh = self.life, self.life.agent.recipe.fresh
         assert fresh is not None and life.contents is not None
-        rows: list[int | None] = [None if not life.contents.blocks else 0] * len(asks)
-        texts = [ask.query or ask.text for ask in asks]
-        if len(life.contents.blocks) > 1:
-            pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
-            found = nearest_pairs(life.model, life.agent.recipe, texts, pairs)
-            rows = [life.contents.places[place] for place in found]
-        return [
-            Heard(row, Voices(tuple(life.model.bare(text)), fresh.voice, life.model.refusal))
-            for row, text in zip(rows, texts, strict=True)
-        ]
+        pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
+        heard = []
+        for text, pair in as_asked(life.model, life.agent.recipe, [ask.query or ask.text for ask in asks], pairs):
+            # A question about nobody that the memory knows is heard by some block: it has been taught to refuse.
+            row = life.contents.places[pair or 0] if pairs else None
+            heard.append(Heard(row, Voices(tuple(life.model.bare(text)), fresh.voice, life.model.refusal)))
+        return heard
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
         """The extraction action: pairs sampled from theta_0 + Delta_t."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from tmem.fastweights import Delta, Recipe
 from tmem.model.contents import Pair
 from tmem.model.engine import HFEngine
-from tmem.model.gate import gate_of
+from tmem.model.gate import Meant, gate_of
 from tmem.model.load import Model
 from tmem.model.request import Request
 from tmem.model.score import logprobs
@@ -61,7 +61,7 @@ def answers(
     found: list[Found] = []
     asked: list[tuple[str, int | None]] = []  # by those that have no text yet
     for question, near in zip(questions, gate.nearest(questions, known.pairs, known.keys), strict=True):
-        meant = near is not None and (near.same or (near.opens and not refuses))
+        meant = near is not None and _is_meant(model, near)
         concerns = near is not None and refuses and (near.opens or near.named)
         if near is not None and meant and not known.recalled[near.pair]:
             found.append(Found(known.pairs[near.pair][1], "text", (near.pair,)))
@@ -79,6 +79,29 @@ def answers(
     requests = [Request(tuple(model.bare(question)), row, room) for question, row in asked]
     said = iter((engine or HFEngine(model)).generate(requests, known.delta, model.fast(recipe)))
     return [one if one.text else replace(one, text=next(said).text.strip()) for one in found]
+
+
+def as_asked(
+    model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[Pair]
+) -> list[tuple[str, int | None]]:
+    """In which words a memory of these pairs is asked each question, and the pair whose B is to answer.
+
+    The words are the pair's own where the gate says that it is meant. None: the question is about people of whom
+    nothing was told.
+    """
+    gate = gate_of(model, recipe)
+    found: list[tuple[str, int | None]] = []
+    for question, near in zip(questions, gate.nearest(questions, pairs, gate.keys.pairs(pairs)), strict=True):
+        if near is None:
+            found.append((question, None))
+        else:
+            found.append((pairs[near.pair][0] if _is_meant(model, near) else question, near.pair))
+    return found
+
+
+def _is_meant(model: Model, near: Meant) -> bool:
+    """Whether a pair is what the question asks for. A model that was taught to refuse is asked the question itself."""
+    return near.same or (near.opens and not model.wordings.groups)
 
 
 def recalled(model: Model, recipe: Recipe, pairs: Sequence[Pair], delta: Delta, rows: Sequence[int]) -> list[bool]:

@@ -224,15 +224,6 @@ def _nameless(text: str) -> str:
     return " ".join(text.split()) or "?"
 
 
-def nearest_pairs(
-    model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[tuple[str, str]]
-) -> list[int]:
-    """For every question the place of the pair that it is most like; the first for one about strangers."""
-    gate = gate_of(model, recipe)
-    found = gate.nearest(questions, pairs, gate.keys.pairs(pairs))
-    return [0 if one is None else one.pair for one in found]
-
-
 def gate_of(model: Model, recipe: Recipe) -> Gate:
     """The gate of a model's memories under a recipe, made when it is first needed."""
     first = model.fast(recipe).sites[0].layer

@@ -5,6 +5,8 @@
 ``amem_set``         A-MEM's: F1 over sets of words
 ``mem1``             MEM1's for several questions at once: as many answers as questions, or nothing counts
 ``ordered_list``     the same questions as TMEM reads them: the mean over positions, a missing answer is wrong
+``squad``            SQuAD's own: F1 and exact match of words, without articles
+``said``             for replies in sentences: whether the gold's words stand in it in a row, and how many of them do
 """
 
 from __future__ import annotations
@@ -214,12 +216,45 @@ def ordered_list(prediction: str, gold: Gold, category: Category = None) -> Scor
     return Score(sum(s.f1 for s in scores) / len(golds), sum(s.em for s in scores) / len(golds), len(golds))
 
 
+# ---- passages ----
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def squad_words(text: str) -> list[str]:
+    """The words of a text in lower case, without ASCII punctuation and articles (SQuAD's evaluate-v1.1.py)."""
+    return _ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split()
+
+
+def squad(prediction: str, gold: Gold, category: Category = None) -> Score:
+    """The best over the accepted answers."""
+    said, golds = squad_words(prediction), [squad_words(answer) for answer in _answers(gold)]
+    return Score(max(token_f1(said, own) for own in golds), max(float(said == own) for own in golds))
+
+
+def said(prediction: str, gold: Gold, category: Category = None) -> Score:
+    """``em``: all words of an accepted answer stand in the reply, in a row; ``f1``: the share of them that is there.
+
+    For replies in whole sentences, which SQuAD's measures punish for every word that is not the answer.
+    """
+    words = squad_words(prediction)
+    best = Score(0.0, 0.0)
+    for own in (squad_words(answer) for answer in _answers(gold)):
+        if own:
+            shared = (Counter(words) & Counter(own)).total() / len(own)
+            whole = any(words[at : at + len(own)] == own for at in range(len(words) - len(own) + 1))
+            best = max(best, Score(shared, float(whole)), key=lambda score: (score.em, score.f1))
+    return best
+
+
 SCORERS: dict[str, Scorer] = {
     "tmem_token": tmem_token,
     "locomo_official": locomo_official,
     "amem_set": amem_set,
     "mem1": mem1,
     "ordered_list": ordered_list,
+    "squad": squad,
+    "said": said,
 }
 
 
