@@ -19,10 +19,13 @@ from tmem.agent import Agent, Episode
 from tmem.agent.life import Call, Life, WriteJob
 from tmem.agent.trajectory import Trajectory
 from tmem.fastweights import Basis, Delta, Example, Recipe, WriteAccount
+from tmem.fastweights.fresh import BETAS, EPSILON, NOISES, rate, steps_for
 from tmem.fastweights.sites import find_sites
 from tmem.model import Completion
 from tmem.model.jsonstop import JsonStop
 from tmem.seeds import generator
+
+Step = tuple[list[int], float]  # the rows of a step of Adam, and its rate
 
 
 class Usual:
@@ -72,6 +75,23 @@ class Usual:
                 optimizer.zero_grad()
                 self.model(**_batch(rows, self.device)).loss.backward()
                 optimizer.step()
+        for parameter in b:
+            parameter.requires_grad_(False)
+
+    def write_from_zero(self, user: str, pairs: Sequence[Example], recipe: Recipe, steps: Sequence[Step]) -> None:
+        """Adam on the user's B, which is zero: each step with its own rows and rate."""
+        self.model.set_adapter(user)
+        b = [self._b(name, user) for name in self.names]
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        for parameter in b:
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.Adam(b, betas=BETAS, eps=EPSILON)
+        for rows, lr in steps:
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.zero_grad()
+            self.model(**_batch([pairs[row] for row in rows], self.device)).loss.backward()
+            optimizer.step()
         for parameter in b:
             parameter.requires_grad_(False)
 
@@ -148,6 +168,24 @@ def orders(count: int, recipe: Recipe, seed: int) -> list[list[int]]:
     """The order of ``count`` pairs in every epoch that tmem's write with this seed has."""
     rng = generator(seed, "shuffle")
     return [torch.randperm(count, generator=rng).tolist() for _ in range(recipe.epochs)]
+
+
+def steps_from_zero(pairs: Sequence[Example], recipe: Recipe, seed: int) -> list[Step]:
+    """Rows and rate of every step of tmem's write from zero with this seed, where it has no noise and no lanes."""
+    fresh = recipe.fresh
+    assert fresh is not None and not fresh.noise and not fresh.held
+    count, draw, queue, found = steps_for(len(pairs), fresh), generator(seed, "fresh"), list[int](), list[Step]()
+    for step in range(count):
+        rows = list(range(len(pairs)))
+        if len(pairs) > fresh.batch:
+            if len(queue) < fresh.batch:
+                queue += torch.randperm(len(pairs), generator=draw).tolist()
+            rows, queue = list(dict.fromkeys(queue[: fresh.batch])), queue[fresh.batch :]
+        torch.randint(
+            NOISES, (sum(len(pairs[row]) - 1 for row in rows),), generator=draw
+        )  # which is drawn all the same
+        found.append((rows, rate(step, count, recipe.lr, fresh)))
+    return found
 
 
 def live(
