@@ -106,15 +106,24 @@ class Reading:
         return [done.text.strip() for done in self.engine.generate(requests, self.delta, self.fast)]
 
     def scores(self, texts: Sequence[str]) -> dict[str, Any]:
-        """F1 over all, answerable and adversarial questions, by kind, and the mean of every conversation."""
-        said, found, means = iter(texts), dict[str, list[float]](), []
+        """F1 over all, answerable and adversarial questions and by kind, and the mean of every conversation.
+
+        ``refused``: by kind, the share of questions that are refused, %.
+        """
+        said, found, refused, means = iter(texts), dict[str, list[float]](), dict[str, list[float]](), []
+        refusal = fold(self.model.wordings.refusal)
         for task in self.tasks:
-            own = [(item.category, f1(next(said), item.gold[0])) for item in task.items]
-            means.append(100 * sum(value for _, value in own) / len(own))
-            for kind, value in own:
+            means.append(0.0)
+            for item in task.items:
+                text, kind = next(said), item.category
+                value = 100 * f1(text, item.gold[0])
+                means[-1] += value / len(task.items)
                 for name in ("all", "refusals" if kind == "adversarial" else "answerable", kind):
-                    found.setdefault(name, []).append(100 * value)
-        return {name: sum(values) / len(values) for name, values in found.items()} | {"by conversation": means}
+                    found.setdefault(name, []).append(value)
+                refused.setdefault(kind, []).append(100 * float(fold(text) == refusal))
+        shares = {kind: sum(values) / len(values) for kind, values in refused.items()}
+        scores = {name: sum(values) / len(values) for name, values in found.items()}
+        return scores | {"by conversation": means, "refused": shares}
 
 
 def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
@@ -155,12 +164,15 @@ def main() -> None:
 
     def show(name: str, make: Callable[[], list[str]], against: str | None = None) -> None:
         results[name] = found = reading.scores(make())
-        kinds = {kind: round(value) for kind, value in found.items() if kind != "by conversation"}
+        kinds = {kind: round(value) for kind, value in found.items() if kind not in ("by conversation", "refused")}
         line = f"{name:28} {found['all']:5.1f} / {found['answerable']:5.1f} / {found['refusals']:5.1f}"
         if against is not None:
             gap = difference(found["by conversation"], results[against]["by conversation"])
             line += "   against {}: {:+.1f} [{:+.1f}, {:+.1f}]".format(against, *gap)
-        print(f"{line}   {kinds}", flush=True)
+        print(
+            f"{line}   {kinds}, refused: { ({kind: round(value) for kind, value in found['refused'].items()}) }",
+            flush=True,
+        )
 
     if args.alone:
         show("weights alone", lambda: reading.answers(None))
