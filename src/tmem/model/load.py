@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import RLock
@@ -24,7 +24,7 @@ from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, 
 from tmem.fastweights.basis import tensors_hash
 from tmem.fastweights.fresh import Held
 from tmem.files import read_json
-from tmem.model import assets
+from tmem.model import assets, gguf
 from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.head import Head
@@ -171,16 +171,22 @@ class Model:
         return self._replay[first_layer]
 
 
-def load(name: str | Path, device: str | torch.device | None = None, dtype: str = "auto") -> Model:
-    """Load an embedded model, a local directory or a model of the Hugging Face hub, looked for in this order.
+def load(
+    name: str | Path,
+    device: str | torch.device | None = None,
+    dtype: str = "auto",
+    notice: Callable[[str], None] = lambda text: None,
+) -> Model:
+    """Load an embedded model, a local directory, a GGUF file or a model of the hub, looked for in this order.
 
     ``device`` None is the GPU if there is one. ``dtype`` ``auto`` is the checkpoint's own type, but float32 below a
     billion parameters on a CPU and of a checkpoint in float16; otherwise ``float32``, ``bfloat16`` or ``float16``.
-    Only safetensors are read and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is
+    ``notice`` is told what takes long, once: a GGUF file is turned into safetensors (:mod:`tmem.model.gguf`).
+    Nothing is unpickled and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is
     missing or broken.
     """
     name = str(name)
-    directory = _directory(name)
+    directory = _directory(name, notice)
     _check_files(name, directory)
     settings = read_settings(directory)
     tokenizer = _load_tokenizer(name, directory)
@@ -195,19 +201,22 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: str 
     return Model(name, directory, hf, tokenizer, settings)
 
 
-def _directory(name: str) -> Path:
-    """Where the model's files are, fetched from the hub if need be."""
+def _directory(name: str, notice: Callable[[str], None]) -> Path:
+    """Where the model's files are, fetched from the hub or made from a GGUF file if need be."""
     embedded = assets.path(name)
     if embedded is not None:
         return embedded
     if Path(name).is_dir():
         return Path(name)
+    file = gguf.shipped(name)
+    if file is not None or name.lower().endswith(".gguf"):
+        return gguf.converted(file or Path(name), notice)
     # Every chat model of the hub has an owner: anything but owner/name is a slip, not worth asking the
     # network.
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         shipped = ", ".join(assets.names()) or "none"
         raise ModelError(
-            f"unknown model '{name}': no embedded model (there are: {shipped}), no directory, "
+            f"unknown model '{name}': no embedded model (there are: {shipped}), no directory, no GGUF file, "
             "and not an owner/name of the Hugging Face hub"
         )
     try:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tmem.errors import DataError, first_line
-
-
-def sha256(path: str | Path) -> str:
-    """The sha256 of a file in hex, read in small pieces. Raises :class:`DataError` if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+from tmem.files import sha256
 
 
 def identity(path: str | Path, published: Mapping[str, str] | None = None) -> dict[str, Any]:
