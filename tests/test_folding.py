@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tmem.texts import fold, names
+from tmem.texts import fold, names, said
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,20 @@ def test_different_texts_stay_different() -> None:
 )
 def test_names_are_words_with_a_capital_letter_where_none_has_to_be(text: str, found: list[str]) -> None:
     assert names(text) == found
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ("Lyon", "Lyon"),
+        ("<think>Paris? No.</think> Lyon", "Lyon"),
+        ("Paris? No.</think>\nLyon ", "Lyon"),
+        ("<think>a</think>\n<think>b</think> Lyon", "Lyon"),
+        ("Well. <think>a</think> Lyon", "Well.  Lyon"),
+        ("<think>Paris? No, wait", ""),
+        ("", ""),
+        ("The tag <think> begins a thought", "The tag <think> begins a thought"),
+    ],
+)
+def test_what_is_said_is_what_stands_beside_thoughts(reply: str, text: str) -> None:
+    assert said(reply) == text

@@ -24,12 +24,25 @@ CALENDAR = frozenset(
 _WORD = re.compile(r"[^\W\d_](?:[\w-]|['’](?=\w\w))*(?:['’]s\b)?")
 _END = re.compile(r"[.!?:]\s+$")
 _POSSESSIVE = re.compile(r"['’]s?$")
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _QUOTES = str.maketrans("‘’‛“”„‟", '\'\'\'""""')
 
 
 def fold(text: str) -> str:
     """Case, white space and forms of one letter folded: texts that differ in nothing else are the same text."""
     return " ".join(unicodedata.normalize("NFKC", text).translate(_QUOTES).casefold().split())
+
+
+def said(reply: str) -> str:
+    """What a model says when it has thought: the reply without ``<think>`` blocks, "" where the first does not end.
+
+    The prompt may have begun the first one, so that its end alone is there.
+    """
+    before, end, rest = reply.partition("</think>")
+    if end and "<think>" not in before:
+        reply = rest
+    reply = _THOUGHT.sub("", reply).strip()
+    return "" if reply.startswith("<think>") else reply
 
 
 def names(text: str) -> list[str]:

@@ -253,3 +253,11 @@ def test_the_last_answer_to_a_question_in_one_reply_is_kept_and_the_others_are_l
         "duplicate of an earlier pair",
     ]
     assert admit([QAPair("Job?", "baker")], admitted)[0] == [QAPair("Job?", "baker")]  # back again: a correction
+
+
+def test_a_draft_in_a_thought_becomes_no_pair() -> None:
+    draft = json.dumps([{"instruction": "Who?", "output": "Bo"}])
+    array = json.dumps([{"instruction": "Who?", "output": "Ana"}])
+    for reply in (f"<think>{draft}, no</think>{array}", f"{draft}, no</think>\n{array}"):
+        assert parse(reply).pairs == [QAPair("Who?", "Ana")]
+    assert parse(f"<think>{draft}, no", truncated=True).status == "truncated"

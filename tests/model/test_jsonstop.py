@@ -56,3 +56,9 @@ def test_cutting_into_pieces_changes_nothing(pieces: list[str]) -> None:
             assert taken - len(piece) < whole <= taken
             return
     assert whole is None
+
+
+def test_a_draft_in_a_thought_is_not_the_array() -> None:
+    draft, array = '<think>perhaps [{"a": "]"}] or</think>', '[{"a": "<think>"}, {"b": "</think>"}]'
+    assert stop_at(draft + array + " ]") == len(draft + array)
+    assert stop_at('<think>perhaps [{"a": "b"}]') is None

@@ -51,7 +51,7 @@ def test_earlier_messages_are_the_stream_and_the_last_one_the_problem(tmp_path: 
     [item] = found.items
     assert item.gold == () and item.category == "Rule System Application"
     assert item.judging["rubrics"] == ["States that a player starts with 4 tokens.", "Cites the setup rule."]
-    assert bench.scorers == () and bench.prediction(item, "<think>no</think> four ", 1) == "four"
+    assert bench.scorers == () and bench.prediction(item, " four ", 1) == "four"
 
 
 def test_of_a_long_last_message_both_ends_stay_in_view_and_all_of_it_is_read() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from tmem.files import without_surrogates
-from tmem.texts import fold
+from tmem.texts import fold, said
 
 Status = Literal["ok", "empty", "partial", "no_array", "truncated", "bad_json", "bad_schema"]
 
@@ -78,12 +78,12 @@ _LOOK_BACK = 1000
 def parse(text: str, truncated: bool = False) -> Extraction:
     """Read the pairs of a reply; never raises.
 
-    Around the array, prose and code fences are ignored; inside it, trailing commas and line breaks in
-    strings are accepted, and complete objects are saved from a broken or unfinished array. Whatever is
+    Thoughts are read past. Around the array, prose and code fences are ignored; inside it, trailing commas and line
+    breaks in strings are accepted, and complete objects are saved from a broken or unfinished array. Whatever is
     broken between two complete objects is one drop. ``truncated`` says that the reply hit its token
     limit, which only matters for the status of a reply without pairs.
     """
-    text = without_surrogates(text)
+    text = said(without_surrogates(text))
     opening = _START.search(text)
     if opening is None:
         return Extraction(status="truncated" if truncated else "no_array", pairs=[], dropped=[])

@@ -17,6 +17,7 @@ from typing import Any
 
 from tmem.errors import TmemError, UsageError
 from tmem.files import without_surrogates
+from tmem.texts import said
 
 LONGEST_WAIT = 120.0  # seconds between two tries, whatever a server asks for
 ADVICE = {
@@ -93,7 +94,7 @@ class Endpoint:
             raise
         except EndpointError as error:
             return str(error)
-        if re.match(r"\W*yes\b", reply.rpartition("</think>")[2], re.IGNORECASE):
+        if re.match(r"\W*yes\b", said(reply), re.IGNORECASE):
             return ""
         more = "" if max_tokens is None else f" or allow more than {max_tokens} new tokens"
         return (

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from tmem.errors import DataError
 from tmem.evaluation.endpoint import Endpoint, EndpointError
 from tmem.files import without_surrogates
+from tmem.texts import said
 
 Record = Mapping[str, Any]  # id, memory, seed, question, prediction, gold (list of texts), judging
 
@@ -170,7 +171,7 @@ class LongMemEvalJudge:
 
     def parse(self, reply: str, record: Record) -> Verdict:
         official = int("yes" in reply.lower())  # so does "no, although yesterday ..."
-        first = re.search(r"[^\W_]+", _after_thinking(reply))
+        first = re.search(r"[^\W_]+", said(reply))
         word = first.group().lower() if first else ""
         if word not in ("yes", "no"):
             return Verdict(0, 0.0, official, unreadable=True, reason="unreadable: the first word is not yes or no")
@@ -226,7 +227,7 @@ class ClBenchJudge:
         )
 
     def parse(self, reply: str, record: Record) -> Verdict:
-        text = _after_thinking(reply)
+        text = said(reply)
         scores, lists = _SCORE_VALUE.findall(text), _STATUS_LIST.findall(text)
         own = int(scores[-1]) if scores else None  # the last: a judge may repeat the form before it fills it in
         status = _statuses(lists[-1]) if lists else []
@@ -258,11 +259,6 @@ def _rubrics(record: Record) -> list[str]:
     if not isinstance(rubrics, list) or not all(isinstance(rubric, str) for rubric in rubrics):
         raise DataError(f"question {record['id']}: 'rubrics' must be a list of texts; is this a run of CL-bench?")
     return rubrics
-
-
-def _after_thinking(reply: str) -> str:
-    """The reply without the thoughts that some servers leave in it."""
-    return reply.rpartition("</think>")[2]
 
 
 # ---- judging many records ----

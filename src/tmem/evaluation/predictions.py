@@ -11,6 +11,7 @@ from tmem.files import read_jsonl, without_surrogates
 from tmem.tasks.base import Gold
 from tmem.tasks.locomo import ADVERSARIAL, NO_INFORMATION
 from tmem.tasks.scoring import Score, locomo_category, scorer
+from tmem.texts import said
 
 SEVERAL = ("mem1", "ordered_list")  # scorers of several questions at once
 LOCOMO = ("tmem_token", "locomo_official", "amem_set")  # what LoCoMo is scored by: it has no adversarial golds
@@ -42,7 +43,7 @@ def score_file(path: str | Path, name: str) -> dict[str, Any]:
             gold = NO_INFORMATION
         accepted = _gold(gold, name in SEVERAL, where)
         try:
-            scores.append(score(prediction, accepted, category))
+            scores.append(score(said(prediction), accepted, category))
         except DataError as error:  # a category or a gold that the scorer does not take
             raise DataError(f"{where}: {error}") from None
         if category is not None:

@@ -14,6 +14,7 @@ from tmem.agent.lives import Agent
 from tmem.agent.trajectory import Trajectory
 from tmem.tasks.base import Benchmark, Item, Task
 from tmem.tasks.scoring import SCORERS, exact_match, normalize
+from tmem.texts import said
 
 
 def life_records(bench: Benchmark, task: Task, life: Trajectory, agent: Agent) -> list[dict[str, Any]]:
@@ -64,7 +65,7 @@ def question_record(bench: Benchmark, item: Item, life: Trajectory, units: int) 
     """One answered question: what was asked, said, expected and scored, and what answering cost."""
     actions = [action for action in life.actions if action.question == item.id]
     reply = life.answers[item.id]
-    prediction = bench.prediction(item, reply, life.seed)
+    prediction = bench.prediction(item, said(reply), life.seed)
     answering = sum(life.seconds.get(kind, 0.0) for kind in QUERIES)
     return {
         "id": item.id,

@@ -12,6 +12,7 @@ from tmem.agent.trajectory import Action, Write
 from tmem.errors import UsageError
 from tmem.fastweights import Example
 from tmem.memory.weights import Pairs, Weights, WeightsAndFull, WeightsAndPairs, WeightsAndRag
+from tmem.texts import said
 
 PIECE = 256  # tokens of one example of running text
 
@@ -106,4 +107,4 @@ class SummaryText(RawText):
         prompt = life.prompt(life.agent.prompts.update(NO_MEMORY, life.text(units), life.question))
         name = len(life.trajectory.writes)
         [done] = yield from life.say("update", [prompt], [name], life.model.settings.max_new_tokens_memory)
-        yield from self._train(done.text.strip(), units)
+        yield from self._train(said(done.text), units)

@@ -19,6 +19,7 @@ from tmem.agent.prompts import Message
 from tmem.memory.plain import Plain
 from tmem.memory.rag import that_fit
 from tmem.retrieval import BM25
+from tmem.texts import said
 
 NEIGHBOURS = 5
 REBUILD_AFTER = 100  # evolved notes; until then a rewritten note is found by its old text
@@ -136,7 +137,7 @@ class AMem(Plain):
             own = [asks[i] for i in asked] if asks else None
             done = yield from life.say(kind, [prompts[i] for i in asked], [names[i] for i in asked], limit, own)
             for i, completion in zip(asked, done, strict=True):
-                replies[i] = read_object(completion.text)
+                replies[i] = read_object(said(completion.text))
         self.malformed += sum(not reply for reply in replies)
         return replies
 

@@ -65,7 +65,8 @@ class Lora(Plain):
     def _row(self, text: str) -> Example:
         """A text of which every token is learnt."""
         end = self.life.model.tokenizer.eos_token_id
-        ids = [*self.life.model.chat.encode(text), *([] if end is None else [end])][:LONGEST]
+        chat = self.life.model.chat
+        ids = [*chat.encode(chat.literal(text)), *([] if end is None else [end])][:LONGEST]
         return Example(tuple(ids[:1]), tuple(ids[1:]))
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from tmem.agent.episode import Ask
 from tmem.agent.life import Life, Steps, TailUse
 from tmem.agent.prompts import NO_MEMORY
 from tmem.memory.plain import Plain
+from tmem.texts import said
 
 
 class MemAgent(Plain):
@@ -31,7 +32,7 @@ class MemAgent(Plain):
         prompt = life.prompt(life.agent.prompts.update(self.memory, life.text(units), life.question))
         name = life.trajectory.triggers
         [done] = yield from life.say("update", [prompt], [name], life.model.settings.max_new_tokens_memory)
-        self.memory = done.text.rpartition("</think>")[2].strip()
+        self.memory = said(done.text)
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()

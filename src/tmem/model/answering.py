@@ -16,6 +16,7 @@ from tmem.model.gate import Meant, gate_of
 from tmem.model.load import Model
 from tmem.model.request import Request
 from tmem.model.score import logprobs
+from tmem.texts import said
 
 Unknown = Literal["refuse", "base"]
 Source = Literal["weights", "text", "base", "nothing"]
@@ -77,8 +78,8 @@ def answers(
         return found
     room = model.settings.max_new_tokens_answer
     requests = [Request(tuple(model.bare(question)), row, room) for question, row in asked]
-    said = iter((engine or HFEngine(model)).generate(requests, known.delta, model.fast(recipe)))
-    return [one if one.text else replace(one, text=next(said).text.strip()) for one in found]
+    replies = iter((engine or HFEngine(model)).generate(requests, known.delta, model.fast(recipe)))
+    return [one if one.text else replace(one, text=said(next(replies).text)) for one in found]
 
 
 def as_asked(

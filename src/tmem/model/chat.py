@@ -3,10 +3,14 @@
 Templates differ in ways that matter here: some refuse a system message, some put an empty thinking block or
 white space before the answer, and each ends a turn in its own way. That is found by rendering probes, not
 by family.
+
+What a message says is text and nothing else: where it spells a control token (the end of a turn, say), its characters
+are read, and no turn ends.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from functools import cached_property
@@ -35,10 +39,17 @@ for _code in "dbBYmyaAjHMS":
 _DATE_MACRO += " }}{%- endmacro %}"
 
 
-class Chat:
-    """Messages to tokens and back. Raises :class:`ModelError` for a tokenizer without chat template."""
+# Stands for a control token that a text spells, by its number: two characters that Unicode leaves to private use.
+_MARK = re.compile("\ue0f0([0-9]+)\ue0f1")
 
-    def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+
+class Chat:
+    """Messages to tokens and back. Raises :class:`ModelError` for a tokenizer without chat template.
+
+    ``rows``: how many tokens the model has embeddings of; others that the tokenizer has are read as their characters.
+    """
+
+    def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase, rows: int | None = None) -> None:
         if not tokenizer.chat_template:
             raise ModelError(
                 f"{name}: its tokenizer has no chat template: use an instruction-tuned model "
@@ -53,9 +64,38 @@ class Chat:
         self._template = tokenizer.get_chat_template()
         if "strftime_now" in self._template:
             self._template = _DATE_MACRO + self._template
+        added = tokenizer.added_tokens_decoder
+        strange = {token.content for number, token in added.items() if rows is not None and number >= rows}
+        special = {token.content for token in added.values() if token.special} | strange
+        # Others make a turn only where the template uses them, as Qwen's <think>; white space never does.
+        used = {token.content for token in added.values() if token.content in self._template}
+        self._controls = sorted((text for text in special | used if text.strip()), key=len, reverse=True)
+        self._spelled = _any_of(self._controls)
+        self._spelled_by_model = _any_of([text for text in self._controls if text in special])
+
+    def literal(self, text: str, by_model: bool = False) -> str:
+        """A text whose control tokens will be read as characters; ``by_model``: but for those that replies may have."""
+        pattern = self._spelled_by_model if by_model else self._spelled
+        if pattern is None:
+            return text
+        return pattern.sub(lambda found: f"\ue0f0{self._controls.index(found[0])}\ue0f1", text)
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a text as it stands; special tokens only where the text itself spells them."""
+        """Tokens of a text as it stands: control tokens where it spells them, unless it is :meth:`literal`."""
+        if "\ue0f0" in text:
+            ids, at = list[int](), 0
+            for mark in _MARK.finditer(text):
+                if int(mark[1]) < len(self._controls):
+                    control = self._controls[int(mark[1])]
+                    # Cut in two, a control token is none.
+                    parts = (text[at : mark.start()], control[0], control[1:])
+                    ids, at = ids + [token for part in parts for token in self._encode(part)], mark.end()
+            return ids + self._encode(text[at:])
+        return self._encode(text)
+
+    def _encode(self, text: str) -> list[int]:
+        if not text:
+            return []
         if self._backend is None:
             ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
             return ids
@@ -74,11 +114,11 @@ class Chat:
 
         ``begun``: what of that message is already there, for the model to go on from.
         """
-        return self.encode(self._prompt(messages) + begun)
+        return self.encode(self._prompt(messages) + self.literal(begun, by_model=True))
 
     def example(self, question: str, answer: str) -> Example:
         """What a write trains on: the prompt of ``question``, then ``answer`` and the end of the turn."""
-        answer = answer.strip()
+        answer = self.literal(answer.strip())
         prompt = self._prompt([{"role": "user", "content": question}])
         prompt_ids = self.encode(prompt)
         # Tokenized in its place, because some tokenizers write the start of a text differently from its
@@ -126,6 +166,11 @@ class Chat:
             return False
 
     def _prompt(self, messages: Sequence[Message]) -> str:
+        if self._spelled is not None:
+            messages = [
+                {**message, "content": self.literal(message["content"], message["role"] == "assistant")}
+                for message in messages
+            ]
         system = [message["content"] for message in messages if message["role"] == "system"]
         if system and not self._takes_system:
             rest = [message for message in messages if message["role"] != "system"]
@@ -149,3 +194,7 @@ class Chat:
             raise ModelError(f"{self.name}: its chat template refuses these messages: {error}") from None
         assert isinstance(text, str)
         return text
+
+
+def _any_of(texts: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(re.escape, texts))) if texts else None

@@ -122,8 +122,7 @@ def _save(path: Path, folder: Path, about: dict[str, Any]) -> None:
 
     architecture = about.get("general.architecture")
     try:
-        loaded: Any
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        found: Any = AutoModelForCausalLM.from_pretrained(
             path.parent, gguf_file=path.name, dtype="float32", output_loading_info=True
         )
         tokenizer: Any = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
@@ -132,6 +131,7 @@ def _save(path: Path, folder: Path, about: dict[str, Any]) -> None:
             f"{path}: transformers cannot read this GGUF of the architecture {architecture!r} ({first_line(error)}): "
             "take the model's safetensors"
         ) from None
+    loaded, report = found
     # Tensors that transformers does not find by its table of names would stay random, and nothing be said.
     lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if loaded.config.tie_word_embeddings:

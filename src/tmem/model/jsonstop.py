@@ -8,7 +8,7 @@ class JsonStop:
 
     An array begins with a ``[`` before ``[``, ``{``, ``"`` or ``]``: "[1]" is prose, and ignored. From there on,
     brackets inside strings do not count, and a quote after a backslash does not end a string. Braces need no
-    counting: it is the array that has to close.
+    counting: it is the array that has to close. An array within a ``<think>`` block is a draft.
     """
 
     def __init__(self) -> None:
@@ -16,10 +16,17 @@ class JsonStop:
         self._opened = False  # the outermost "[" came, and only white space since
         self._in_string = False
         self._escaped = False
+        self._thinks = False
+        self._tail = ""  # of the text outside of arrays
 
     def feed(self, piece: str) -> bool:
         """Take the next piece of text; True if the array closes within it."""
         for char in piece:
+            if not self._depth or self._thinks:
+                self._tail = (self._tail + char)[-len("</think>") :]
+                self._thinks = (self._thinks and self._tail != "</think>") or self._tail.endswith("<think>")
+            if self._thinks:
+                continue
             if self._escaped:
                 self._escaped = False
             elif self._in_string:

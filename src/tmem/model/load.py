@@ -60,7 +60,7 @@ class Model:
         use_cpu_attention(self.hf)
         self.tokenizer = tokenizer
         self.settings = settings
-        self.chat = Chat(name, tokenizer)
+        self.chat = Chat(name, tokenizer, self.hf.get_input_embeddings().weight.shape[0])
         # Many questions about one stream count the same texts.
         self._count = lru_cache(maxsize=4096)(lambda text: len(self.chat.encode(text)))
         self._pieces: dict[int, str] = {}

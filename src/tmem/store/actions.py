@@ -18,6 +18,7 @@ from tmem.store.contradiction import contradicted
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair
 from tmem.store.trainer import FastWeightTrainer, PairsTrainer
+from tmem.texts import said
 
 State = Mapping[str, Tensor]
 
@@ -38,7 +39,9 @@ class Actions:
         stop: Any = "eos",
         rows: Sequence[int | None] | None = None,
     ) -> list[str]:
-        """Replies of at most ``limit`` tokens. Raises :class:`UsageError` for a prompt that leaves them no room.
+        """Replies of at most ``limit`` tokens, without thoughts.
+
+        Raises :class:`UsageError` for a prompt that leaves them no room.
 
         ``rows``: the B that each is given under, None for theta_0. Without: the only one, of a recipe whose Delta is in
         force everywhere, and theta_0 where it never touches a prompt that is not a bare question.
@@ -51,7 +54,9 @@ class Actions:
             Request(tuple(prompt), row, min(limit, window - len(prompt)), stop=stop)
             for prompt, row in zip(prompts, rows, strict=True)
         ]
-        return [done.text for done in self.engine.generate(requests, self.trainer.delta(state), self.trainer.fast)]
+        return [
+            said(done.text) for done in self.engine.generate(requests, self.trainer.delta(state), self.trainer.fast)
+        ]
 
     def _check(self, prompts: Sequence[list[int]], limit: int) -> None:
         longest, window = max(map(len, prompts)), self.model.window

@@ -59,5 +59,5 @@ class Benchmark(Protocol):
         ...
 
     def prediction(self, item: Item, reply: str, seed: int) -> str:
-        """The reply as it is scored."""
+        """The reply, without the thoughts before it, as it is scored."""
         ...

@@ -84,8 +84,7 @@ class ClBench:
         return (task(row) for row in self._all() if row.id in self.ids)
 
     def prediction(self, item: Item, reply: str, seed: int) -> str:
-        """The reply without the thoughts that some models put before it."""
-        return reply.rpartition("</think>")[2].strip()
+        return reply.strip()
 
     def _all(self) -> Iterator[Row]:
         return (parse_row(record, where) for where, record in read_jsonl(self.path))

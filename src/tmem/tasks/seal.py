@@ -69,8 +69,7 @@ class Seal:
             yield self._task(start, self.all[start : start + self.passages])
 
     def prediction(self, item: Item, reply: str, seed: int) -> str:
-        """The reply without the thoughts that some models put before it."""
-        return reply.rpartition("</think>")[2].strip()
+        return reply.strip()
 
     def _task(self, start: int, passages: Sequence[Passage]) -> Task:
         asks, items, gold, texts = [], [], [], []
