@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -259,7 +260,8 @@ def test_calls_that_cannot_work(memory: Memory) -> None:
 
 def test_text_that_cannot_be_stored_is_made_so() -> None:
     assert render("a\0b \ud83d", None) == "ab \ufffd"
-    assert render({"content": "hi", "name": "Ana"}, "May") == 'DATE: May\nCONVERSATION:\nAna said, "hi"'
+    told = render({"content": "hi", "name": "Ana"}, date(2023, 5, 8))
+    assert told == 'DATE: 12:00 pm on 8 May, 2023\nCONVERSATION:\nAna said, "hi"'
 
 
 def test_other_words_for_what_is_believed_already() -> None:

@@ -87,7 +87,9 @@ def add(
     question: Annotated[str | None, typer.Option("--question", "-q", help="Write this pair, as it is.")] = None,
     answer: Annotated[str | None, typer.Option("--answer", "-a", help="Its answer.")] = None,
     name: Annotated[str | None, typer.Option(help="Who said it.")] = None,
-    when: Annotated[str | None, typer.Option(help="When it was said.")] = None,
+    when: Annotated[
+        str | None, typer.Option(help="When it was said: 2023-05-08, 2023-05-08T13:56, 8 May 2023.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell something: it is extracted and written into the weights at once."""

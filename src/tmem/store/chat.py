@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tmem.agent.prompts import Message
+from tmem.dates import Moment
 from tmem.errors import UsageError
 from tmem.store.records import Messages, Receipt, Reply, clean, milliseconds
 from tmem.store.scoped import ScopedMemory
@@ -17,7 +18,11 @@ _SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
 
 
 def chat(
-    memory: ScopedMemory, messages: Messages, name: str | None = None, timestamp: str | None = None, learn: bool = True
+    memory: ScopedMemory,
+    messages: Messages,
+    name: str | None = None,
+    timestamp: str | Moment | None = None,
+    learn: bool = True,
 ) -> Reply:
     """Answer the last message, which has to be a user's; what it tells is extracted, written and known by the answer.
 

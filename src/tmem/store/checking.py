@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from tmem.dates import Moment, moment
 from tmem.errors import UsageError
 
 P = ParamSpec("P")
@@ -56,6 +57,11 @@ def key(value: Any, name: str) -> str:
 def key_or_none(value: Any, name: str) -> str | None:
     """A text that is stored and found as it is, or nothing."""
     return None if value is None else key(value, name)
+
+
+def when(value: Any, name: str) -> Moment | None:
+    """A date or time in any form that is no guess, or nothing."""
+    return None if value is None else moment(value, name)
 
 
 def keys(value: Any, name: str) -> list[str]:

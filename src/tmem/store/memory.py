@@ -36,13 +36,11 @@ class CheckedMemory(ScopedMemory):
         ScopedMemory.add,
         messages=checking.messages,
         pairs=checking.pairs,
-        timestamp=checking.key_or_none,
+        timestamp=checking.when,
         metadata=checking.metadata,
     )
     ask = checked(ScopedMemory.ask, question=checking.text)
-    chat = checked(
-        ScopedMemory.chat, messages=checking.turns, name=checking.text_or_none, timestamp=checking.key_or_none
-    )
+    chat = checked(ScopedMemory.chat, messages=checking.turns, name=checking.text_or_none, timestamp=checking.when)
     update = checked(ScopedMemory.update, pair_id=checking.key, answer=checking.text)
     forget = checked(ScopedMemory.forget, ids=checking.keys)
     tag = checked(ScopedMemory.tag, name=checking.key)

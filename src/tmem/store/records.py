@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tmem.dates import Moment, spoken
 from tmem.errors import UsageError
 from tmem.files import without_surrogates
 
@@ -67,7 +68,7 @@ class Reply:
     source: str = "nothing"
 
 
-def render(messages: Messages, timestamp: str | None) -> str:
+def render(messages: Messages, when: Moment | None) -> str:
     """What users said, as the text of a dated session. Raises :class:`UsageError` for what is no message."""
     several: Sequence[Any] = [messages] if isinstance(messages, str | Mapping) else messages
     lines = []
@@ -81,7 +82,7 @@ def render(messages: Messages, timestamp: str | None) -> str:
         if text := clean(content):
             lines.append(f'{clean(str(name))} said, "{text}"' if name else text)
     told = "\n".join(lines)
-    return f"DATE: {clean(timestamp)}\nCONVERSATION:\n{told}" if timestamp and told else told
+    return f"DATE: {spoken(when)}\nCONVERSATION:\n{told}" if when and told else told
 
 
 def clean(text: str) -> str:

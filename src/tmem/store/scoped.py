@@ -11,6 +11,7 @@ from threading import RLock
 
 from tmem.agent.extraction import QAPair
 from tmem.agent.prompts import PromptSet
+from tmem.dates import Moment, moment
 from tmem.errors import IntegrityError, UsageError
 from tmem.files import check_folder
 from tmem.model import Model
@@ -83,17 +84,19 @@ class ScopedMemory(View):
         pairs: Sequence[tuple[str, str]] = (),
         infer: bool = True,
         absorb: bool = True,
-        timestamp: str | None = None,
+        timestamp: str | Moment | None = None,
         metadata: Record | None = None,
     ) -> Receipt:
         """Read what was said, extract question-answer pairs and write them; the receipt says what became of each.
 
-        A message is ``{"role": "user", "content": ..., "name": ...}``; only what users say is read. ``pairs`` are
+        A message is ``{"role": "user", "content": ..., "name": ...}``; only what users say is read. ``timestamp``: when
+        it was said, as :func:`tmem.dates.moment` reads it. ``pairs`` are
         written as they are, and with ``infer=False`` nothing is extracted beside them. ``absorb=False`` commits the
         pairs and leaves the training to :meth:`absorb`.
         """
         began = time.perf_counter()
-        text = render(messages, timestamp)
+        when = None if timestamp is None else moment(timestamp)
+        text = render(messages, when)
         with self.home.lock(self.id), self._turn:
             active, state = self._active() + self._pending(), self.home.state(self.id)
             given, rejected, tokens = [QAPair(clean(q), clean(a)) for q, a in pairs], list[dict[str, str]](), 0
@@ -107,7 +110,7 @@ class ScopedMemory(View):
             repeats = [pair.id for pair in active if (fold(pair.question), fold(pair.answer)) in said]
             # A text that gave nothing is not kept: no forgetting would reach it.
             kept = text if text and new else None
-            _, ids = self.home.tell(self.id, new, kept, timestamp, metadata, repeats)
+            _, ids = self.home.tell(self.id, new, kept, None if when is None else when.isoformat(), metadata, repeats)
             made = self.home.absorb(self.id) if absorb else []
             rows, problem = self._written(ids, made, "nothing was found that could be written")
             return Receipt("add", self._version(), rows, rejected + refused, problem, tokens, milliseconds(began))
@@ -168,7 +171,7 @@ class ScopedMemory(View):
         return Answer(text.strip(), self._version(number), [row["id"] for row in shown], milliseconds(began))
 
     def chat(
-        self, messages: Messages, *, name: str | None = None, timestamp: str | None = None, learn: bool = True
+        self, messages: Messages, *, name: str | None = None, timestamp: str | Moment | None = None, learn: bool = True
     ) -> Reply:
         """Learn from the last message, at once, then answer it; see :func:`tmem.store.chat.chat`."""
         from tmem.store.chat import chat

@@ -16,6 +16,7 @@ from typing import Any
 
 from tmem.agent.episode import Ask, Episode
 from tmem.agent.prompts import Message
+from tmem.dates import in_order, moment
 from tmem.errors import DataError, UsageError
 from tmem.files import without_surrogates
 from tmem.tasks.base import Item, Task
@@ -144,7 +145,7 @@ def parse_instance(record: Any, where: str = "question") -> Instance:
         for place, (identifier, date, turns) in enumerate(zip(*lists, strict=True))
     ]
     # Some fillers stand twice, with different dates; both are kept. Empty ones may be dropped, say their authors.
-    told = sorted((session for session in sessions if session[2]), key=lambda session: session[1])
+    told = sorted((session for session in sessions if session[2]), key=lambda session: in_order(moment(session[1])))
     if not told:
         raise DataError(f"{where}: no session has a turn; remove the question")
     return Instance(
@@ -173,10 +174,15 @@ def _list(record: dict[str, Any], key: str, where: str) -> list[Any]:
 
 
 def _date(value: Any, where: str) -> str:
-    """A date as the file writes it, which sorts as text: ``2023/05/30 (Tue) 23:40``."""
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: its date must be text like '2023/05/30 (Tue) 23:40'; add it or remove the session")
-    return without_surrogates(value).strip()
+    """A date as the file writes it: ``2023/05/30 (Tue) 23:40``; histories of one's own write 2023/5/30 too."""
+    try:
+        moment(value)
+    except UsageError:
+        raise DataError(
+            f"{where}: its date is {value!r:.60}, it must be text like '2023/05/30 (Tue) 23:40'; correct it, or remove "
+            "the session"
+        ) from None
+    return str(value).strip()
 
 
 def _turns(turns: Any, where: str) -> tuple[Turn, ...]:
