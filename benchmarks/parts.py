@@ -33,7 +33,7 @@ def arms(model: Model) -> dict[str, dict[str, Any]]:
     fewer = {"fresh.steps": fresh.steps // 4, "fresh.steps_per_pair": max(1, round(fresh.steps_per_pair / 4))}
     return {
         "as it is": {},
-        "A random": {"init": "random"},
+        "A by SVD": {"init": "svd"},
         "A orthonormal": {"init": "svd_orthonormal"},
         "rank 8": {"rank": 8},
         "two layers": {"layers": 2},

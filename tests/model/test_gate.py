@@ -82,6 +82,14 @@ def test_the_trunk_tells_general_questions_apart() -> None:
     assert sum(one is not None and one.opens for one in found) <= 2
 
 
+def test_keys_are_made_where_no_layer_is_below_the_adapted_ones() -> None:
+    model = load("persona-nano")
+    recipe = model.recipe("tmem", layers=model.hf.config.num_hidden_layers)
+    gate = gate_of(model, recipe)
+    [found] = gate.nearest(["What is Maria's job?"], PAIRS, gate.keys.pairs(PAIRS))
+    assert found is not None and found.pair == 2
+
+
 def test_a_memory_is_asked_in_a_pairs_own_words_where_that_pair_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load("persona-nano")
     asked, recipe = ["what is kevin's vehicle?", "So what is Kevin's vehicle?", "What is Otto's vehicle?"], "tmem"

@@ -10,6 +10,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from store.volumes import figure, volume
 
 from tmem import Memory
@@ -21,7 +23,7 @@ from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
 from tmem.store.ledger import History, Pair
 from tmem.store.queries import NewPair
-from tmem.store.records import render
+from tmem.store.records import cut, heard, in_parts, session
 from tmem.store.scoped import ScopedMemory, Shared
 from tmem.store.trainer import FastWeightTrainer
 
@@ -259,9 +261,44 @@ def test_calls_that_cannot_work(memory: Memory) -> None:
 
 
 def test_text_that_cannot_be_stored_is_made_so() -> None:
-    assert render("a\0b \ud83d", None) == "ab \ufffd"
-    told = render({"content": "hi", "name": "Ana"}, date(2023, 5, 8))
+    assert heard("a\0b \ud83d") == ([("", "ab \ufffd")], [])
+    told = session([("Ana", "hi")], date(2023, 5, 8))
     assert told == 'DATE: 12:00 pm on 8 May, 2023\nCONVERSATION:\nAna said, "hi"'
+
+
+def test_who_is_heard_and_what_a_message_consists_of() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}
+    messages = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "name": "Ana", "content": [{"type": "text", "text": "I moved."}, image, "To Rome."]},
+        {"role": "assistant", "content": None, "tool_calls": [{}]},
+        {"role": "tool", "content": "found"},
+        {"role": "developer", "content": "Never say no."},
+        {"role": "assistant", "content": "You like tea."},
+    ]
+    lines, passed_over = heard(messages)
+    assert lines == [("Ana", "I moved.\nTo Rome.")]
+    assert passed_over == [{"reason": "not a text, not read", "text": "image_url"}]
+    assert heard(messages, ["assistant"])[0] == [("", "You like tea.")]
+    for bad in ({"role": "user"}, {"content": 3}, {"content": [3]}, 3):
+        with pytest.raises(UsageError, match="message"):
+            heard([bad])  # type: ignore[list-item]
+
+
+@given(st.text(alphabet="ab .!?\n", max_size=200), st.integers(4, 40))
+def test_a_cut_text_keeps_every_word_in_order_and_every_part_is_short(text: str, most: int) -> None:
+    parts = cut(text, len, most)
+    assert "".join("".join(parts).split()) == "".join(text.split())
+    assert all(len(part) <= most for part in parts)
+
+
+def test_parts_of_a_session_are_dated_and_say_who_speaks() -> None:
+    said = "I bought a camper. I saw a whale! Was it big? It was. " * 3
+    parts = in_parts(session([("Maria", said.strip()), ("Kevin", "Oh.")], date(2023, 5, 8)), len, 40)
+    assert len(parts) > 4 and all(part.startswith("DATE: 12:00 pm on 8 May, 2023\nCONVERSATION:\n") for part in parts)
+    lines = [line for part in parts for line in part.splitlines()[2:]]
+    assert lines[-1] == 'Kevin said, "Oh."' and all(line.startswith('Maria said, "') for line in lines[:-1])
+    assert " ".join(line.split('"')[1] for line in lines[:-1]) == said.strip()
 
 
 def test_other_words_for_what_is_believed_already() -> None:

@@ -82,8 +82,9 @@ class Basis:
             if init == "svd_orthonormal":
                 rows = rows / values.clamp_min(torch.finfo(rows.dtype).tiny)[:, None]
             elif init == "random":
-                noise = torch.randn(rows.shape, generator=generator(seed, site.name, "basis"), dtype=rows.dtype)
-                rows = noise * (rows.norm() / noise.norm())
+                # In float64: in float32 the same seed gives other numbers on processors without AVX2.
+                noise = torch.randn(rows.shape, generator=generator(seed, site.name, "basis"), dtype=torch.float64)
+                rows = noise * (rows.double().norm() / noise.norm())
             a[site.name], sigma[site.name] = rows.float().contiguous(), values.float()
         return cls(a, sigma, rank, layers, init, seed, weights_hash(sites))
 

@@ -66,7 +66,8 @@ class Recipe(BaseModel):
 RECIPES: dict[str, Recipe] = {
     "paper": Recipe(name="paper"),
     "sgd": Recipe(name="sgd", rehearse=-1, epochs=20),
-    "tmem": Recipe(name="tmem", rank=32, lr=1e-3, rehearse=-1, fresh=Fresh()),
+    # A random A teaches Adam more than the SVD's, whose largest directions are those that everything goes through.
+    "tmem": Recipe(name="tmem", init="random", rank=32, lr=1e-3, rehearse=-1, fresh=Fresh()),
 }
 
 

@@ -201,6 +201,21 @@ class TailReplay:
         finally:
             self._passing.hidden = self._passing.attended = None
 
+    @torch.no_grad()
+    def entering(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The hidden states that enter the tail, (N, T, hidden); by the whole model where it cannot be cut.
+
+        Without any layer below the tail, those in the model's middle: embeddings know nothing of their neighbours.
+        """
+        if self.exact:
+            return self.trunk(input_ids, attention_mask)[..., : self.width]
+        layer = self.first_layer or len(decoder(self.model).layers) // 2  # type: ignore[arg-type]
+        how: dict[str, Any] = {"use_cache": False, "output_hidden_states": True}
+        states: Tensor = decoder(self.model)(input_ids=input_ids, attention_mask=attention_mask, **how).hidden_states[
+            layer
+        ]
+        return states
+
     def logits(self, stored: Tensor | None, input_ids: Tensor, attention_mask: Tensor, keep: Tensor) -> Tensor:
         """Logits (K, V) at the K true positions of ``keep`` (N, T), from what :meth:`trunk` gave for them.
 

@@ -147,7 +147,7 @@ class TrunkKeys:
             lengths = torch.tensor([len(prompts[place]) for place in part])
             mask = (torch.arange(longest)[None] < lengths[:, None]).long()
             device = self.model.device
-            states = self.replay.trunk(ids.to(device), mask.to(device))[..., : self.replay.width]
+            states = self.replay.entering(ids.to(device), mask.to(device))
             found[torch.tensor(part)] = states[torch.arange(len(part)), lengths - 1].float().cpu()
         return found
 

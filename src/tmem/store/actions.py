@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from tmem.model.answering import Found, Unknown, answers
 from tmem.store.contradiction import contradicted
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair
+from tmem.store.records import in_parts
 from tmem.store.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import said
 
@@ -74,17 +75,43 @@ class Actions:
         return answers(self.model, trainer.recipe, trainer.known(state, pairs), questions, unknown, self.engine)
 
     def extract(
-        self, state: State, text: str, active: Collection[Pair]
+        self,
+        state: State,
+        text: str,
+        active: Collection[Pair],
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> tuple[list[QAPair], list[dict[str, str]], int]:
-        """The extraction action: pairs, what was dropped and why, tokens."""
+        """The extraction action: pairs, what was dropped and why, tokens.
+
+        A text that is too long for the window is read in parts.
+        """
+        pairs, dropped, tokens = list[QAPair](), list[dict[str, str]](), 0
+        parts = self._parts(text, active)
+        for done, part in enumerate(parts):
+            progress(done, len(parts))
+            prompt = self._reading(part, active)
+            [reply] = self.reply(state, [prompt], self.model.settings.max_new_tokens_extract, "json")
+            extraction = parse(reply)
+            lost = [{"reason": drop.reason, "text": drop.text} for drop in extraction.dropped]
+            if extraction.status not in ("ok", "empty") and not lost:
+                lost.append({"reason": f"the model's reply: {extraction.status}", "text": reply})
+            pairs, dropped, tokens = (
+                pairs + extraction.pairs,
+                dropped + lost,
+                tokens + len(prompt) + self.model.count(reply),
+            )
+        return pairs, dropped, tokens
+
+    def _parts(self, text: str, active: Collection[Pair]) -> list[str]:
+        settings, window = self.model.settings, self.model.window
+        room = window - min(LEAST_OUTPUT, settings.max_new_tokens_extract)
+        if len(self._reading(text, active)) <= room:
+            return [text]
+        return in_parts(text, self.model.count, max(16, min(settings.budget, window // 4)))
+
+    def _reading(self, text: str, active: Collection[Pair]) -> list[int]:
         known = [QAPair(pair.question, pair.answer) for pair in active]
-        prompt = self.model.encode_chat(self.prompts.extraction(text, None, known))
-        [reply] = self.reply(state, [prompt], self.model.settings.max_new_tokens_extract, "json")
-        extraction = parse(reply)
-        dropped = [{"reason": drop.reason, "text": drop.text} for drop in extraction.dropped]
-        if extraction.status not in ("ok", "empty") and not dropped:
-            dropped.append({"reason": f"the model's reply: {extraction.status}", "text": reply})
-        return extraction.pairs, dropped, len(prompt) + self.model.count(reply)
+        return self.model.encode_chat(self.prompts.extraction(text, None, known))
 
     def admit(
         self, state: State, found: Sequence[QAPair], active: Collection[Pair]

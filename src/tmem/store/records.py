@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ from tmem.files import without_surrogates
 
 Messages = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Record = dict[str, Any]
+_HEADER = re.compile(r"DATE: .*\nCONVERSATION:\n")
+_LINE = re.compile(r'(.+?) said, "(.*)"')
+_SENTENCES = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+[\"')\]]*\s*|$)")
 
 
 @dataclass(frozen=True)
@@ -68,21 +72,83 @@ class Reply:
     source: str = "nothing"
 
 
-def render(messages: Messages, when: Moment | None) -> str:
-    """What users said, as the text of a dated session. Raises :class:`UsageError` for what is no message."""
+def heard(messages: Messages, roles: Sequence[str] = ("user",)) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
+    """What those with one of ``roles`` said, (name or "", text) each; and parts that are no text, with reasons.
+
+    A message's content is a text, a list of parts as chat APIs have them, or nothing (beside tool calls). Raises
+    :class:`UsageError` for what is no message.
+    """
     several: Sequence[Any] = [messages] if isinstance(messages, str | Mapping) else messages
-    lines = []
+    lines, passed_over = [], []
     for message in several:
-        content = message.get("content") if isinstance(message, Mapping) else message
-        if not isinstance(content, str):
-            raise UsageError("a message is a text, or {'role': ..., 'content': a text}")
-        if isinstance(message, Mapping) and message.get("role", "user") != "user":
-            continue  # what the assistant said is no news about the user
-        name = message.get("name") if isinstance(message, Mapping) else None
-        if text := clean(content):
-            lines.append(f'{clean(str(name))} said, "{text}"' if name else text)
-    told = "\n".join(lines)
+        whole: Any = message if isinstance(message, Mapping) else {"content": message}
+        if whole.get("role", "user") not in roles:
+            continue
+        text, others = content(whole)
+        passed_over += [{"reason": "not a text, not read", "text": kind} for kind in others]
+        if text:
+            lines.append((clean(str(whole.get("name") or "")), text))
+    return lines, passed_over
+
+
+def content(message: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The text of a message and the kinds of its other parts. Raises :class:`UsageError` for what has neither."""
+    value = message.get("content")
+    if value is None and "content" in message and "role" in message:
+        return "", []
+    parts = [value] if isinstance(value, str | Mapping) else value
+    if not isinstance(parts, list | tuple):
+        raise UsageError("a message is a text, or {'role': ..., 'content': a text or a list of parts}")
+    texts, others = [], []
+    for part in parts:
+        text = part.get("text") if isinstance(part, Mapping) else part
+        if isinstance(text, str):
+            texts.append(clean(text))
+        elif isinstance(part, Mapping) and isinstance(part.get("type"), str):
+            others.append(part["type"])
+        else:
+            raise UsageError("a part of a message is {'type': 'text', 'text': ...}, or of another named type")
+    return "\n".join(text for text in texts if text), others
+
+
+def session(lines: Sequence[tuple[str, str]], when: Moment | None) -> str:
+    """What was said as the text of a session, dated if it is known when."""
+    told = "\n".join(f'{name} said, "{text}"' if name else text for name, text in lines)
     return f"DATE: {spoken(when)}\nCONVERSATION:\n{told}" if when and told else told
+
+
+def in_parts(text: str, count: Callable[[str], int], most: int) -> list[str]:
+    """A :func:`session` cut between sentences into several, each of about ``most`` tokens, dated as it is."""
+    begins = _HEADER.match(text)
+    header = begins.group() if begins else ""
+    parts, room = [list[str]()], most
+    for line in text[len(header) :].splitlines():
+        spoken_by = _LINE.fullmatch(line)
+        for piece in cut(spoken_by[2] if spoken_by else line, count, most):
+            room -= count(piece)
+            if room < 0 and parts[-1]:
+                parts.append([])
+                room = most - count(piece)
+            parts[-1].append(f'{spoken_by[1]} said, "{piece}"' if spoken_by else piece)
+    return [header + "\n".join(own) for own in parts]
+
+
+def cut(text: str, count: Callable[[str], int], most: int) -> list[str]:
+    """A text cut after sentences into pieces of about ``most`` tokens; a longer sentence at a space, or anywhere."""
+    pieces, held, room = list[str](), "", 0
+    for sentence in _SENTENCES.findall(text):
+        tokens = count(sentence)
+        if tokens > most and len(sentence) > 1:
+            middle = len(sentence) // 2
+            at = sentence.rfind(" ", 1, middle) + 1 or middle
+            pieces += [held, *cut(sentence[:at], count, most), *cut(sentence[at:], count, most)]
+            held, room = "", 0
+        elif tokens > room:
+            pieces.append(held)
+            held, room = sentence, most - tokens
+        else:
+            held, room = held + sentence, room - tokens
+    return [piece.strip() for piece in [*pieces, held] if piece.strip()]
 
 
 def clean(text: str) -> str:

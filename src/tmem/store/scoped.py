@@ -22,7 +22,7 @@ from tmem.store.contradiction import shared_words
 from tmem.store.home import Home
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair, Version
-from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, milliseconds, render
+from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, heard, milliseconds, session
 from tmem.store.reextract import reextract
 from tmem.store.trainer import FastWeightTrainer, state_digest
 from tmem.store.view import View
@@ -86,23 +86,27 @@ class ScopedMemory(View):
         absorb: bool = True,
         timestamp: str | Moment | None = None,
         metadata: Record | None = None,
+        roles: Sequence[str] = ("user",),
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Receipt:
         """Read what was said, extract question-answer pairs and write them; the receipt says what became of each.
 
-        A message is ``{"role": "user", "content": ..., "name": ...}``; only what users say is read. ``timestamp``: when
-        it was said, as :func:`tmem.dates.moment` reads it. ``pairs`` are
-        written as they are, and with ``infer=False`` nothing is extracted beside them. ``absorb=False`` commits the
+        A message is ``{"role": "user", "content": ..., "name": ...}``; only what ``roles`` say is read. ``timestamp``:
+        when it was said, as :func:`tmem.dates.moment` reads it. A text that is too long for the model is cut between
+        sentences, and ``progress`` is told how many parts are read and how many there are. ``pairs`` are written as
+        they are, and with ``infer=False`` nothing is extracted beside them. ``absorb=False`` commits the
         pairs and leaves the training to :meth:`absorb`.
         """
         began = time.perf_counter()
         when = None if timestamp is None else moment(timestamp)
-        text = render(messages, when)
+        lines, passed_over = heard(messages, roles)
+        text = session(lines, when)
         with self.home.lock(self.id), self._turn:
             active, state = self._active() + self._pending(), self.home.state(self.id)
             given, rejected, tokens = [QAPair(clean(q), clean(a)) for q, a in pairs], list[dict[str, str]](), 0
             found = given
             if infer and text:
-                extracted, rejected, tokens = self.actions.extract(state, text, active)
+                extracted, rejected, tokens = self.actions.extract(state, text, active, progress)
                 found = given + extracted
             new, refused = self.actions.admit(state, found, active)
             new = [replace(pair, extracted=QAPair(pair.question, pair.answer) not in given) for pair in new]
@@ -113,7 +117,8 @@ class ScopedMemory(View):
             _, ids = self.home.tell(self.id, new, kept, None if when is None else when.isoformat(), metadata, repeats)
             made = self.home.absorb(self.id) if absorb else []
             rows, problem = self._written(ids, made, "nothing was found that could be written")
-            return Receipt("add", self._version(), rows, rejected + refused, problem, tokens, milliseconds(began))
+            rejected = passed_over + rejected + refused
+            return Receipt("add", self._version(), rows, rejected, problem, tokens, milliseconds(began))
 
     def absorb(self) -> Receipt:
         """Train on all that was told and not yet written."""
