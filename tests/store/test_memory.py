@@ -256,7 +256,7 @@ def test_calls_that_cannot_work(memory: Memory) -> None:
     with pytest.raises(UsageError, match="a message is"):
         memory.add([{"role": "user"}], user_id="u")
     with pytest.raises(UsageError, match="say it in smaller parts"):
-        memory.add("word " * 9000, user_id="u")
+        memory.ask("word " * 9000, user_id="u")
     assert memory.stats(user_id="u")["pairs"] == {}
 
 
@@ -283,6 +283,17 @@ def test_who_is_heard_and_what_a_message_consists_of() -> None:
     for bad in ({"role": "user"}, {"content": 3}, {"content": [3]}, 3):
         with pytest.raises(UsageError, match="message"):
             heard([bad])  # type: ignore[list-item]
+
+
+def test_a_long_message_is_read_in_parts_and_has_one_receipt(memory: Memory) -> None:
+    seen = list[tuple[int, int]]()
+    said = "I bought a camper to get around. " + "I am a bit tired today. " * 60 + "I live in Lyon."
+    receipt = memory.scope("long").add(
+        {"name": "Maria", "content": said}, progress=lambda done, total: seen.append((done, total))
+    )
+    assert ("What is Maria's vehicle?", "camper") in [(pair["question"], pair["answer"]) for pair in receipt.pairs]
+    assert [done for done, _ in seen] == list(range(seen[0][1])) and len(seen) > 3
+    assert len(memory.scope("long").versions()) == 1
 
 
 @given(st.text(alphabet="ab .!?\n", max_size=200), st.integers(4, 40))

@@ -384,6 +384,7 @@ class Beside(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.home.close()
         self.home = open_home(self.folder)
+        self.home.scope(ANA)
 
     @invariant()
     def the_same(self) -> None:

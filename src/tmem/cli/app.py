@@ -6,6 +6,7 @@ is silent where that is not a terminal. Exit codes: 0 ok, 1 failed, 2 wrong usag
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from dataclasses import replace
@@ -52,6 +53,9 @@ def main() -> None:
     """Entry point: errors that a user can cause are one line on standard error."""
     debug = "--debug" in sys.argv
     argv = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding does not have is replaced, not an error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # Models are loaded from files that are there: transformers' own progress bars and notes are noise here.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

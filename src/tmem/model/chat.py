@@ -61,7 +61,16 @@ class Chat:
         if self._backend is not None:
             self._backend.no_truncation()
             self._backend.no_padding()
-        self._template = tokenizer.get_chat_template()
+        try:
+            self._template = tokenizer.get_chat_template()
+        except ValueError:  # several, and none is called default
+            names = (
+                ", ".join(sorted(tokenizer.chat_template)) if isinstance(tokenizer.chat_template, dict) else "several"
+            )
+            raise ModelError(
+                f"{name}: it has the chat templates {names} and none called default: put the one to use into a "
+                "chat_template.jinja beside its tokenizer"
+            ) from None
         if "strftime_now" in self._template:
             self._template = _DATE_MACRO + self._template
         added = tokenizer.added_tokens_decoder

@@ -103,11 +103,12 @@ class Actions:
         return pairs, dropped, tokens
 
     def _parts(self, text: str, active: Collection[Pair]) -> list[str]:
-        settings, window = self.model.settings, self.model.window
+        """Whole if it is hardly longer than a working context and fits the window, else as working contexts."""
+        settings, window, count = self.model.settings, self.model.window, self.model.count
         room = window - min(LEAST_OUTPUT, settings.max_new_tokens_extract)
-        if len(self._reading(text, active)) <= room:
+        if count(text) <= 2 * settings.budget and len(self._reading(text, active)) <= room:
             return [text]
-        return in_parts(text, self.model.count, max(16, min(settings.budget, window // 4)))
+        return in_parts(text, count, max(16, min(settings.budget, window // 4)))
 
     def _reading(self, text: str, active: Collection[Pair]) -> list[int]:
         known = [QAPair(pair.question, pair.answer) for pair in active]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tmem.agent.prompts import Message
 from tmem.dates import Moment
-from tmem.errors import UsageError
+from tmem.errors import ModelError, UsageError
 from tmem.store.records import Messages, Receipt, Reply, clean, milliseconds
 from tmem.store.scoped import ScopedMemory
 
@@ -38,6 +38,7 @@ def chat(
         raise UsageError("a conversation ends with a user's message: {'role': 'user', 'content': a text}")
     said, converses = clean(turns[-1]["content"]), memory.prompts.converses
     told, asked = split(said)
+    prompt = _prompt(memory, turns[:-1], said) if converses else []
     learned: Receipt | None = None
     if learn and told:
         # "No, it is Lyon now" means nothing without what was asked before.
@@ -51,10 +52,28 @@ def chat(
         known = memory.ask(asked)
         if not converses or known.source in ("weights", "text"):
             return Reply(known.text, memory.version, learned, milliseconds(began), known.source)
-    recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in turns[:-1][-TURNS:]]
-    prompt = memory.model.encode_chat([*recent, {"role": "user", "content": said}])
     text = memory.say(prompt, memory.model.settings.max_new_tokens_memory)
     return Reply(text, memory.version, learned, milliseconds(began), "base" if memory.by_pairs else "weights")
+
+
+def _prompt(memory: ScopedMemory, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
+    """The last turns and the message. Before anything is learned, so that a template that refuses them costs nothing.
+
+    Some templates want turns to alternate, beginning with the user's: neighbours of one role are joined then, and what
+    the assistant said before is left out.
+    """
+    recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in earlier[-TURNS:]]
+    recent.append({"role": "user", "content": said})
+    try:
+        return memory.model.encode_chat(recent)
+    except ModelError:
+        joined: list[Message] = []
+        for one in recent:
+            if joined and joined[-1]["role"] == one["role"]:
+                joined[-1] = {"role": one["role"], "content": f"{joined[-1]['content']}\n\n{one['content']}"}
+            elif joined or one["role"] != "assistant":
+                joined.append(one)
+        return memory.model.encode_chat(joined)
 
 
 def split(text: str) -> tuple[str, str]:

@@ -69,6 +69,31 @@ def keys(value: Any, name: str) -> list[str]:
     return [key(one, "an id") for one in several(value, f"{name} must be a list of ids")]
 
 
+def count(least: int) -> Check:
+    """A whole number from ``least`` on; True and 2.0 are none."""
+
+    def check(value: Any, name: str) -> int:
+        if type(value) is not int or value < least:
+            raise UsageError(f"{name} must be a whole number from {least} on, not {value!r:.40}")
+        return value
+
+    return check
+
+
+def version(value: Any, name: str) -> Any:
+    """A version's number, id or tag, or nothing."""
+    if value is None or isinstance(value, str) or type(value) is int:
+        return value
+    raise UsageError(f"{name} must be the number, id or tag of a version, not {value!r:.40}")
+
+
+def tag(value: Any, name: str) -> str:
+    """A name that is no version's number."""
+    if key(value, name).strip().isdecimal():
+        raise UsageError(f"{name} {value!r} would be taken for a version's number: give it a letter")
+    return str(value)
+
+
 def pairs(value: Any, name: str) -> list[tuple[str, str]]:
     """Questions with their answers."""
     found = []
@@ -84,7 +109,7 @@ def metadata(value: Any, name: str) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise UsageError(f"{name} must be a dict, not {_kind(value)}")
     try:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{name} must be what JSON can hold ({error})") from None
     return value

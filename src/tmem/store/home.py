@@ -30,7 +30,8 @@ from tmem.store.queries import NewPair, Version
 from tmem.store.snapshots import Snapshots
 from tmem.store.trainer import Tensors, Trained, Trainer, state_digest
 
-Names = tuple[str | None, str | None, str | None]  # user_id, agent_id, run_id
+NAMES = ("user_id", "agent_id", "run_id")
+Names = tuple[str | None, str | None, str | None]
 TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept from its end
 STATES_KEPT = 64  # in memory, of all scopes together
 BOOKS_KEPT = 64
@@ -48,6 +49,7 @@ class Home:
         self.files = Snapshots(self.path, lambda: digest(trainer.engine))
         self._locks = Locks(self.path)
         self._guard = RLock()
+        self._names: dict[str, Names] = {}
         self._books: OrderedDict[str, Book] = OrderedDict()
         self._states: OrderedDict[tuple[str, str], Tensors] = OrderedDict()  # by scope and ledger digest
         try:
@@ -75,35 +77,65 @@ class Home:
     # ---- scopes ----
 
     def scope(self, names: Names) -> str:
-        """The id of a scope, made if it is new. Raises :class:`ScopeRequired` if no name is given."""
+        """The id of a scope; whoever writes to it first makes it. Raises :class:`ScopeRequired` if no name is given."""
         if not any(names):
             raise ScopeRequired("whose memory? give at least one of user_id, agent_id and run_id")
         scope = scope_id(names)
-        with self.db.read() as connection:
-            known = connection.execute(select(db.scopes.c.id).where(db.scopes.c.id == scope)).first()
-        if known is None:
-            row = dict(zip(("user_id", "agent_id", "run_id"), names, strict=True))
-            row |= {"id": scope, "created": queries.now()}
+        with self._guard:
+            self._names[scope] = names
+        return scope
+
+    def _make(self, scope: str) -> None:
+        if scope in self._names and not self.known(scope):
+            row = dict(zip(NAMES, self._names[scope], strict=True)) | {"id": scope, "created": queries.now()}
             with self.db.write() as connection:
                 connection.execute(insert(db.scopes).prefix_with("OR IGNORE").values(row))
-        return scope
+
+    def known(self, scope: str) -> bool:
+        """True if something was ever told to it."""
+        with self.db.read() as connection:
+            return connection.execute(select(db.scopes.c.id).where(db.scopes.c.id == scope)).first() is not None
 
     def scopes(self) -> dict[str, str]:
         """All scopes of the home: id -> the names that it was made with, "/" between them."""
-        columns = db.scopes.c
         with self.db.read() as connection:
-            rows = connection.execute(select(columns.id, columns.user_id, columns.agent_id, columns.run_id))
+            rows = connection.execute(select(db.scopes.c.id, *(db.scopes.c[name] for name in NAMES)))
             return {row[0]: "/".join(name for name in row[1:] if name) for row in rows}
 
+    def users(self) -> list[dict[str, Any]]:
+        """Whose memories there are, oldest first: names, when they were made, and how many pairs hold."""
+        of = db.scopes.c
+        active = (db.pairs.c.scope == of.id) & (db.pairs.c.status == "active")
+        counted = select(func.count()).select_from(db.pairs).where(active).scalar_subquery().label("pairs")
+        chosen = select(*(of[name] for name in NAMES), of.created, counted).order_by(of.created, of.id)
+        with self.db.read() as connection:
+            return [dict(row._mapping) for row in connection.execute(chosen)]
+
+    def erase(self, scope: str) -> bool:
+        """Remove a scope whole, its names too; False if there is none."""
+        with self.lock(scope, any_engine=True, make=False):
+            if not self.known(scope):
+                return False
+            with self.db.write() as connection:
+                connection.execute(delete(db.pairs).where(db.pairs.c.scope == scope))
+                connection.execute(delete(db.scopes).where(db.scopes.c.id == scope))  # and all that hangs on it
+            self.drop_states(scope)
+            self.files.keep_only(scope, set(), must=True)
+            self.db.scrub()
+            return True
+
     @contextmanager
-    def lock(self, scope: str, any_engine: bool = False) -> Iterator[None]:
-        """Be the only writer of a scope, among threads and processes.
+    def lock(self, scope: str, any_engine: bool = False, make: bool = True) -> Iterator[None]:
+        """Be the only writer of a scope, among threads and processes; ``make`` it if it is new.
 
         Raises :class:`DeltaError` if the scope's weights were made with another model or recipe, unless ``any_engine``.
         """
+        self.db.check()
         with self._locks.hold(scope):
+            if make:
+                self._make(scope)
             if not any_engine:
-                self.check_engine(scope, first=True)
+                self.check_engine(scope, first=make)
             yield
 
     def check_engine(self, scope: str, first: bool = False) -> None:
@@ -125,7 +157,7 @@ class Home:
         """The engine that made a scope's weights; None: nothing did yet."""
         kept = select(db.scopes.c.engine).where(db.scopes.c.id == scope)
         with self.db.read() as connection:
-            return engine_of(connection.execute(kept).scalar_one())
+            return engine_of(connection.execute(kept).scalar_one_or_none())
 
     @property
     def own_engine(self) -> dict[str, Any]:
@@ -263,12 +295,14 @@ class Home:
         ``told``: when, as the caller says. ``repeats``: ids of earlier pairs that the text says again. Returns the
         episode's id and the pairs' ids.
         """
+        self._make(scope)
         with self.db.write() as connection:
             return queries.tell(connection, scope, new, text, told, meta, repeats)
 
     def tell_writes(self, scope: str, writes: Sequence[Callable[[Sequence[str]], Sequence[NewPair]]]) -> list[str]:
         """Commit several writes together; each is made from the ids of all pairs before it."""
         ids: list[str] = []
+        self._make(scope)
         with self.db.write() as connection:
             for write in writes:
                 ids += queries.tell(connection, scope, write(ids))[1]

@@ -39,15 +39,17 @@ class CheckedMemory(ScopedMemory):
         timestamp=checking.when,
         metadata=checking.metadata,
     )
-    ask = checked(ScopedMemory.ask, question=checking.text)
+    ask = checked(ScopedMemory.ask, question=checking.text, version=checking.version, show_pairs=checking.count(0))
     chat = checked(ScopedMemory.chat, messages=checking.turns, name=checking.text_or_none, timestamp=checking.when)
     update = checked(ScopedMemory.update, pair_id=checking.key, answer=checking.text)
     forget = checked(ScopedMemory.forget, ids=checking.keys)
-    tag = checked(ScopedMemory.tag, name=checking.key)
+    rollback = checked(ScopedMemory.rollback, version=checking.version)
+    tag = checked(ScopedMemory.tag, version=checking.version, name=checking.tag)
+    diff = checked(ScopedMemory.diff, first=checking.version, second=checking.version)
     get = checked(ScopedMemory.get, pair_id=checking.key)
     get_all = checked(ScopedMemory.get_all, status=checking.key_or_none)
-    search = checked(ScopedMemory.search, query=checking.text)
-    why = checked(ScopedMemory.why, question=checking.text, answer=checking.text_or_none)
+    search = checked(ScopedMemory.search, query=checking.text, top_k=checking.count(1))
+    why = checked(ScopedMemory.why, question=checking.text, answer=checking.text_or_none, most=checking.count(1))
 
     def export(self, path: str | Path, *, format: str = "ledger", version: str | int | None = None) -> int:
         """Take a version elsewhere: as JSON lines for :meth:`import_`, or as :meth:`save_pretrained` does.
@@ -179,6 +181,13 @@ class Memory:
 
     def delete_all(self, **ids: str | None) -> Receipt:
         return self.scope(**ids).delete_all()
+
+    def erase(self, **ids: str | None) -> bool:
+        return self.scope(**ids).erase()
+
+    def users(self) -> list[Record]:
+        """Whose memories there are: ``user_id``, ``agent_id``, ``run_id``, ``created``, and how many ``pairs`` hold."""
+        return self._shared.home.users()
 
     def rebuild(self, *, adopt: bool = False, **ids: str | None) -> Receipt:
         return self.scope(**ids).rebuild(adopt=adopt)

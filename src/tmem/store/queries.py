@@ -86,7 +86,9 @@ def tell(
 
     ``repeats``: earlier pairs that the text says again; it goes when one of them is forgotten.
     """
-    episode, ids = None if text is None else uuid.uuid4().hex, [uuid.uuid4().hex for _ in new]
+    about = new and (told is not None or meta)
+    episode = None if text is None and not about else uuid.uuid4().hex
+    ids = [uuid.uuid4().hex for _ in new]
     if episode is not None:
         number = 1 + last(connection, db.episodes.c.number, scope)
         row = {"id": episode, "scope": scope, "number": number, "text": text, "told": told, "created": now()}

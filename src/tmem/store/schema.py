@@ -5,6 +5,7 @@ No transaction spans a model call: whoever trains reads first, trains, and comes
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Boolean,
     Column,
     Connection,
@@ -153,7 +155,10 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.engine: Engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+        # As parts: in the text of an address, "?" and "#" of a path would begin something else.
+        address = URL.create("sqlite", database=str(path))
+        self.engine: Engine = create_engine(address, connect_args={"timeout": 60})
+        self._process, self._file = os.getpid(), _which(path)
         event.listen(self.engine, "connect", _prepare)
         with self.write() as connection:
             layout = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
@@ -177,6 +182,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
+        self.check()
         try:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql(begin)
@@ -189,6 +195,17 @@ class Database:
                     raise
         except DBAPIError as error:
             raise StoreError(f"{self.path}: {error.orig}; nothing was changed") from None
+
+    def check(self) -> None:
+        """Raise :class:`StoreError` in a forked process, and where the file is no longer the one that was opened."""
+        if os.getpid() != self._process:
+            raise StoreError(
+                f"{self.path}: this memory was opened before the process forked; open it again in this one"
+            )
+        if _which(self.path) != self._file:
+            raise StoreError(
+                f"{self.path}: the home was removed or exchanged while it was open; nothing was written: open it again"
+            )
 
     def scrub(self) -> None:
         """Take what was deleted out of the file and its log as well (pages are zeroed, the log is cut)."""
@@ -205,6 +222,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    """What tells a file from one that took its place; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare(connection: Any, _: Any) -> None:

@@ -220,14 +220,20 @@ class ScopedMemory(View):
 
     def delete_all(self) -> Receipt:
         """:meth:`forget` of everything that this scope was told."""
-        return self.forget([row["id"] for row in self.get_all(status=None) if row["status"] != "forgotten"])
+        with self.home.lock(self.id), self._turn:
+            return self.forget([row["id"] for row in self.get_all(status=None) if row["status"] != "forgotten"])
+
+    def erase(self) -> bool:
+        """Remove all of this memory and whose it was: nothing of it is left in the home. False if there was nothing."""
+        with self._turn:
+            return self.home.erase(self.id)
 
     def verify(self, *, deep: bool = False) -> Record:
         """Whether the weights in force are those that the ledger says; ``deep``: trained anew from the first pair.
 
         Raises :class:`~tmem.errors.IntegrityError` where they are not.
         """
-        with self.home.lock(self.id), self._turn:
+        with self.home.lock(self.id, make=False), self._turn:
             self.home.drop_states(self.id)
             weights = state_digest(self.home.state(self.id))
             history = self.home.history(self.id, self.home.head(self.id))
@@ -290,7 +296,7 @@ class ScopedMemory(View):
         ``answer``: by default what the memory says now. The ``most`` pairs that share words with question and answer
         are tried, each by training without it; the one that the answer needs most comes first.
         """
-        with self.home.lock(self.id), self._turn:
+        with self.home.lock(self.id, make=False), self._turn:
             text = self.ask(question).text if answer is None else clean(answer)
             if not text:
                 return []

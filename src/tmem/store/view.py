@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 
-from tmem.errors import NotFound
+from tmem.errors import NotFound, UsageError
 from tmem.store import queries
 from tmem.store import schema as db
 from tmem.store.export import save_ledger
@@ -15,6 +17,7 @@ from tmem.store.home import Home
 from tmem.store.ledger import Pair
 from tmem.store.records import Record
 
+STATUSES = ("active", "pending", "superseded", "quarantined", "forgotten")
 PAIR_COLUMNS = ("id", "question", "answer", "status", "supersedes", "episode", "created")
 
 
@@ -44,7 +47,12 @@ class View:
         raise NotFound(f"there is no pair {pair_id} in this memory")
 
     def get_all(self, *, status: str | None = "active") -> list[Record]:
-        """All pairs with a status (None: with any), in the order in which they were told."""
+        """All pairs with a status (None: with any), in the order in which they were told.
+
+        Raises :class:`~tmem.errors.UsageError` for a status that there is not.
+        """
+        if status is not None and status not in STATUSES:
+            raise UsageError(f"there is no status {status!r}: choose one of {', '.join(STATUSES)}, or None for any")
         chosen = select(db.pairs.c.id).where(db.pairs.c.scope == self.id).order_by(db.pairs.c.number)
         if status is not None:
             chosen = chosen.where(db.pairs.c.status == status)
@@ -97,13 +105,15 @@ class View:
         return list(self.home.book(self.id).current().values())
 
     def _rows(self, ids: Sequence[str]) -> list[Record]:
-        columns = [db.pairs.c[name] for name in PAIR_COLUMNS]
+        columns: list[Any] = [db.pairs.c[name] for name in PAIR_COLUMNS]
+        columns += [db.episodes.c.told.label("timestamp"), db.episodes.c.meta.label("metadata")]
+        source = db.pairs.outerjoin(db.episodes, db.pairs.c.episode == db.episodes.c.id)
         rows: dict[str, Record] = {}
         with self.home.db.read() as connection:
             for part in queries.parts(ids):
                 own = (db.pairs.c.scope == self.id) & db.pairs.c.id.in_(part)
-                for row in connection.execute(select(*columns).where(own)):
-                    rows[row.id] = dict(row._mapping)
+                for row in connection.execute(select(*columns).select_from(source).where(own)):
+                    rows[row.id] = {**row._mapping, "metadata": row.metadata and json.loads(row.metadata)}
         return [rows[pair_id] for pair_id in ids if pair_id in rows]
 
     def _version(self, number: int | None = None) -> str | None:
