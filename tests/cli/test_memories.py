@@ -69,7 +69,7 @@ def test_a_life_of_a_memory(own: Run, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_one_line(own: Run, argv: tuple[str, ...], words: str, code: int) -> None:
-    own("forget", "")  # from now on the home is there
+    told(own, "-q", VEHICLE, "-a", "camper")
     found, out, err = own(*argv)
     assert (found, out, err.count("\n")) == (code, "", 1) and words in err
 
@@ -81,8 +81,9 @@ def test_a_short_id_forgets_nothing(own: Run) -> None:
 
 def test_a_memory_that_was_told_nothing_says_so(own: Run) -> None:
     code, _, err = own("ask", VEHICLE)
-    assert (code, err) == (0, "tmem: nothing was told to this memory yet\n")
-    assert own("verify")[1] == "nothing was told to this memory yet\n"
+    said = "tmem: nothing was told to this memory yet (tmem users lists whose there are)\n"
+    assert (code, err) == (0, said)
+    assert own("verify") == (2, "", said)
     assert one_object(own("ask", VEHICLE, "--json")[1])["version"] is None
 
 

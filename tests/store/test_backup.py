@@ -87,7 +87,7 @@ def test_copied_while_it_is_written(tmp_path: Path) -> None:
             assert version.weights in (None, state_digest(copy.state(scope, version.number)))
         assert examine(copy) == []
         sizes.append(len(copy.versions(scope)))
-    assert sizes == sorted(set(sizes))
+    assert sizes == sorted(sizes) and len(set(sizes)) > 2  # two may differ in nothing but what was not written yet
 
 
 def test_weights_that_were_thinned_out_meanwhile_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_a_changed_ledger_cannot_be_made_anew(tmp_path: Path) -> None:
     found = examine(home, fix=True)
     assert [one.fixed for one in found] == [False, False]
     assert all("not the one that version 3 was made from" in one.problem for one in found)
-    assert {one.remedy for one in found} == {"put a backup of tmem.db in its place"}
+    assert {one.remedy for one in found} == {"put a backup in its place: tmem restore FOLDER"}
 
 
 def test_pairs_marked_as_what_they_are_not(tmp_path: Path) -> None:

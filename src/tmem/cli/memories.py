@@ -16,17 +16,14 @@ from rich.markup import escape
 
 from tmem.cli.chat import chat
 from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, err, load_model, print_json
+from tmem.cli.homes import HOME, HomeOption, backup, doctor, existing, like, restore, users
 from tmem.cli.pairs import print_plain, show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
 
 UserOption = Annotated[str | None, typer.Option("--user", "-u", help="Whose memory.", rich_help_panel="scope")]
 AgentOption = Annotated[str | None, typer.Option("--agent", help="Of which agent.", rich_help_panel="scope")]
 RunOption = Annotated[str | None, typer.Option("--run", help="Of which run.", rich_help_panel="scope")]
-HomeOption = Annotated[
-    str, typer.Option("--home", envvar="TMEM_HOME", help="Where memories are kept.", rich_help_panel="scope")
-]
 IdsArgument = Annotated[list[str], typer.Argument(help="Ids of pairs, or how they begin.")]
-HOME = "~/.tmem"
 NOTHING_YET = "nothing was told to this memory yet"
 Opener = Callable[[], AbstractContextManager[Any]]  # the memory that the options name
 
@@ -64,7 +61,16 @@ def opened(
     if looks:
         existing(home)
     with Memory(partial(load_model, model), home) as memory:
-        yield memory.scope(user, agent, run)
+        scope = memory.scope(user, agent, run)
+        if looks and not scope.known:
+            raise UsageError(nothing_yet(scope))
+        yield scope
+
+
+def nothing_yet(memory: Any) -> str:
+    """What to say of a memory that was told nothing: whose it may have been meant to be."""
+    meant = like(memory.home, memory.home.name(memory.id))
+    return f"{NOTHING_YET}{f': did you mean {meant}?' if meant else ''} (tmem users lists whose there are)"
 
 
 def scoped(command: Callable[..., None], looks: bool) -> Callable[..., None]:
@@ -115,9 +121,9 @@ def ask(
     """Ask the memory."""
     with open_memory() as memory:
         found = memory.ask(question, version=version, show_pairs=show, unknown=unknown.value)
-        empty = not memory.stats()["pairs"]
-    if empty:
-        print(f"tmem: {NOTHING_YET}", file=sys.stderr)
+        note = "" if memory.stats()["pairs"] else nothing_yet(memory)
+    if note:
+        print(f"tmem: {note}", file=sys.stderr)
     if as_json:
         told = {"source": found.source, "pairs": found.pairs, "shown": found.shown, "ms": found.milliseconds}
         print_json({"text": found.text, "version": found.version, **told})
@@ -355,51 +361,20 @@ def stats(
     print_plain(f"pairs: {pairs}; versions: {found['versions']}; weights on disk: {size:.2f} MB")
 
 
-def existing(home: str) -> Path:
-    """The folder of a home that is there; a command that only looks does not make one."""
-    folder = Path(home).expanduser()
-    if not (folder / "tmem.db").exists():
-        raise UsageError(f"{folder}: no memories are kept there (it has no tmem.db); give another --home")
-    return folder
-
-
-def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Make anew what the ledger can make anew.")] = False,
-    home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
+def erase(
+    open_memory: Opener,
+    sure: Annotated[bool, typer.Option("--yes", help="It cannot be taken back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look a whole home over: database, ledgers, weights, leftovers."""
-    from dataclasses import asdict
-
-    from tmem import Memory
-
-    with Memory(load_model(model), existing(home)) as memory:
-        found = memory.doctor(fix=fix)
+    """Remove a memory whole: pairs, texts, weights, and the name that it was kept under."""
+    if not sure:
+        raise UsageError("erasing cannot be taken back: add --yes (tmem backup makes a copy first)")
+    with open_memory() as memory:
+        memory.erase()
     if as_json:
-        print_json({"sound": all(one.fixed for one in found), "findings": [asdict(one) for one in found]})
+        print_json({"erased": True})
     else:
-        for one in found:
-            whose = f"{one.scope}: " if one.scope else ""
-            print_plain(f"{whose}{one.problem} ({one.remedy})")
-        print_plain("everything is sound" if not found else f"{len(found)} findings")
-    if not all(one.fixed for one in found):
-        raise typer.Exit(1)
-
-
-def backup(
-    target: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
-    home: HomeOption = HOME,
-    as_json: JsonOption = False,
-) -> None:
-    """Copy a whole home, also while it is in use. To restore the copy, use it as --home."""
-    from tmem.store.backup import backup as copy
-
-    files = copy(existing(home), target)
-    if as_json:
-        print_json({"folder": str(target), "files": files})
-    else:
-        print_plain(f"{target}: {files} files of weights; what is forgotten later is still in it")
+        print_plain("nothing of it is left in this home; backups and exports are as they were")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -410,6 +385,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "get": get,
     "update": update,
     "forget": forget,
+    "erase": erase,
     "history": history,
     "versions": versions,
     "diff": diff,
@@ -421,13 +397,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import": import_,
     "stats": stats,
 }
-LOOKING = {"list", "get", "history", "versions", "diff", "verify", "stats", "why", "export"}
+# These make no memory, and tell whose was perhaps meant where there is none.
+LOOKING = COMMANDS.keys() - {"add", "ask", "chat", "import"}
 
 
 def register(app: typer.Typer) -> None:
     """Put these commands into the application."""
     for name, command in COMMANDS.items():
         app.command(name, rich_help_panel="memories that last")(scoped(command, name in LOOKING))
-    app.command("backup", rich_help_panel="memories that last")(backup)
     app.command("rebuild", rich_help_panel="memories that last")(rebuild)
-    app.command("doctor", rich_help_panel="memories that last")(doctor)
+    for command in (users, doctor, backup, restore):
+        app.command(command.__name__, rich_help_panel="memories that last")(command)

@@ -1,4 +1,4 @@
-"""A copy of a whole home, taken while it is in use; to restore it, use it as the home."""
+"""A copy of a whole home, taken while it is in use, and the way back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 from tmem.errors import DataError, StoreError
@@ -48,6 +49,35 @@ def backup(home: Path, target: Path) -> int:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return files
+
+
+def restore(source: Path, home: Path) -> Path | None:
+    """Make ``home`` what the backup ``source`` is; returns where what was there is kept now, None if nothing was.
+
+    A database is never put beside the log of another one, which would undo it or be taken for damage. Processes that
+    have the old home open are told so by their next call. Raises :class:`StoreError`; the home is as it was then.
+    """
+    if not (source / "tmem.db").is_file():
+        raise StoreError(f"{source}: no backup (it has no tmem.db); give the folder that tmem backup made")
+    if home.exists() and source.resolve().is_relative_to(home.resolve()):
+        raise StoreError(f"{source}: is in the home itself; move it elsewhere first")
+    beside = home.with_name(f".{home.name}.{os.getpid()}.restored")
+    before: Path | None = None
+    backup(source, beside)
+    try:
+        if home.exists():
+            numbers = (home.with_name(f"{home.name}.before-{number}") for number in count(1))
+            before = next(path for path in numbers if not path.exists())
+            home.rename(before)
+        beside.rename(home)
+        on_disk(home.parent)
+    except OSError as error:
+        if before is not None and before.exists() and not home.exists():
+            before.rename(home)
+        raise StoreError(f"{home}: cannot be exchanged ({error.strerror})") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return before
 
 
 def _weights(home: Path, beside: Path, copy: sqlite3.Connection) -> int:

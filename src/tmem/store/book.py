@@ -118,7 +118,7 @@ def engine_of(kept: str | None) -> dict[str, Any] | None:
         return None if kept is None else dict(json.loads(kept))
     except (TypeError, ValueError):
         raise IntegrityError(
-            "a memory's engine is damaged in the ledger; put a backup of tmem.db in its place"
+            "a memory's engine is damaged in the ledger; put a backup in its place: tmem restore FOLDER"
         ) from None
 
 
@@ -136,12 +136,14 @@ def _version(row: Any) -> Version:
         account = None
     numbers = [value for value in (row.base, row.write) if value is not None]
     if not isinstance(account, dict) or not all(type(one) is int for one in [row.number, *numbers]):
-        raise IntegrityError(f"version {row.number!r} is damaged in the ledger; put a backup of tmem.db in its place")
+        raise IntegrityError(
+            f"version {row.number!r} is damaged in the ledger; put a backup in its place: tmem restore FOLDER"
+        )
     return Version(**{**row._mapping, "account": account})
 
 
 def _pair(row: Any) -> Pair:
     pair = Pair(row.id, row.question, row.answer, row.supersedes)
     if type(row.write) is not int or not all(isinstance(text, str) for text in (pair.question, pair.answer)):
-        raise IntegrityError(f"pair {row.id} is damaged in the ledger; put a backup of tmem.db in its place")
+        raise IntegrityError(f"pair {row.id} is damaged in the ledger; put a backup in its place: tmem restore FOLDER")
     return pair

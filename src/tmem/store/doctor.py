@@ -43,7 +43,7 @@ def examine(home: Home, fix: bool = False, turn: AbstractContextManager[Any] | N
         except DeltaError as error:
             found.append(Finding(name, str(error), "open it with what it was made with, or tmem rebuild --all"))
         except IntegrityError as error:
-            found.append(Finding(name, str(error), "put a backup of tmem.db in its place"))
+            found.append(Finding(name, str(error), "put a backup in its place: tmem restore FOLDER"))
     known = {scope[:16] for scope in scopes}
     strange = [entry.name for entry in (home.path / "scopes").iterdir() if entry.name not in known]
     found += [Finding("", f"scopes/{name} belongs to nobody", "remove it by hand") for name in sorted(strange)]
@@ -51,7 +51,7 @@ def examine(home: Home, fix: bool = False, turn: AbstractContextManager[Any] | N
 
 
 def _database(home: Home) -> Iterator[Finding]:
-    remedy = "put a backup of tmem.db in its place"
+    remedy = "put a backup in its place: tmem restore FOLDER"
     with home.db.read() as connection:
         said = connection.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
         loose = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
@@ -72,7 +72,7 @@ def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
     for version in found:
         if anew[version.number] != version.ledger:
             wrong = f"the ledger is not the one that version {version.number} was made from"
-            yield Finding(name, wrong, "put a backup of tmem.db in its place")
+            yield Finding(name, wrong, "put a backup in its place: tmem restore FOLDER")
             return  # nothing can be made anew from it
     wrongly, held = active - book.current().keys(), book.current().keys() - active
     if wrongly or held:

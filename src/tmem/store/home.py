@@ -91,6 +91,10 @@ class Home:
             with self.db.write() as connection:
                 connection.execute(insert(db.scopes).prefix_with("OR IGNORE").values(row))
 
+    def name(self, scope: str) -> str:
+        """The names that a scope is asked for by, "/" between them."""
+        return "/".join(name for name in self._names.get(scope, ()) if name)
+
     def known(self, scope: str) -> bool:
         """True if something was ever told to it."""
         with self.db.read() as connection:

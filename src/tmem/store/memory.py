@@ -142,7 +142,7 @@ class Memory:
     def backup(self, folder: str | Path) -> int:
         """Copy the whole home to a new folder, also while it is in use; returns the number of files of weights.
 
-        To restore it, use the folder as ``home``. What is forgotten later is still in it.
+        :func:`tmem.store.backup.restore` makes it the home again. What is forgotten later is still in it.
         """
         return backup(self._shared.home.path, Path(folder))
 

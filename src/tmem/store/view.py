@@ -28,6 +28,11 @@ class View:
         self.home, self.id = home, scope
 
     @property
+    def known(self) -> bool:
+        """True if something was ever told to it."""
+        return self.home.known(self.id)
+
+    @property
     def version(self) -> str | None:
         """The id of the version in force, None if nothing was written yet."""
         return self._version()

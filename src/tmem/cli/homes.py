@@ -1,0 +1,120 @@
+"""What is done with a whole home: ``tmem users``, ``doctor``, ``backup``, ``restore``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, print_json
+from tmem.cli.pairs import print_plain
+from tmem.errors import UsageError
+
+HomeOption = Annotated[
+    str, typer.Option("--home", envvar="TMEM_HOME", help="Where memories are kept.", rich_help_panel="scope")
+]
+HOME = "~/.tmem"
+
+
+def existing(home: str) -> Path:
+    """The folder of a home that is there; a command that only looks does not make one."""
+    folder = Path(home).expanduser()
+    if not (folder / "tmem.db").exists():
+        raise UsageError(f"{folder}: no memories are kept there (it has no tmem.db); give another --home")
+    return folder
+
+
+def like(home: Any, name: str) -> str:
+    """Names of the home that are much like this one, "" if there are none."""
+    return " or ".join(get_close_matches(name, home.scopes().values(), n=3, cutoff=0.7))
+
+
+def users(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Whose memories there are."""
+    from tmem.store.home import NAMES
+
+    with looked_at(home) as there:
+        rows = there.users()
+    if as_json:
+        print_json({"users": rows})
+        return
+    for row in rows:
+        names = ", ".join(f"{name.removesuffix('_id')} {row[name]}" for name in NAMES if row[name])
+        print_plain(f"{names}: {row['pairs']} pairs, since {row['created'][:10]}")
+    if not rows:
+        print_plain("nobody's yet")
+
+
+@contextmanager
+def looked_at(home: str) -> Iterator[Any]:
+    """A home of which nothing is asked but what its ledger says."""
+    from tmem.store.home import Home
+    from tmem.store.trainer import Later
+
+    def none() -> Any:
+        raise AssertionError("looking needs no model")
+
+    there = Home(existing(home), Later(none))
+    try:
+        yield there
+    finally:
+        there.close()
+
+
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Make anew what the ledger can make anew.")] = False,
+    home: HomeOption = HOME,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Look a whole home over: database, ledgers, weights, leftovers."""
+    from dataclasses import asdict
+
+    from tmem import Memory
+
+    with Memory(load_model(model), existing(home)) as memory:
+        found = memory.doctor(fix=fix)
+    if as_json:
+        print_json({"sound": all(one.fixed for one in found), "findings": [asdict(one) for one in found]})
+    else:
+        for one in found:
+            whose = f"{one.scope}: " if one.scope else ""
+            print_plain(f"{whose}{one.problem} ({one.remedy})")
+        print_plain("everything is sound" if not found else f"{len(found)} findings")
+    if not all(one.fixed for one in found):
+        raise typer.Exit(1)
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a whole home, also while it is in use. tmem restore makes it the home again."""
+    from tmem.store.backup import backup as copy
+
+    files = copy(existing(home), target)
+    if as_json:
+        print_json({"folder": str(target), "files": files})
+    else:
+        print_plain(f"{target}: {files} files of weights; what is forgotten later is still in it")
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder that tmem backup made.")],
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a backup the home again; what is there now is kept beside it under another name."""
+    from tmem.store.backup import restore as put_back
+
+    before = put_back(source, Path(home).expanduser())
+    if as_json:
+        print_json({"home": str(Path(home).expanduser()), "before": None if before is None else str(before)})
+    else:
+        kept = "" if before is None else f"; what was there is in {before}: remove it when you do not need it"
+        print_plain(f"{home} is {source} again{kept}")

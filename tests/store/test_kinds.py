@@ -1,0 +1,165 @@
+"""Homes as they are really used: odd places, forks, slips of names, two at once, taken back and taken away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from store.fakes import FakeTrainer
+
+from tmem import Memory
+from tmem.errors import StoreError, UsageError
+from tmem.store.backup import backup, restore
+from tmem.store.home import Home
+from tmem.store.queries import NewPair
+
+ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
+PAIR = ("What is Ana's city?", "Rome")
+
+
+def open_home(path: Path) -> Home:
+    return Home(path, FakeTrainer())
+
+
+def told(home: Home, question: str, names: tuple[str | None, str | None, str | None] = ANA) -> str:
+    scope = home.scope(names)
+    home.tell(scope, [NewPair(question, "x")], f"text of {question}")
+    home.absorb(scope)
+    return scope
+
+
+def questions(home: Home, scope: str) -> list[str]:
+    return [pair.question for pair in home.book(scope).current().values()]
+
+
+@pytest.mark.parametrize("name", ["who?a", "a#b", "a%20b", "a b", "a&b=c", "ä", "a;b", "file:x", "a'b", 'a"b', "-a"])
+def test_a_home_lies_where_it_was_put_whatever_its_name(tmp_path: Path, name: str) -> None:
+    home, other = open_home(tmp_path / name), open_home(tmp_path / f"{name}b")
+    scope = told(home, "q")
+    assert questions(home, scope) == ["q"] and not other.known(scope)
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}b"}
+    assert oct((tmp_path / name / "tmem.db").stat().st_mode)[-3:] == "600"
+    backup(tmp_path / name, tmp_path / f"{name}c")
+    assert questions(open_home(tmp_path / f"{name}c"), scope) == ["q"]
+
+
+def test_a_home_that_is_removed_or_exchanged_while_it_is_open_takes_nothing(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    scope = told(home, "q")
+    shutil.rmtree(tmp_path / "home")
+    for call in (lambda: told(home, "r"), lambda: home.book(scope)):
+        with pytest.raises(StoreError, match="removed or exchanged"):
+            call()
+    open_home(tmp_path / "home").close()
+    with pytest.raises(StoreError, match="removed or exchanged"):
+        told(home, "r")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_forked_process_is_told_to_open_it_again_and_does_not_hang(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    scope = told(home, "q")
+    with home.lock(scope):  # as if another thread were at it
+        child = os.fork()
+        if child == 0:
+            try:
+                told(home, "r")
+            except StoreError as error:
+                os._exit(0 if "forked" in str(error) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert questions(home, scope) == ["q"]
+
+
+def test_looking_makes_no_memory_and_users_are_listed(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    scope = told(home, "q")
+    slip = home.scope(("anna@example.org", None, None))
+    assert home.head(slip) is None and home.book(slip).versions == {} and home.made_with(slip) is None
+    assert list(home.scopes().values()) == ["ana@example.org"]
+    told(home, "r", BEN)
+    found = [(row["user_id"], row["pairs"]) for row in home.users()]
+    assert found == [("ana@example.org", 1), ("ben", 1)] and home.known(scope) and not home.known(slip)
+
+
+def test_an_erased_memory_leaves_not_even_its_name(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    scope, other = told(home, "secret question"), told(home, "r", BEN)
+    assert home.erase(scope) and not home.erase(scope)
+    assert list(home.scopes().values()) == ["ben"] and questions(home, other) == ["r"]
+    for path in (tmp_path / "home").rglob("*"):
+        if path.is_file():
+            assert not any(word in path.read_bytes() for word in (b"example.org", b"secret", b"text of secret"))
+    assert questions(home, told(home, "anew")) == ["anew"]
+
+
+def test_a_backup_becomes_the_home_again_whatever_log_was_left_there(tmp_path: Path) -> None:
+    path = tmp_path / "home"
+    home = open_home(path)
+    scope = told(home, "q")
+    backup(path, tmp_path / "copy")
+    told(home, "later")
+    assert (path / "tmem.db-wal").exists()  # as a killed process leaves it
+    assert restore(tmp_path / "copy", path) == tmp_path / "home.before-1"
+    assert questions(open_home(path), scope) == ["q"]
+    with pytest.raises(StoreError, match="exchanged"):
+        told(home, "r")
+    assert questions(open_home(tmp_path / "home.before-1"), scope) == ["q", "later"]
+    assert restore(tmp_path / "copy", tmp_path / "elsewhere") is None
+    assert restore(tmp_path / "copy", path) == tmp_path / "home.before-2"
+    for bad in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(StoreError, match="no backup"):
+            restore(bad, path)
+    assert questions(open_home(path), scope) == ["q"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_two_threads_that_delete_all_both_succeed(memory: Memory) -> None:
+    memory.add(pairs=[PAIR, ("What is Ana's job?", "baker")], user_id="u")
+    errors = list[BaseException]()
+
+    def delete() -> None:
+        try:
+            memory.delete_all(user_id="u")
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=delete) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and memory.get_all(user_id="u") == []
+
+
+def test_what_was_said_of_a_pair_comes_back(memory: Memory) -> None:
+    about = {"source": "chat", "tags": ["home"]}
+    mine = memory.scope("u")
+    [pair] = mine.add(pairs=[PAIR], metadata=about, timestamp="8 May 2023").pairs
+    for row in (mine.get(pair["id"]), *mine.get_all(), *mine.history(pair["id"]), *mine.search("city")):
+        assert (row["metadata"], row["timestamp"]) == (about, "2023-05-08")
+    [other] = mine.add(pairs=[("Who?", "Bo")]).pairs
+    assert (other["metadata"], other["timestamp"]) == (None, None)
+    mine.forget([pair["id"]])
+    assert mine.get_all(status="forgotten")[0]["metadata"] is None
+
+
+def test_arguments_are_looked_at(memory: Memory) -> None:
+    mine = memory.scope("u")
+    mine.add(pairs=[PAIR])
+    for call, words in (
+        (lambda: mine.get_all(status="all"), "choose one of active, pending"),
+        (lambda: mine.search("city", top_k="5"), "top_k must be a whole number from 1"),  # type: ignore[arg-type]
+        (lambda: mine.search("city", top_k=0), "top_k must be a whole number from 1"),
+        (lambda: mine.ask("Who?", show_pairs=-1), "show_pairs must be a whole number from 0"),
+        (lambda: mine.ask("Who?", version=1.0), "version must be the number, id or tag"),  # type: ignore[arg-type]
+        (lambda: mine.rollback(True), "version must be the number, id or tag"),
+        (lambda: mine.tag(1, "3"), "would be taken for a version's number"),
+        (lambda: mine.add(pairs=[PAIR], metadata={"x": float("nan")}), "metadata must be what JSON can hold"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            call()
