@@ -14,11 +14,12 @@ from typing import Any
 import checkpoints
 import pytest
 
-from tmem.errors import DataError, UsageError
+from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation import runner
 from tmem.evaluation.recordfiles import Claims, Records, read_records, repair
 from tmem.evaluation.runner import Progress, run
 from tmem.evaluation.spec import Spec
+from tmem.evaluation.stats import warnings
 from tmem.model import Model, load
 
 MEMORIES, SEEDS = ["none", "tmem", "memagent"], [1, 2]
@@ -188,11 +189,25 @@ def test_a_second_worker_takes_what_the_first_has_not_claimed(
 
 
 def test_a_worker_that_fails_says_why(model: Model, checkpoint: Path, tmp_path: Path) -> None:
+    broken = Spec(**(vars(spec(checkpoint)) | {"model": str(tmp_path / "gone")}))  # of which this process has the model
+    with pytest.raises(ModelError, match="unknown model"):
+        run(broken, model, ["memagent"], [1], tmp_path / "run", workers=2)
+
+
+def test_an_episode_that_cannot_be_lived_costs_its_own_answers_and_is_named(
+    model: Model, checkpoint: Path, tmp_path: Path
+) -> None:
     broken = spec(checkpoint, budget=4000)  # a context that does not fit the window of 2048
-    options = {"facts": 80, "episodes": 1}
-    broken = Spec(**(vars(broken) | {"options": options}))
-    with pytest.raises(DataError, match="too long for the window"):
-        run(broken, model, ["memagent"], [1], tmp_path, workers=2)
+    broken = Spec(**(vars(broken) | {"options": {"facts": 80, "episodes": 1}}))
+    run(broken, model, ["none", "memagent"], [1], tmp_path)
+    records = [record for record in read_records(tmp_path) if record["memory"] == "memagent"]
+    [episode] = [record for record in records if record["type"] == "episode"]
+    questions = [record for record in records if record["type"] == "question"]
+    assert "too long for the window" in episode["failed"] and len(questions) == len(episode["questions"]) > 10
+    assert {question["reply"] for question in questions} == {""}
+    [line] = [line for line in warnings({"memagent": ([episode], questions)}) if "could not be lived" in line]
+    assert "memagent 1 of 1" in line and episode["failed"] in line
+    assert run(broken, model, ["none", "memagent"], [1], tmp_path) == 2 * len(questions)  # it is done
 
 
 def test_more_memories_and_seeds_join_a_run_but_no_other_settings(

@@ -16,6 +16,7 @@ from tmem.agent.life import Call, Life, Policy, Steps, WriteJob
 from tmem.agent.prompts import PromptSet
 from tmem.agent.search import play
 from tmem.agent.trajectory import Trajectory
+from tmem.errors import DataError
 from tmem.fastweights import Delta, FastWeights, Recipe, write
 from tmem.fastweights.delta import together
 from tmem.model import Completion, Engine, HFEngine, Model, Request
@@ -71,6 +72,7 @@ class Agent:
     keep_deltas: bool = False
     at_once: int = 16  # episodes in one batch; does not change results
     engine: Engine | None = None  # None: the model's own decode loop
+    strict: bool = True  # an episode that cannot be lived ends the run; else it ends alone, and says why
 
     def run(
         self,
@@ -204,7 +206,7 @@ class _Lives:
             while len(self.living) < most and (life := next(lives, None)) is not None:
                 one = self._begin(taken, life)
                 taken += 1
-                if one.go_on(None):
+                if self._step(one, None):
                     self.living.append(one)
                     new.append(one)
                 else:
@@ -216,7 +218,7 @@ class _Lives:
             went_on: list[_Living] = []
             for one, result in self._work():
                 writes = len(one.life.trajectory.writes)
-                goes_on = one.go_on(result)
+                goes_on = self._step(one, result)
                 if self.on_write is not None and len(one.life.trajectory.writes) > writes:
                     self.on_write(one.life.trajectory)
                 if goes_on:
@@ -236,6 +238,17 @@ class _Lives:
             life.delta = self.fast.zeros(1) if life.contents is None else life.contents.delta
             self._keep(life)
         return _Living(number, life, _lived(life))
+
+    def _step(self, one: _Living, result: Any) -> bool:
+        """Run a life to its next step; False at its end."""
+        try:
+            return one.go_on(result)
+        except DataError as error:
+            if self.agent.strict:
+                raise
+            one.life.trajectory.failed = str(error)
+            one.life.trajectory.answers = {ask.id: "" for ask in one.life.episode.asks}
+            return False
 
     def _end(self, one: _Living) -> tuple[int, Trajectory]:
         trajectory = one.life.trajectory

@@ -57,6 +57,7 @@ class Trajectory:
     left_out: int = 0  # oldest units of raw text that did not fit the window
     shown: int = 0  # the most notes or pairs that were retrieved for an answer
     cut_short: int = 0  # how often not all that was to be retrieved fitted
+    failed: str | None = None  # why the episode could not be lived to its end; its answers are "" then
     memory_size: dict[str, int] = field(default_factory=dict)  # at the end, by unit
     seconds: dict[str, float] = field(default_factory=dict)  # by kind of action, and write: its share of the batches
 
@@ -76,6 +77,12 @@ class Trajectory:
         for index, action in enumerate(self.actions):
             records.append(head | {"type": "action"} | asdict(action))
             records += [record for place, record in writes if place == index]
-        end = {"type": "end", "tail": self.tail, "context_tokens": self.context_tokens, "left_out": self.left_out}
+        end = {
+            "type": "end",
+            "failed": self.failed,
+            "tail": self.tail,
+            "context_tokens": self.context_tokens,
+            "left_out": self.left_out,
+        }
         records.append(head | end | {"memory_size": self.memory_size, "seconds": self.seconds})
         return records

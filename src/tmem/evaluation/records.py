@@ -38,6 +38,7 @@ def life_records(bench: Benchmark, task: Task, life: Trajectory, agent: Agent) -
         "build": build,
         "memory_size": life.memory_size,
         "cut_short": life.cut_short,
+        "failed": life.failed,
         "extraction": extraction_counts(task.facts, life) if task.facts and agent.policy.learns else None,
         "writes": [
             {

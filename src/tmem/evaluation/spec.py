@@ -84,6 +84,7 @@ class Spec:
             retriever=self._retriever(),
             grammar=self.grammar,
             extractions=self.extractions,
+            strict=False,
         )
         if self.question_known is not None:
             agent = replace(agent, question_known=self.question_known)

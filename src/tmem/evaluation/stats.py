@@ -297,9 +297,11 @@ def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) 
 
     ``memories``: episodes and questions of each.
     """
-    unused, bypassed, cut_short, left_out, cut_off = [], [], [], [], []
+    failed, unused, bypassed, cut_short, left_out, cut_off = [], [], [], [], [], []
     for memory, (episodes, questions) in memories.items():
         policy = MEMORIES.get(memory) or ABLATIONS.get(memory)
+        if why := [episode["failed"] for episode in episodes if episode.get("failed")]:
+            failed.append(f"{memory} {len(why):,} of {len(episodes):,} (first: {why[0]})")
         count = sum(not episode["build"]["triggers"] for episode in episodes)
         if policy is not None and policy.packs and count:
             unused.append(f"{memory} {count:,} of {len(episodes):,}")
@@ -313,6 +315,7 @@ def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) 
         if count := sum(question["answer"]["finish"] == "length" for question in questions):
             cut_off.append(f"{memory} {count:,} of {len(questions):,}")
     found = {
+        "Episodes that could not be lived, all of whose answers count as wrong": failed,
         "Episodes without a trigger: the working context never got full, the memory took nothing in": unused,
         "Episodes in which retrieval chose nothing, as all notes there are were shown": bypassed,
         "Episodes in which not all that was retrieved fitted half of the model's window": cut_short,
