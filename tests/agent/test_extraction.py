@@ -261,3 +261,19 @@ def test_a_draft_in_a_thought_becomes_no_pair() -> None:
     for reply in (f"<think>{draft}, no</think>{array}", f"{draft}, no</think>\n{array}"):
         assert parse(reply).pairs == [QAPair("Who?", "Ana")]
     assert parse(f"<think>{draft}, no", truncated=True).status == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("What does Maria it it that Maria it it that Maria it it that?", True),
+        ("ha " * 9, True),
+        ("no no no", False),
+        ("What did Maria say to Kevin, and what did Kevin say to Maria, when she saw the whale again?", False),
+        ("She sells sea shells by the sea shore, and the shells that she sells are sea shells I am sure.", False),
+    ],
+)
+def test_a_pair_that_repeats_itself_is_refused(text: str, refused: bool) -> None:
+    for pair in (QAPair(text, "yes"), QAPair("What?", text)):
+        admitted, dropped = admit([pair], [])
+        assert [drop.reason for drop in dropped] == ["it repeats itself"] * refused and len(admitted) == (not refused)

@@ -144,3 +144,10 @@ def test_tokens_that_the_model_has_no_embedding_of_are_read_as_characters() -> N
     rows = len(tokenizer) - 1
     ids = Chat("short", tokenizer, rows).encode_chat([{"role": "user", "content": "see <image_soft_token>"}])
     assert max(ids) < rows and "see <image_soft_token>" in spelled(tokenizer, ids)
+
+
+def test_named_templates_of_which_none_is_default_are_named() -> None:
+    tokenizer = checkpoints.tokenizer("qwen3")
+    tokenizer.chat_template = {"tool_use": "{{ messages }}", "rag": "{{ messages }}"}
+    with pytest.raises(ModelError, match=r"the chat templates rag, tool_use and none called default"):
+        Chat("named", tokenizer)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from store.fakes import FakeTrainer
 
 from tmem import Memory
-from tmem.errors import StoreError, UsageError
+from tmem.errors import ModelError, StoreError, UsageError
 from tmem.store.backup import backup, restore
+from tmem.store.chat import _prompt
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
 
@@ -163,3 +168,30 @@ def test_arguments_are_looked_at(memory: Memory) -> None:
     ):
         with pytest.raises(UsageError, match=words):
             call()
+
+
+def test_turns_that_a_template_refuses_are_joined_or_refused_before_anything_is_learned() -> None:
+    class Insists:
+        """Turns alternate, and the user begins."""
+
+        def encode_chat(self, messages: list[dict[str, str]]) -> Any:
+            if [one["role"] for one in messages] != ["user", "assistant"] * (len(messages) // 2) + ["user"]:
+                raise ModelError("its chat template refuses these messages")
+            return messages
+
+    memory: Any = SimpleNamespace(model=Insists())
+    earlier = [("assistant", "Hello!"), ("user", "Hi."), ("user", "I moved."), ("assistant", "Where to?")]
+    turns = [{"role": role, "content": text} for role, text in earlier]
+    found: Any = _prompt(memory, turns, "To Rome.")
+    assert [one["content"] for one in found] == ["Hi.\n\nI moved.", "Where to?", "To Rome."]
+    with pytest.raises(ModelError):
+        _prompt(memory, [{"role": "system", "content": "Be kind."}], "Hi.")
+
+
+def test_a_terminal_that_lacks_a_letter_shows_another(tmp_path: Path) -> None:
+    home = open_home(tmp_path)
+    told(home, "q", ("Łukasz", None, None))
+    command = [sys.executable, "-m", "tmem", "users", "--home", str(tmp_path)]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert done.stdout.startswith(b"user ?ukasz: 1 pairs, since ")

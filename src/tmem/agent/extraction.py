@@ -161,9 +161,9 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
 def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:
     """Choose the pairs that may be written, given the ``history`` of those already written.
 
-    Refused, with a reason: an empty question or answer, an answer that repeats its question, an exact
-    duplicate of an earlier pair, in the history or here (case and white space aside), and all but the last answer
-    to a question here. A question of the history with another answer is kept: that is how a memory is corrected.
+    Refused, with a reason: an empty question or answer, one that repeats itself, an answer that repeats its question,
+    an exact duplicate of an earlier pair, in the history or here (case and white space aside), and all but the last
+    answer to a question here. A question of the history with another answer is kept: that is how a memory is corrected.
     """
     earlier = {(fold(pair.question), fold(pair.answer)) for pair in history}
     admitted: dict[str, QAPair] = {}  # by folded question
@@ -174,6 +174,8 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
             reason = "no question"
         elif not answer:
             reason = "empty answer"
+        elif _repeats(question) or _repeats(answer):
+            reason = "it repeats itself"
         elif question == answer:
             reason = "the answer repeats the question"
         elif (question, answer) in earlier or (question in admitted and fold(admitted[question].answer) == answer):
@@ -186,3 +188,10 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
             pair, reason = before, "answered again later in the same reply"
         refused.append(Dropped(reason, json.dumps(pair.record(), ensure_ascii=False)))
     return list(admitted.values()), refused
+
+
+def _repeats(text: str) -> bool:
+    """Whether a model in a loop wrote it: most of its groups of three words stand in it more than once."""
+    words = text.split()
+    groups = [tuple(words[place : place + 3]) for place in range(len(words) - 2)]
+    return len(groups) >= 6 and len(set(groups)) < 0.6 * len(groups)
