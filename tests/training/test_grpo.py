@@ -276,17 +276,14 @@ def test_a_reward_that_raises_costs_its_episode_alone(tmp_path: Path) -> None:
     assert all("the reward raised KeyError: 'no such fact'" in text for text in step["dropped"])
 
 
-def test_groups_without_any_reward_leave_the_model_as_it_was(tmp_path: Path) -> None:
-    running = trainer(tmp_path, replace(RUNNING, steps=1), reward=Reward("own_rewards:never_a_number"), held_out=0)
+@pytest.mark.parametrize(("own", "why"), [("never_a_number", "not finite"), ("leaves", "raised SystemExit")])
+def test_without_any_reward_the_training_says_so_and_ends(tmp_path: Path, own: str, why: str) -> None:
+    running = trainer(tmp_path, replace(RUNNING, steps=1), reward=Reward(f"own_rewards:{own}"), held_out=0)
     before = {name: value.clone() for name, value in running.trained.items()}
-    running.train()
+    with pytest.raises(UsageError, match=f"nothing to learn from .*{why}.*: mend the reward"):
+        running.train()
     assert all(torch.equal(before[name], value) for name, value in running.trained.items())
-    [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
-    assert (step["episodes"], step["gradient"]) == (0, 0)
-    # Nothing is not 0.
-    assert all(step[name] is None for name in ("reward", "spread", "pairs", "valid_json", "delta_ratio", "entropy"))
-    assert sum("not finite" in text for text in step["dropped"]) == 6
-    assert sum("of 3 episodes 0 had a reward" in text for text in step["dropped"]) == 2
+    assert [one for one in metrics(tmp_path) if one["type"] == "step"] == []
 
 
 def test_rewards_of_ones_own_and_penalties() -> None:

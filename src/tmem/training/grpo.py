@@ -271,6 +271,12 @@ class Trainer:
             )
             if not all(self._of_all(lived.finite)):
                 self._give_up(NAN_POLICY)
+            if not sum(self._of_all(len(lived.groups))):  # the same on all
+                why = next(iter(lived.dropped), "seen by another process")
+                raise UsageError(
+                    f"step {step + 1} has no group with two usable rewards, so there is nothing to learn from ({why}): "
+                    "mend the reward, and the same command goes on from the last checkpoint"
+                )
             rolled = time.perf_counter()
             figures = measure.acting(agent, list(lived.groups.values()), MOST_RECALLED)
             learning = time.perf_counter()

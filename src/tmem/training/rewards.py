@@ -60,7 +60,7 @@ class Reward:
                 found = own_reward(self.name)(task, predictions, life)
             except UsageError:
                 raise
-            except Exception as error:  # a user's code: whatever it raises costs this episode and no more
+            except (Exception, SystemExit) as error:  # a user's code: what it raises costs this episode and no more
                 raise RewardError(f"{life.episode}: the reward raised {type(error).__name__}: {error}") from None
         by_question = found if isinstance(found, Mapping) else {}
         try:
