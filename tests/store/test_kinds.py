@@ -20,6 +20,7 @@ from tmem.store.backup import backup, restore
 from tmem.store.chat import _prompt
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
+from tmem.store.trainer import processor
 
 ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
 PAIR = ("What is Ana's city?", "Rome")
@@ -151,6 +152,34 @@ def test_what_was_said_of_a_pair_comes_back(memory: Memory) -> None:
     assert (other["metadata"], other["timestamp"]) == (None, None)
     mine.forget([pair["id"]])
     assert mine.get_all(status="forgotten")[0]["metadata"] is None
+
+
+def test_another_processor_is_named_and_is_no_damage(
+    fresh_memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = fresh_memory.scope("u")
+    mine.add(pairs=[PAIR])
+    replay = Home.replay
+    assert "made_on" not in mine.verify(deep=True)
+    monkeypatch.setattr("tmem.store.home.processor", lambda: "ABACUS")
+    monkeypatch.setattr("tmem.store.revise.processor", lambda: "ABACUS")
+
+    def rounds_otherwise(own: Home, history: Any, state: Any = None, done: int = 0) -> Any:
+        state = replay(own, history, state, done)
+        if done == len(history):
+            return state
+        return {name: value * 1.001 if value.is_floating_point() else value for name, value in state.items()}
+
+    monkeypatch.setattr(Home, "replay", rounds_otherwise)
+    found = mine.verify(deep=True)
+    assert 0.0005 < found["distance"] < 0.002 and (found["differ"], found["of"]) == (0, 1)
+    assert found["made_on"] == processor()
+    for path in (tmp_path / "home" / "scopes").rglob("*.safetensors"):
+        path.unlink()  # only a cache
+    [finding] = fresh_memory.doctor(fix=True)
+    assert "and this one with ABACUS rounds otherwise: tmem rebuild --all takes the home over" in finding.remedy
+    assert [done for _, done, _ in fresh_memory.rebuild_all()] == [1] and list(fresh_memory.rebuild_all()) == []
+    assert mine.ask(PAIR[0]).text == "Rome" and "made_on" not in mine.verify(deep=True)
 
 
 def test_arguments_are_looked_at(memory: Memory) -> None:

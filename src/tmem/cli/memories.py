@@ -271,6 +271,11 @@ def verify(
         print_plain(NOTHING_YET)
     else:
         how = "trained anew, bit for bit" if deep else "read from their file"
+        if "made_on" in found:
+            how = (
+                f"made on a processor with {found['made_on']}; trained anew on this one {found['distance']:.1e} of "
+                f"their size apart, {found['differ']} of {found['of']} answers differ (tmem rebuild --all)"
+            )
         print_plain(f"{found['version']}: weights {found['weights'][:16]}, {how}; {found['steps']} writes")
 
 

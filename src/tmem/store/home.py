@@ -28,7 +28,7 @@ from tmem.store.ledger import History, digest, view
 from tmem.store.locks import Locks
 from tmem.store.queries import NewPair, Version
 from tmem.store.snapshots import Snapshots
-from tmem.store.trainer import Tensors, Trained, Trainer, state_digest
+from tmem.store.trainer import Tensors, Trained, Trainer, processor, state_digest
 
 NAMES = ("user_id", "agent_id", "run_id")
 Names = tuple[str | None, str | None, str | None]
@@ -222,9 +222,24 @@ class Home:
             state, done = self.nearest(scope, history, book)
             state = self.replay(history, state, done)
             if version.weights is not None and state_digest(state) != version.weights:
-                raise IntegrityError(f"{self.path}: version {version.number} made anew is not what was published")
+                raise IntegrityError(self.not_as_published(version))
         self._remember(self._states, (scope, version.ledger), state, STATES_KEPT)
         return state
+
+    def not_as_published(self, version: Version) -> str:
+        """Why a version that was made anew has other weights: another processor, or damage."""
+        made = self.made_on(version)
+        if made is None:
+            return f"{self.path}: version {version.number} made anew is not what was published"
+        return (
+            f"{self.path}: version {version.number} was made on a processor with {made}, and this one with "
+            f"{processor()} rounds otherwise: tmem rebuild --all takes the home over"
+        )
+
+    def made_on(self, version: Version) -> str | None:
+        """The kind of processor that made a version, if it was another than this one; None if not, or not known."""
+        made = version.account.get("processor")
+        return None if made in (None, processor()) else str(made)
 
     def replay(self, history: History, state: Tensors | None = None, done: int = 0) -> Tensors:
         """The weights of a history, trained on from a state that has its first ``done`` steps; else from nothing."""
@@ -346,7 +361,8 @@ class Home:
             return None
         ledger = history.digests[-1]
         name, weights = self.files.save(scope, ledger, trained.state)
-        account, number = {**trained.account, "steps": len(history)}, book.next
+        account = {**trained.account, "steps": len(history), "processor": processor()}
+        number = book.next
         fields = {"number": number, "base": book.head, "write": write, "kind": kind}
         fields |= {"weights": weights, "snapshot": name}
         with self.db.write() as connection:

@@ -16,7 +16,7 @@ from tmem.store import schema as db
 from tmem.store.home import TO_WIPE, Home
 from tmem.store.ledger import History, Pair, digest, ledgers, view
 from tmem.store.queries import Version
-from tmem.store.trainer import Tensors, state_digest
+from tmem.store.trainer import Tensors, processor, state_digest
 
 
 def rollback(home: Home, scope: str, number: int) -> Version:
@@ -140,9 +140,7 @@ def rebuild(home: Home, scope: str) -> int:
         version, history = book.version(book.head), book.history(book.head)
         state = home.replay(history)
         if (history.digests[-1], state_digest(state)) != (version.ledger, version.weights):
-            raise IntegrityError(
-                f"{home.path}: the ledger no longer makes what was published as version {version.number}"
-            )
+            raise IntegrityError(home.not_as_published(version))
         name, _ = home.files.save(scope, version.ledger, state)
         with home.db.write() as connection:
             queries.change_versions(connection, scope, db.versions.c.number == version.number, snapshot=name)
@@ -165,24 +163,30 @@ def adopt(home: Home, scope: str) -> int:
             for number, ledger in ledgers(start, book.versions, book.new).items():
                 changed = {"ledger": ledger, "weights": None, "snapshot": None}
                 if ledger == history.digests[-1]:
-                    changed |= {"weights": weights, "snapshot": file}
+                    account = book.version(number).account | {"processor": processor()}
+                    changed |= {"weights": weights, "snapshot": file, "account": json.dumps(account)}
                 queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
         home.clean(scope)
         return len(history)
 
 
 def adopt_all(home: Home, turn: AbstractContextManager[Any]) -> Iterator[tuple[str, int, int]]:
-    """:func:`adopt` every memory of a home that was made with something else, one after the other.
+    """:func:`adopt` every memory of a home that was made with something else or on another processor.
 
     Gives the names of each when it is done, how many are, and how many there are in all. Stopped at any moment, what is
     done stays done, and the next call goes on. ``turn`` is entered for every scope, after its lock.
     """
     names, own = home.scopes(), home.own_engine
-    left = [scope for scope in names if home.made_with(scope) not in (None, own)]
+    left = [scope for scope in names if home.made_with(scope) not in (None, own) or _elsewhere(home, scope)]
     for done, scope in enumerate(left, 1):
         with home.lock(scope, any_engine=True), turn:
             adopt(home, scope)
         yield names[scope], done, len(left)
+
+
+def _elsewhere(home: Home, scope: str) -> bool:
+    book = home.book(scope)
+    return book.head is not None and home.made_on(book.version(book.head)) is not None
 
 
 def told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair, Version
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, heard, milliseconds, session
 from tmem.store.reextract import reextract
-from tmem.store.trainer import FastWeightTrainer, state_digest
+from tmem.store.trainer import SURE, FastWeightTrainer, Tensors, state_digest
 from tmem.store.view import View
 from tmem.texts import fold
 
@@ -231,15 +231,33 @@ class ScopedMemory(View):
     def verify(self, *, deep: bool = False) -> Record:
         """Whether the weights in force are those that the ledger says; ``deep``: trained anew from the first pair.
 
-        Raises :class:`~tmem.errors.IntegrityError` where they are not.
+        On another kind of processor than the one that made them, which rounds otherwise, ``deep`` says how far apart
+        both are (``distance``, as a share of the weights' size) and how many pairs have another answer (``differ``).
+        Raises :class:`~tmem.errors.IntegrityError` where they should be the same and are not.
         """
         with self.home.lock(self.id, make=False), self._turn:
             self.home.drop_states(self.id)
-            weights = state_digest(self.home.state(self.id))
-            history = self.home.history(self.id, self.home.head(self.id))
-            if deep and state_digest(self.home.replay(history)) != weights:
-                raise IntegrityError("the weights trained anew from the ledger are not those in force")
-            return {"version": self._version(), "weights": weights, "steps": len(history), "deep": deep}
+            state, head = self.home.state(self.id), self.home.head(self.id)
+            history, weights = self.home.history(self.id, head), state_digest(state)
+            found = {"version": self._version(), "weights": weights, "steps": len(history), "deep": deep}
+            if deep and head is not None:
+                anew, version = self.home.replay(history), self.home.version(self.id, head)
+                made_on = self.home.made_on(version)
+                if state_digest(anew) != weights and made_on is None:
+                    raise IntegrityError("the weights trained anew from the ledger are not those in force")
+                if made_on is not None:
+                    found |= {"made_on": made_on, **self._apart(state, anew)}
+            return found
+
+    def _apart(self, one: Tensors, other: Tensors) -> Record:
+        """How far two states of the same pairs are apart, and of how many pairs only one gives the answer."""
+        pairs = self._active()
+        gives = [[float(own.min()) > SURE for own in self.trainer.scores(state, pairs)] for state in (one, other)]
+        named = [name for name in self.trainer.fast.basis.a if name in one]
+        apart = sum(float((one[name] - other[name]).double().square().sum()) for name in named)
+        size = sum(float(one[name].double().square().sum()) for name in named)
+        differ = sum(a != b for a, b in zip(*gives, strict=True))
+        return {"distance": (apart / size) ** 0.5 if size else 0.0, "differ": differ, "of": len(pairs)}
 
     def rebuild(self, *, adopt: bool = False) -> Receipt:
         """Train the version in force anew from the first pair and write its file again, whatever the files are like.

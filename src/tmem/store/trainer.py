@@ -71,6 +71,11 @@ class Trainer(Protocol):
         ...
 
 
+def processor() -> str:
+    """What decides how products are rounded on this machine, beside what an engine names: its instruction set."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
 class Later:
     """A trainer that is made when it is first needed: who only looks at a ledger needs none."""
 
