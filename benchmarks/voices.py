@@ -181,7 +181,8 @@ def main() -> None:
             show(kind, lambda kind=kind: reading.answers(kind))
         show("weights alone", lambda: reading.answers(None), "pairs")
         for kind in ("full", "rag", "pairs"):
-            show(f"{kind} and weights", lambda kind=kind: reading.answers(kind, recipe.fresh.voice), kind)
+            weight = recipe.fresh.voice if kind == "full" else recipe.fresh.voice_notes
+            show(f"{kind} and weights", lambda kind=kind, weight=weight: reading.answers(kind, weight), kind)
     if args.out is not None:
         write_json(args.out, json.loads(json.dumps(results)))
 

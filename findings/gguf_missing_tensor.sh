@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install -q --disable-pip-version-check torch==2.13.0 transformers==5.23.0 gguf==0.19.0
+"$folder/env/bin/pip" install -q --disable-pip-version-check torch==2.13.0 transformers==5.23.0 gguf==0.19.0 accelerate==1.15.0
 cd "$folder"
 PYTHONPATH="$here" "$folder/env/bin/python" - 2> /dev/null <<"PYTHON"
 from tiny_gguf import write
@@ -22,7 +22,7 @@ write("less.gguf", left_out=["blk.0.ffn_up"])
 
 def load(name):
     model, report = AutoModelForCausalLM.from_pretrained(".", gguf_file=name, output_loading_info=True)
-    return float(model.model.layers[0].mlp.up_proj.weight.sum()), sorted(report["missing_keys"])
+    return float(model.model.layers[0].mlp.up_proj.weight.detach().sum()), sorted(report["missing_keys"])
 
 
 whole, one, other = [load("whole.gguf"), load("whole.gguf")], load("less.gguf"), load("less.gguf")

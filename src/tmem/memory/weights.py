@@ -31,6 +31,7 @@ class Weights(Plain):
     name = "tmem"
     learns = True
     question_aware = True
+    retrieves = False  # an answer sees what was retrieved, and not the whole text
 
     def __init__(self, life: Life) -> None:
         super().__init__(life)
@@ -78,11 +79,12 @@ class Weights(Plain):
         life, fresh = self.life, self.life.agent.recipe.fresh
         assert fresh is not None and life.contents is not None
         pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
+        weight = fresh.voice_notes if self.retrieves else fresh.voice
         heard = []
         for text, pair in as_asked(life.model, life.agent.recipe, [ask.query or ask.text for ask in asks], pairs):
             # A question about nobody that the memory knows is heard by some block: it has been taught to refuse.
             row = life.contents.places[pair or 0] if pairs else None
-            heard.append(Heard(row, Voices(tuple(life.model.bare(text)), fresh.voice, life.model.refusal)))
+            heard.append(Heard(row, Voices(tuple(life.model.bare(text)), weight, life.model.refusal)))
         return heard
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
@@ -155,6 +157,7 @@ class WeightsAndPairs(Weights):
     """Weights, and the written pairs that fit the question in the prompt."""
 
     name = "tmem+explicit"
+    retrieves = True
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
@@ -165,6 +168,7 @@ class WeightsAndRag(Weights):
     """Weights, and the notes of the stream that fit the question in the prompt."""
 
     name = "tmem+rag"
+    retrieves = True
 
     def __init__(self, life: Life) -> None:
         super().__init__(life)
