@@ -14,7 +14,7 @@ from typing import IO, Any
 from safetensors.torch import save
 from torch import Tensor
 
-from tmem.errors import DataError
+from tmem.errors import DataError, first_line
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -110,6 +110,14 @@ def check_folder(path: str | Path) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text in one step."""
     write_bytes(path, text.encode())
+
+
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 text. Raises :class:`DataError` in one line if that fails."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text ({first_line(error)})") from None
 
 
 def write_json(path: str | Path, value: Any) -> None:

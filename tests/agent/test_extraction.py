@@ -273,7 +273,8 @@ def test_a_draft_in_a_thought_becomes_no_pair() -> None:
         ("She sells sea shells by the sea shore, and the shells that she sells are sea shells I am sure.", False),
     ],
 )
-def test_a_pair_that_repeats_itself_is_refused(text: str, refused: bool) -> None:
+def test_a_pair_that_repeats_itself_is_dropped(text: str, refused: bool) -> None:
     for pair in (QAPair(text, "yes"), QAPair("What?", text)):
-        admitted, dropped = admit([pair], [])
-        assert [drop.reason for drop in dropped] == ["it repeats itself"] * refused and len(admitted) == (not refused)
+        found = parse(json.dumps([pair.record()]))
+        assert [drop.reason for drop in found.dropped] == ["it repeats itself"] * refused
+        assert found.pairs == [QAPair(pair.question.strip(), pair.answer.strip())] * (not refused)

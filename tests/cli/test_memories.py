@@ -53,7 +53,7 @@ def test_a_life_of_a_memory(own: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "words", "code"),
     [
-        (("add",), "give a text, or --question", 2),
+        (("add",), "give a text, --file, or --question", 2),
         (("add", "-q", "What?"), "with --answer", 2),
         (("update", "nope", "x"), "no pair nope", 2),
         (("forget", "nope"), "no pair nope", 2),
@@ -72,6 +72,22 @@ def test_what_cannot_work_is_one_line(own: Run, argv: tuple[str, ...], words: st
     told(own, "-q", VEHICLE, "-a", "camper")
     found, out, err = own(*argv)
     assert (found, out, err.count("\n")) == (code, "", 1) and words in err
+
+
+def test_a_file_is_told(own: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("I bought a camper to get around. I am a bit tired today.")
+    code, out, _ = own("add", "--file", tmp_path / "notes.md", "--name", "Maria", "--when", "2023-03-29", "--json")
+    assert code == 0 and (VEHICLE, "camper") in [(row["question"], row["answer"]) for row in one_object(out)["pairs"]]
+    assert one_object(out)["pairs"][0]["timestamp"] == "2023-03-29"
+    (tmp_path / "picture").write_bytes(b"\xff\xd8\xff")
+    for argv, words in (
+        (("add", "--file", tmp_path / "picture"), "cannot be read as text"),
+        (("add", "--file", tmp_path / "nothing"), "cannot be read as text"),
+        (("add", "Hi.", "--file", tmp_path / "notes.md"), "give a text, --file, or"),
+        (("add", "Hi.", "--when", "08/05/2023"), "is no date that can be read"),
+    ):
+        code, out, err = own(*argv)
+        assert code != 0 and out == "" and words in err and err.count("\n") == 1
 
 
 def test_a_short_id_forgets_nothing(own: Run) -> None:

@@ -63,6 +63,9 @@ def test_beside_text_the_memory_is_a_voice(model: Model, memory: str) -> None:
             bare = model.bare(asks[action.question].text)
             assert list(action.voices.prompt_ids) == bare and len(action.prompt_ids) > len(bare)
             assert action.voices.refusal == model.refusal
+            fresh = agent(model, memory).recipe.fresh
+            assert fresh is not None and fresh.voice != fresh.voice_notes
+            assert action.voices.weight == (fresh.voice if memory == "tmem+full" else fresh.voice_notes)
 
 
 def test_the_control_reads_the_same_pairs_and_writes_nothing(model: Model) -> None:

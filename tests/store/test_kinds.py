@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -180,6 +181,13 @@ def test_another_processor_is_named_and_is_no_damage(
     assert "and this one with ABACUS rounds otherwise: tmem rebuild --all takes the home over" in finding.remedy
     assert [done for _, done, _ in fresh_memory.rebuild_all()] == [1] and list(fresh_memory.rebuild_all()) == []
     assert mine.ask(PAIR[0]).text == "Rome" and "made_on" not in mine.verify(deep=True)
+
+
+def test_every_argument_of_a_call_can_be_completed_by_an_editor() -> None:
+    for name, call in inspect.getmembers(Memory, inspect.isfunction):
+        for parameter in inspect.signature(call).parameters.values():
+            if not name.startswith("_") and parameter.kind is parameter.VAR_KEYWORD:
+                assert (parameter.name, parameter.annotation) == ("ids", "Unpack[Ids]")
 
 
 def test_arguments_are_looked_at(memory: Memory) -> None:

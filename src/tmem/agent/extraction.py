@@ -155,15 +155,17 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
         if not isinstance(value.get(key), str):
             return Dropped(f"no string under {key!r}", text)
     question, answer = (without_surrogates(value[key]).strip() for key in ("instruction", "output"))
+    if _repeats(question) or _repeats(answer):
+        return Dropped("it repeats itself", text)
     return QAPair(question, answer)
 
 
 def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:
     """Choose the pairs that may be written, given the ``history`` of those already written.
 
-    Refused, with a reason: an empty question or answer, one that repeats itself, an answer that repeats its question,
-    an exact duplicate of an earlier pair, in the history or here (case and white space aside), and all but the last
-    answer to a question here. A question of the history with another answer is kept: that is how a memory is corrected.
+    Refused, with a reason: an empty question or answer, an answer that repeats its question, an exact
+    duplicate of an earlier pair, in the history or here (case and white space aside), and all but the last answer
+    to a question here. A question of the history with another answer is kept: that is how a memory is corrected.
     """
     earlier = {(fold(pair.question), fold(pair.answer)) for pair in history}
     admitted: dict[str, QAPair] = {}  # by folded question
@@ -174,8 +176,6 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
             reason = "no question"
         elif not answer:
             reason = "empty answer"
-        elif _repeats(question) or _repeats(answer):
-            reason = "it repeats itself"
         elif question == answer:
             reason = "the answer repeats the question"
         elif (question, answer) in earlier or (question in admitted and fold(admitted[question].answer) == answer):

@@ -19,6 +19,7 @@ from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, err, load_mo
 from tmem.cli.homes import HOME, HomeOption, backup, doctor, existing, like, restore, users
 from tmem.cli.pairs import print_plain, show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
+from tmem.files import read_text
 
 UserOption = Annotated[str | None, typer.Option("--user", "-u", help="Whose memory.", rich_help_panel="scope")]
 AgentOption = Annotated[str | None, typer.Option("--agent", help="Of which agent.", rich_help_panel="scope")]
@@ -90,6 +91,7 @@ def scoped(command: Callable[..., None], looks: bool) -> Callable[..., None]:
 def add(
     open_memory: Opener,
     text: Annotated[str | None, typer.Argument(help="What was said; - reads standard input.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="What was said, as a text file.")] = None,
     question: Annotated[str | None, typer.Option("--question", "-q", help="Write this pair, as it is.")] = None,
     answer: Annotated[str | None, typer.Option("--answer", "-a", help="Its answer.")] = None,
     name: Annotated[str | None, typer.Option(help="Who said it.")] = None,
@@ -99,13 +101,19 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Tell something: it is extracted and written into the weights at once."""
-    if (question is None) != (answer is None) or (text is None) == (question is None):
-        raise UsageError("give a text, or --question with --answer")
-    text = sys.stdin.read() if text == "-" else text
+    if (question is None) != (answer is None) or [text, file, question].count(None) != 2:
+        raise UsageError("give a text, --file, or --question with --answer")
+    text = sys.stdin.read() if text == "-" else read_text(file) if file is not None else text
     message: Any = {"role": "user", "content": text, "name": name} if name else text or ""
     pairs = [] if question is None else [(question, answer)]
-    with open_memory() as memory:
-        show_receipt(memory.add(message, pairs=pairs, timestamp=when), as_json)
+    with open_memory() as memory, err.status("reading") as status:
+        receipt = memory.add(
+            message,
+            pairs=pairs,
+            timestamp=when,
+            progress=lambda done, total: status.update(f"reading part {done + 1} of {total}"),
+        )
+    show_receipt(receipt, as_json)
 
 
 def ask(

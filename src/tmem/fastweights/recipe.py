@@ -33,7 +33,7 @@ class Fresh(BaseModel):
     held: int = Field(default=4, ge=0, description="general questions in each step, to be answered as theta_0 does")
     held_weight: float = Field(default=1.0, ge=0)
     voice: float = Field(default=0.5, ge=0, description="weight of the memory's voice beside the whole text")
-    voice_notes: float = Field(default=1.0, ge=0, description="and beside what was retrieved, which has less to say")
+    voice_notes: float = Field(default=0.75, ge=0, description="and beside what was retrieved, which has less to say")
     block: int = Field(default=64, ge=4, description="the most pairs that share a B")
 
 

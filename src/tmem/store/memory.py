@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import TypedDict, Unpack
 
+from tmem.dates import Moment
 from tmem.errors import UsageError
 from tmem.model import Model, load
+from tmem.model.answering import Unknown
 from tmem.store import checking
 from tmem.store.actions import Actions
 from tmem.store.backup import backup
@@ -27,6 +29,14 @@ from tmem.store.records import Answer, Messages, Receipt, Record, Reply
 from tmem.store.revise import adopt_all
 from tmem.store.scoped import ScopedMemory, Shared
 from tmem.store.trainer import Later, make_trainer
+
+
+class Ids(TypedDict, total=False):
+    """Whose memory a call is about: at least one of them."""
+
+    user_id: str | None
+    agent_id: str | None
+    run_id: str | None
 
 
 class CheckedMemory(ScopedMemory):
@@ -117,23 +127,57 @@ class Memory:
         )
         return CheckedMemory(self._shared, self._shared.home.scope(own))
 
-    def add(self, messages: Messages = "", *, pairs: Sequence[tuple[str, str]] = (), **more: Any) -> Receipt:
-        own, options = _split(more)
-        return self.scope(**own).add(messages, pairs=pairs, **options)
+    def add(
+        self,
+        messages: Messages = "",
+        *,
+        pairs: Sequence[tuple[str, str]] = (),
+        infer: bool = True,
+        absorb: bool = True,
+        timestamp: str | Moment | None = None,
+        metadata: Record | None = None,
+        roles: Sequence[str] = ("user",),
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        **ids: Unpack[Ids],
+    ) -> Receipt:
+        return self.scope(**ids).add(
+            messages,
+            pairs=pairs,
+            infer=infer,
+            absorb=absorb,
+            timestamp=timestamp,
+            metadata=metadata,
+            roles=roles,
+            progress=progress,
+        )
 
-    def absorb(self, **ids: str | None) -> Receipt:
+    def absorb(self, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).absorb()
 
-    def update(self, pair_id: str, answer: str, **ids: str | None) -> Receipt:
+    def update(self, pair_id: str, answer: str, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).update(pair_id, answer)
 
-    def ask(self, question: str, **more: Any) -> Answer:
-        own, options = _split(more)
-        return self.scope(**own).ask(question, **options)
+    def ask(
+        self,
+        question: str,
+        *,
+        version: str | int | None = None,
+        show_pairs: int = 0,
+        unknown: Unknown = "refuse",
+        **ids: Unpack[Ids],
+    ) -> Answer:
+        return self.scope(**ids).ask(question, version=version, show_pairs=show_pairs, unknown=unknown)
 
-    def chat(self, messages: Messages, **more: Any) -> Reply:
-        own, options = _split(more)
-        return self.scope(**own).chat(messages, **options)
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        name: str | None = None,
+        timestamp: str | Moment | None = None,
+        learn: bool = True,
+        **ids: Unpack[Ids],
+    ) -> Reply:
+        return self.scope(**ids).chat(messages, name=name, timestamp=timestamp, learn=learn)
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """What is wrong with the home, all of it; ``fix`` makes anew what the ledger can make anew."""
@@ -146,50 +190,50 @@ class Memory:
         """
         return backup(self._shared.home.path, Path(folder))
 
-    def search(self, query: str, *, top_k: int = 10, **ids: str | None) -> list[Record]:
+    def search(self, query: str, *, top_k: int = 10, **ids: Unpack[Ids]) -> list[Record]:
         return self.scope(**ids).search(query, top_k=top_k)
 
-    def get(self, pair_id: str, **ids: str | None) -> Record:
+    def get(self, pair_id: str, **ids: Unpack[Ids]) -> Record:
         return self.scope(**ids).get(pair_id)
 
-    def get_all(self, *, status: str | None = "active", **ids: str | None) -> list[Record]:
+    def get_all(self, *, status: str | None = "active", **ids: Unpack[Ids]) -> list[Record]:
         return self.scope(**ids).get_all(status=status)
 
-    def history(self, pair_id: str, **ids: str | None) -> list[Record]:
+    def history(self, pair_id: str, **ids: Unpack[Ids]) -> list[Record]:
         return self.scope(**ids).history(pair_id)
 
-    def versions(self, **ids: str | None) -> list[Record]:
+    def versions(self, **ids: Unpack[Ids]) -> list[Record]:
         return self.scope(**ids).versions()
 
-    def diff(self, first: str | int, second: str | int, **ids: str | None) -> dict[str, list[Record]]:
+    def diff(self, first: str | int, second: str | int, **ids: Unpack[Ids]) -> dict[str, list[Record]]:
         return self.scope(**ids).diff(first, second)
 
-    def stats(self, **ids: str | None) -> Record:
+    def stats(self, **ids: Unpack[Ids]) -> Record:
         return self.scope(**ids).stats()
 
-    def rollback(self, version: str | int, **ids: str | None) -> Receipt:
+    def rollback(self, version: str | int, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).rollback(version)
 
-    def tag(self, version: str | int, name: str, **ids: str | None) -> None:
+    def tag(self, version: str | int, name: str, **ids: Unpack[Ids]) -> None:
         self.scope(**ids).tag(version, name)
 
-    def forget(self, pair_ids: Sequence[str], *, mode: str = "replay", **ids: str | None) -> Receipt:
+    def forget(self, pair_ids: Sequence[str], *, mode: str = "replay", **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).forget(pair_ids, mode=mode)
 
-    def delete(self, pair_id: str, **ids: str | None) -> Receipt:
+    def delete(self, pair_id: str, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).delete(pair_id)
 
-    def delete_all(self, **ids: str | None) -> Receipt:
+    def delete_all(self, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).delete_all()
 
-    def erase(self, **ids: str | None) -> bool:
+    def erase(self, **ids: Unpack[Ids]) -> bool:
         return self.scope(**ids).erase()
 
     def users(self) -> list[Record]:
         """Whose memories there are: ``user_id``, ``agent_id``, ``run_id``, ``created``, and how many ``pairs`` hold."""
         return self._shared.home.users()
 
-    def rebuild(self, *, adopt: bool = False, **ids: str | None) -> Receipt:
+    def rebuild(self, *, adopt: bool = False, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).rebuild(adopt=adopt)
 
     def rebuild_all(self) -> Iterator[tuple[str, int, int]]:
@@ -199,21 +243,21 @@ class Memory:
         """
         yield from adopt_all(self._shared.home, self._shared.turn)
 
-    def why(self, question: str, *, answer: str | None = None, most: int = 5, **ids: str | None) -> list[Record]:
+    def why(self, question: str, *, answer: str | None = None, most: int = 5, **ids: Unpack[Ids]) -> list[Record]:
         return self.scope(**ids).why(question, answer=answer, most=most)
 
-    def save_pretrained(self, folder: str | Path, *, version: str | int | None = None, **ids: str | None) -> None:
+    def save_pretrained(self, folder: str | Path, *, version: str | int | None = None, **ids: Unpack[Ids]) -> None:
         self.scope(**ids).save_pretrained(folder, version=version)
 
     def export(
-        self, path: str | Path, *, format: str = "ledger", version: str | int | None = None, **ids: str | None
+        self, path: str | Path, *, format: str = "ledger", version: str | int | None = None, **ids: Unpack[Ids]
     ) -> int:
         return self.scope(**ids).export(path, format=format, version=version)
 
-    def import_(self, path: str | Path, **ids: str | None) -> Receipt:
+    def import_(self, path: str | Path, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).import_(path)
 
-    def verify(self, *, deep: bool = False, **ids: str | None) -> Record:
+    def verify(self, *, deep: bool = False, **ids: Unpack[Ids]) -> Record:
         return self.scope(**ids).verify(deep=deep)
 
 
@@ -228,9 +272,3 @@ def _once(make: Callable[[], Actions]) -> Callable[[], Actions]:
             return made[0]
 
     return get
-
-
-def _split(more: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The ids among keyword arguments, and the others."""
-    ids = {"user_id", "agent_id", "run_id"}
-    return {k: v for k, v in more.items() if k in ids}, {k: v for k, v in more.items() if k not in ids}
