@@ -91,7 +91,7 @@ def _convert(path: Path, folder: Path) -> None:
             _save(path, beside, about)
         for made in beside.iterdir():
             on_disk(made)
-        shutil.rmtree(folder, ignore_errors=True)  # half a folder cannot be: but one without its config
+        shutil.rmtree(folder, ignore_errors=True)  # one that somebody took the config out of
         os.replace(beside, folder)
         on_disk(folder.parent)
     finally:
@@ -111,7 +111,7 @@ def _about(path: Path) -> dict[str, Any]:
     size = path.stat().st_size
     if any(tensor.data_offset + tensor.n_bytes > size for tensor in reader.tensors):
         raise ModelError(f"{path}: cut short at {size:,} bytes: fetch it again")
-    fields = ("general.architecture", "tokenizer.ggml.pre", "tokenizer.chat_template")
+    fields = ("general.architecture", "tokenizer.ggml.pre")
     return {name: field.contents() for name in fields if (field := reader.get_field(name)) is not None}
 
 
