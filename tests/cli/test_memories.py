@@ -90,6 +90,24 @@ def test_a_file_is_told(own: Run, tmp_path: Path) -> None:
         assert code != 0 and out == "" and words in err and err.count("\n") == 1
 
 
+def test_whose_memories_there_are_and_what_becomes_of_them(tmem: Run, tmp_path: Path) -> None:
+    home, maria = ("--home", tmp_path / "home"), ("-u", "maria", "--home", tmp_path / "home")
+    assert tmem("add", "-q", VEHICLE, "-a", "camper", *maria)[0] == 0
+    [row] = one_object(tmem("users", "--json", *home)[1])["users"]
+    assert (row["user_id"], row["pairs"]) == ("maria", 1)
+    assert "user maria: 1 pairs, since 20" in tmem("users", *home)[1]
+    code, out, err = tmem("list", "-u", "marai", *home)
+    assert (code, out) == (2, "") and "did you mean maria?" in err
+    assert tmem("backup", tmp_path / "copy", *home)[0] == 0
+    code, _, err = tmem("erase", *maria)
+    assert code == 2 and "add --yes" in err
+    assert tmem("erase", "--yes", *maria)[0] == 0 and tmem("users", *home)[1] == "nobody's yet\n"
+    assert tmem("list", *maria)[0] == 2
+    code, out, _ = tmem("restore", tmp_path / "copy", *home)
+    assert code == 0 and "home.before-1: remove it when" in out
+    assert one_object(tmem("list", "--json", *maria)[1])["pairs"][0]["answer"] == "camper"
+
+
 def test_a_short_id_forgets_nothing(own: Run) -> None:
     told(own, "-q", VEHICLE, "-a", "camper")
     assert own("forget", "")[0] == 2 and "1 active" in own("stats")[1]
