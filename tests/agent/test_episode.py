@@ -184,7 +184,7 @@ def loaded_score() -> Callable[..., Any]:
 
 def test_a_pair_too_long_to_train_on_is_listed_and_leaves_the_old_answer_alone(model: Model) -> None:
     recipe = model.recipe("sgd", lr=0.5, max_tokens=60)
-    second = array(("Who has cats?", "nobody " * 60), ("Where is it?", "There."))
+    second = array(("Who has cats?", " ".join(f"nobody{number}" for number in range(60))), ("Where is it?", "There."))
     [life] = agent(model, {0: [FIRST, second]}, recipe=recipe).run([story()])
     write = life.writes[1]
     assert [pair.question for pair in write.pairs] == ["Where is it?"] and write.account.rehearsed == 2

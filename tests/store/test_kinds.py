@@ -183,6 +183,13 @@ def test_another_processor_is_named_and_is_no_damage(
     assert mine.ask(PAIR[0]).text == "Rome" and "made_on" not in mine.verify(deep=True)
 
 
+def test_a_whole_block_of_anything_is_put_in_force(fresh_memory: Memory) -> None:
+    pairs = [(f"{number * 7919 % 1000} of {number}?", str(number * 104729 % 9973)) for number in range(40)]
+    receipt = fresh_memory.add(pairs=pairs, user_id="u")
+    assert receipt.reason is None and {pair["status"] for pair in receipt.pairs} == {"active"}
+    assert all(fresh_memory.ask(question, user_id="u").text == answer for question, answer in pairs)
+
+
 def test_every_argument_of_a_call_can_be_completed_by_an_editor() -> None:
     for name, call in inspect.getmembers(Memory, inspect.isfunction):
         for parameter in inspect.signature(call).parameters.values():
