@@ -56,7 +56,9 @@ def load_model(name: str, threads: int | None = None, device: Any = None, dtype:
     if threads is not None:
         torch.set_num_threads(threads)
     with err.status(f"loading {escape(name)}"):
-        return load(name, device, dtype, lambda text: err.print(f"tmem: {escape(text)}", highlight=False))
+        return load(
+            name, device, dtype, lambda text: err.print(f"tmem: {escape(text)}", highlight=False, soft_wrap=True)
+        )
 
 
 def choose_recipe(model: Any, name: str, lr: str | None, **changes: Any) -> Any:
