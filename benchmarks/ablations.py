@@ -52,10 +52,9 @@ def arms(model: Model) -> list[Arm]:
         for epochs in (5, 20):
             changes = {"init": init, "epochs": epochs, "lr": equal_rate(model, init)}
             found.append(Arm("A, given pairs", f"{init} {epochs} epochs", "gold", changes))
-    own = equal_rate(model, "random")
     for init, times in (("random", 2), ("random", 4), ("random", 8), ("svd", 2)):
-        lr = own * times if init == "random" else model.recipe("sgd").lr * times
-        found.append(Arm("A at other rates, given pairs", f"{init}, rate x {times}", "gold", {"init": init, "lr": lr}))
+        changes = {"init": init, "lr": equal_rate(model, init) * times}
+        found.append(Arm("A at other rates, given pairs", f"{init}, rate x {times}", "gold", changes))
     found += [Arm("rank, given pairs", str(n), "gold", {"rank": n}) for n in (1, 2, 4, 6, 12, 16)]
     depth = model.hf.config.num_hidden_layers
     found += [Arm("adapted layers, given pairs", str(n), "gold", {"layers": n}) for n in (1, 2, 4, depth)]

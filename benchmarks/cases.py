@@ -176,30 +176,28 @@ def write_one(bench: Bench) -> Round:
 def write_many(bench: Bench) -> Round:
     told, order = [pairs(bench.model, PAIRS, user) for user in range(USERS)], orders(PAIRS, bench.recipe, 0)
     zero, seeds = bench.fast.zeros(USERS), [0] * USERS
-
-    def measure(turn: int) -> Run:
-        timed = bench.timed(turn)
-        names = bench.usual.adapters(len(timed))
-
-        def one_by_one() -> None:
-            for name, user in zip(names, timed, strict=True):
-                bench.usual.write(name, told[user], bench.recipe, order)
-
-        ours, (delta, _), theirs, _ = both(
-            turn, lambda: write(bench.fast, zero, told, bench.recipe, seeds, replay=bench.replay), one_by_one
-        )
-        apart = [b_error(delta, user, bench.usual.b(name)) for name, user in zip(names, timed, strict=True)]
-        return Run(ours, theirs * USERS / len(timed), float(torch.tensor(apart).max()))
-
-    return measure
+    return _together(
+        bench,
+        lambda: write(bench.fast, zero, told, bench.recipe, seeds, replay=bench.replay),
+        lambda name, user: bench.usual.write(name, told[user], bench.recipe, order),
+    )
 
 
 def write_many_from_zero(bench: Bench) -> Round:
     """The default recipe, without what has no counterpart in PEFT: noise, and questions beside the pairs."""
-    changes = {"rank": bench.recipe.rank, "layers": bench.recipe.layers, "fresh.noise": 0.0, "fresh.held": 0}
-    recipe = get_recipe("tmem", **changes)
+    basis = {"init": bench.recipe.init, "rank": bench.recipe.rank, "layers": bench.recipe.layers}
+    recipe = get_recipe("tmem", **basis, **{"fresh.noise": 0.0, "fresh.held": 0})
     told = [pairs(bench.model, PAIRS, user) for user in range(USERS)]
     lessons, seeds = [Lesson(own) for own in told], [0] * USERS
+    return _together(
+        bench,
+        lambda: write_fresh(bench.fast, lessons, recipe, seeds, bench.replay),
+        lambda name, user: bench.usual.write_from_zero(name, told[user], steps_from_zero(told[user], recipe, 0)),
+    )
+
+
+def _together(bench: Bench, ours: Callable[[], Any], theirs: Callable[[str, int], None]) -> Round:
+    """All users' writes at once, against those of the users that are timed, one after the other."""
 
     def measure(turn: int) -> Run:
         timed = bench.timed(turn)
@@ -207,14 +205,11 @@ def write_many_from_zero(bench: Bench) -> Round:
 
         def one_by_one() -> None:
             for name, user in zip(names, timed, strict=True):
-                steps = steps_from_zero(told[user], recipe, 0)
-                bench.usual.write_from_zero(name, told[user], recipe, steps)
+                theirs(name, user)
 
-        ours, (delta, _), theirs, _ = both(
-            turn, lambda: write_fresh(bench.fast, lessons, recipe, seeds, bench.replay), one_by_one
-        )
+        own, (delta, _), other, _ = both(turn, ours, one_by_one)
         apart = [b_error(delta, user, bench.usual.b(name)) for name, user in zip(names, timed, strict=True)]
-        return Run(ours, theirs * USERS / len(timed), float(torch.tensor(apart).max()))
+        return Run(own, other * USERS / len(timed), float(torch.tensor(apart).max()))
 
     return measure
 

@@ -1,7 +1,7 @@
 """What each part of a write from zero is worth: every arm at the rate that suits it best.
 
     python benchmarks/parts.py                 # persona-nano, given pairs
-    python benchmarks/parts.py --arm "A random"
+    python benchmarks/parts.py --arm "A by SVD"
 
 An arm changes one thing of the recipe. Its rate is chosen on conversations of their own, by F1 of the weights alone;
 at an end of the rates one more is tried. Prints a Markdown table: the rate against the recipe's, F1 over all questions
@@ -14,12 +14,11 @@ import argparse
 from typing import Any
 
 import torch
-from voices import Reading, difference
+from voices import Reading, difference, given
 
 from tmem.model import Model, load
 from tmem.tasks.base import Task
 from tmem.tasks.persona import Persona
-from tmem.texts import fold
 
 RATES = (0.5, 1.0, 2.0)  # times the recipe's own
 FACTS = 16
@@ -50,7 +49,7 @@ def arms(model: Model) -> dict[str, dict[str, Any]]:
 def conversations(seeds: list[int], episodes: int) -> tuple[list[Task], list[list[tuple[str, str]]]]:
     """Conversations, and the pairs that are told in each."""
     tasks = [task for seed in seeds for task in Persona(FACTS, episodes).tasks(seed)]
-    return tasks, [list({fold(q): (q, a) for q, a, _ in task.episode.gold}.values()) for task in tasks]
+    return tasks, [given(task) for task in tasks]
 
 
 def main() -> None:

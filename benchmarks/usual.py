@@ -7,7 +7,8 @@ batch. It has the same A, recipe and pairs as tmem, so its results are compared 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from tmem.model import Completion
 from tmem.model.jsonstop import JsonStop
 from tmem.seeds import generator
 
-Step = tuple[list[int], float]  # the rows of a step of Adam, and its rate
+Step = tuple[Sequence[int], float]  # the rows of a step, and its rate
 
 
 class Usual:
@@ -62,38 +63,34 @@ class Usual:
 
     def write(self, user: str, pairs: Sequence[Example], recipe: Recipe, orders: Sequence[Sequence[int]]) -> None:
         """Epochs of SGD on the user's B over ``pairs``, in the given order of each epoch."""
+        steps = [order[at : at + recipe.batch] for order in orders for at in range(0, len(order), recipe.batch)]
+        with self._trained(user) as b:
+            self._train(torch.optim.SGD(b, lr=recipe.lr), pairs, [(rows, recipe.lr) for rows in steps])
+
+    def write_from_zero(self, user: str, pairs: Sequence[Example], steps: Sequence[Step]) -> None:
+        """Adam on the user's B, which is zero: each step with its own rows and rate."""
+        with self._trained(user) as b:
+            self._train(torch.optim.Adam(b, betas=BETAS, eps=EPSILON), pairs, steps)
+
+    @contextmanager
+    def _trained(self, user: str) -> Iterator[list[Tensor]]:
+        """The user's B, of which alone there are gradients inside."""
         self.model.set_adapter(user)
         b = [self._b(name, user) for name in self.names]
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
         for parameter in b:
             parameter.requires_grad_(True)
-        optimizer = torch.optim.SGD(b, lr=recipe.lr)
-        for order in orders:
-            for start in range(0, len(order), recipe.batch):
-                rows = [pairs[place] for place in order[start : start + recipe.batch]]
-                optimizer.zero_grad()
-                self.model(**_batch(rows, self.device)).loss.backward()
-                optimizer.step()
+        yield b
         for parameter in b:
             parameter.requires_grad_(False)
 
-    def write_from_zero(self, user: str, pairs: Sequence[Example], recipe: Recipe, steps: Sequence[Step]) -> None:
-        """Adam on the user's B, which is zero: each step with its own rows and rate."""
-        self.model.set_adapter(user)
-        b = [self._b(name, user) for name in self.names]
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(False)
-        for parameter in b:
-            parameter.requires_grad_(True)
-        optimizer = torch.optim.Adam(b, betas=BETAS, eps=EPSILON)
+    def _train(self, optimizer: torch.optim.Optimizer, pairs: Sequence[Example], steps: Sequence[Step]) -> None:
         for rows, lr in steps:
             optimizer.param_groups[0]["lr"] = lr
             optimizer.zero_grad()
             self.model(**_batch([pairs[row] for row in rows], self.device)).loss.backward()
             optimizer.step()
-        for parameter in b:
-            parameter.requires_grad_(False)
 
     def generate(
         self,
@@ -181,9 +178,8 @@ def steps_from_zero(pairs: Sequence[Example], recipe: Recipe, seed: int) -> list
             if len(queue) < fresh.batch:
                 queue += torch.randperm(len(pairs), generator=draw).tolist()
             rows, queue = list(dict.fromkeys(queue[: fresh.batch])), queue[fresh.batch :]
-        torch.randint(
-            NOISES, (sum(len(pairs[row]) - 1 for row in rows),), generator=draw
-        )  # which is drawn all the same
+        # Drawn all the same.
+        torch.randint(NOISES, (sum(len(pairs[row]) - 1 for row in rows),), generator=draw)
         found.append((rows, rate(step, count, recipe.lr, fresh)))
     return found
 

@@ -60,6 +60,11 @@ def extracted(model: Model, engine: HFEngine, task: Task, readings: int) -> list
     return list(current.values())
 
 
+def given(task: Task) -> list[tuple[str, str]]:
+    """The pairs that hold after all sessions, as the world knows them to be told."""
+    return list({fold(q): (q, a) for q, a, _ in task.episode.gold}.values())
+
+
 class Reading:
     """Every way of answering the questions of some conversations, on weights that were written once."""
 
@@ -151,12 +156,7 @@ def main() -> None:
     recipe = model.recipe("tmem", **recipe_changes(args.set))
     tasks = [task for seed in args.seeds.split(",") for task in Persona(args.facts, args.episodes).tasks(int(seed))]
     engine = HFEngine(model)
-    pairs = [
-        list({fold(q): (q, a) for q, a, _ in task.episode.gold}.values())
-        if args.given
-        else extracted(model, engine, task, args.readings)
-        for task in tasks
-    ]
+    pairs = [given(task) if args.given else extracted(model, engine, task, args.readings) for task in tasks]
     reading = Reading(model, tasks, pairs, recipe)
     print(f"{len(tasks)} conversations, {sum(map(len, pairs)) / len(pairs):.1f} pairs each, {args}")
     print(f"one write: {reading.seconds:.1f} s and {reading.tokens:,.0f} tokens a memory")

@@ -51,6 +51,12 @@ def decoder_name(model: nn.Module) -> str:
     return name
 
 
+def linear_names(model: nn.Module) -> list[str]:
+    """What the decoder's linear layers are called within a layer, each name once: as a LoRA on all of them takes it."""
+    modules = decoder(model).named_modules()
+    return sorted({name.split(".")[-1] for name, module in modules if isinstance(module, nn.Linear)})
+
+
 def view_with(module: nn.Module, path: Sequence[str], part: nn.Module) -> nn.Module:
     """A shallow copy of ``module``, in evaluation mode, that has ``part`` at ``path``; all else is shared."""
     view = copy.copy(module)

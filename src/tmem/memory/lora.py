@@ -17,7 +17,7 @@ from tmem.agent.life import Life, Steps, TailUse
 from tmem.agent.trajectory import Write
 from tmem.errors import UsageError
 from tmem.fastweights import Example, WriteAccount
-from tmem.fastweights.sites import decoder
+from tmem.fastweights.sites import linear_names
 from tmem.memory.plain import Plain
 from tmem.model import Model
 from tmem.seeds import derive, generator
@@ -88,8 +88,7 @@ class _Peer:
         except ImportError:
             raise UsageError("the memory lora needs the extra rl: pip install 'tmem[rl]'") from None
         self.model, self.seed, self.runs = model, seed, 0
-        names = [name for name, module in decoder(model.hf).named_modules() if isinstance(module, nn.Linear)]
-        config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=sorted({name.split(".")[-1] for name in names}))
+        config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=linear_names(model.hf))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.tuner: Any = LoraModel(model.hf, config, "default")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -93,7 +93,7 @@ class Home:
 
     def name(self, scope: str) -> str:
         """The names that a scope is asked for by, "/" between them."""
-        return "/".join(name for name in self._names.get(scope, ()) if name)
+        return joined(self._names.get(scope, ()))
 
     def known(self, scope: str) -> bool:
         """True if something was ever told to it."""
@@ -104,7 +104,7 @@ class Home:
         """All scopes of the home: id -> the names that it was made with, "/" between them."""
         with self.db.read() as connection:
             rows = connection.execute(select(db.scopes.c.id, *(db.scopes.c[name] for name in NAMES)))
-            return {row[0]: "/".join(name for name in row[1:] if name) for row in rows}
+            return {row[0]: joined(row[1:]) for row in rows}
 
     def users(self) -> list[dict[str, Any]]:
         """Whose memories there are, oldest first: names, when they were made, and how many pairs hold."""
@@ -398,6 +398,11 @@ class Home:
         done = delete(db.receipts).where(db.receipts.c.scope == scope, db.receipts.c.kind == TO_WIPE)
         with self.db.write() as connection:
             connection.execute(done)
+
+
+def joined(names: Iterable[str | None]) -> str:
+    """The names that there are, as people read them."""
+    return "/".join(name for name in names if name)
 
 
 def scope_id(names: Names) -> str:

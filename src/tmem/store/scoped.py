@@ -225,8 +225,7 @@ class ScopedMemory(View):
 
     def erase(self) -> bool:
         """Remove all of this memory and whose it was: nothing of it is left in the home. False if there was nothing."""
-        with self._turn:
-            return self.home.erase(self.id)
+        return self.home.erase(self.id)
 
     def verify(self, *, deep: bool = False) -> Record:
         """Whether the weights in force are those that the ledger says; ``deep``: trained anew from the first pair.

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from tmem.errors import UsageError
-from tmem.fastweights.sites import decoder
+from tmem.fastweights.sites import linear_names
 from tmem.seeds import derive
 
 
@@ -25,8 +25,7 @@ def add_slow_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise UsageError("--slow-lora needs the extra rl: pip install 'tmem[rl]'") from None
-    linears = [name for name, module in decoder(model).named_modules() if isinstance(module, nn.Linear)]
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted({name.split(".")[-1] for name in linears}))
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=linear_names(model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "slow lora"))
         inject_adapter_in_model(config, model)
