@@ -25,6 +25,10 @@ class WriteError(TmemError):
     """A write that was asked for wrongly (a write that fails on its data only reports so in its account)."""
 
 
+class Diverged(TmemError):
+    """A training whose loss or weights are not finite any more."""
+
+
 class StoreError(TmemError):
     """A home that cannot be read or written; what it held before is still there."""
 

@@ -16,8 +16,9 @@ from tokenizers import Tokenizer
 from tmem.errors import UsageError
 from tmem.model import Model, load
 from tmem.training import pretrain
+from tmem.training.branches import Row, collate
 from tmem.training.grow import grow_from
-from tmem.training.rows import NOTHING, Row, RowMaker, collate
+from tmem.training.rows import NOTHING, RowMaker
 
 
 @pytest.fixture(scope="module")

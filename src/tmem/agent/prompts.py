@@ -122,9 +122,28 @@ class CompactPrompts:
         return [_message("system", context), ask] if context else [ask]
 
 
+class EnglishPrompts(CompactPrompts):
+    """The same few tokens, for chat models that were trained on them: what is no question of the memory they answer."""
+
+    name = "english"
+    converses = True
+    taught: tuple[str, ...] | None = (
+        "none",
+        "tail",
+        "full",
+        "rag",
+        "pairs",
+        "tmem",
+        "tmem+explicit",
+        "tmem+rag",
+        "tmem+full",
+        "gold",
+    )
+
+
 NO_MEMORY = "No previous memory"  # what a summary is before anything was read (MemAgent)
 
-PROMPTS: dict[str, PromptSet] = {"paper": PaperPrompts(), "compact": CompactPrompts()}
+PROMPTS: dict[str, PromptSet] = {"paper": PaperPrompts(), "compact": CompactPrompts(), "english": EnglishPrompts()}
 
 
 _WRITE_MEMORY = """\

@@ -208,6 +208,112 @@ def rl(
         out.print(f"curves: tmem train report {escape(str(folder))} --html report.html", highlight=False)
 
 
+@train_app.command()
+def sft(
+    files: Annotated[list[Path], typer.Argument(help="Rows, JSON lines.")],
+    folder: Annotated[
+        Path, typer.Option("--out", help="The run's folder; the same command goes on after an interruption.")
+    ],
+    model: ModelOption = DEFAULT_MODEL,
+    epochs: Annotated[int, typer.Option(min=1, help="How often every row is seen.")] = 1,
+    tokens: Annotated[int, typer.Option(min=64, help="Tokens of a step.")] = 2_048,
+    rate: Annotated[float, typer.Option("--lr", help="Rate of AdamW, at its height.")] = 1e-3,
+    slow_lora: Annotated[int, typer.Option(min=0, help="Train a LoRA of this rank; 0: all weights.")] = 32,
+    held_out: Annotated[int, typer.Option(min=0, help="Rows that are only looked at.")] = 32,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", rich_help_panel="running")] = 50,
+    eval_every: Annotated[int, typer.Option(min=1, help="Steps between looks.", rich_help_panel="running")] = 200,
+    stop_at: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this step, to go on later.", rich_help_panel="running")
+    ] = None,
+    seed: SeedOption = 1,
+    threads: ThreadsOption = None,
+) -> None:
+    """Train theta_0 on replies that are wanted: how to extract, read, refuse and sum up.
+
+    A row is {"prompt": [messages], "completion": [the assistant's message]} or {"messages": [...]}, as TRL has them.
+    """
+    import torch
+
+    from tmem.training.branches import fastest_dtype
+    from tmem.training.checkpoint import METRICS
+    from tmem.training.sft import Running, Trainer, config_of
+
+    if not 0 < rate < math.inf:
+        raise UsageError(f"--lr {rate:g}: give a number above 0")
+    config = config_of(files, epochs=epochs, tokens=tokens, lr=rate, slow_lora=slow_lora, held_out=held_out, seed=seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = str(fastest_dtype(device)).removeprefix("torch.") if slow_lora else "float32"
+    loaded = load_model(model, threads, device, dtype)
+    trainer = Trainer(config, files, loaded, folder, Running(save_every, eval_every, stop_at))
+    if trainer.step:
+        print(f"tmem: going on after step {trainer.step}", file=sys.stderr)
+    try:
+        with bar(len(trainer.plan), trainer.step, True) as (tell, _):
+            trainer.train(tell)
+    except KeyboardInterrupt:
+        print(f"\ntmem: interrupted; the same command goes on from {folder}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    out.print(f"model: {escape(str(folder / 'model'))}; figures: {escape(str(folder / METRICS))}", highlight=False)
+    if slow_lora:
+        out.print(f"adapter: {escape(str(folder / 'adapter'))}", highlight=False)
+
+
+class Source(StrEnum):
+    everyday = "everyday"
+    squad = "squad"
+    personas = "personas"
+    chat = "chat"
+
+
+@train_app.command("rows")
+def rows_command(
+    source: Annotated[Source, typer.Argument(help="What to make rows of.")],
+    file: Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")],
+    data: Annotated[Path | None, typer.Option(help="squad, personas: the data set's file.")] = None,
+    without: Annotated[Path | None, typer.Option(help="squad: SEAL's passages, which are left out.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="everyday, chat: how many texts or requests.")] = 3_000,
+    model: ModelOption = DEFAULT_MODEL,
+    seed: SeedOption = 1,
+    threads: ThreadsOption = None,
+) -> None:
+    """Make rows for tmem train sft: what a text gives, what it answers and what it does not.
+
+    everyday is a world of its own; squad (CC BY-SA 4.0) and personas (CC BY 4.0) are read from --data; chat is what
+    --model itself answers to general requests.
+    """
+    import json
+
+    from tmem.files import write_text
+    from tmem.tasks.seal import load as passages
+    from tmem.training.sources import rows as made
+
+    if (source in (Source.squad, Source.personas)) != (data is not None):
+        raise UsageError(f"tmem train rows {source.value} needs {'no' if data else 'its'} --data")
+    if source is Source.chat:
+        from tmem.training.sources.chat import chat
+
+        lines = list(chat(load_model(model, threads), seed, count))
+    elif source is Source.everyday:
+        from tmem.training.sources.everyday import everyday
+
+        lines = list(made.rows(everyday(seed, count)))
+    elif source is Source.squad:
+        assert data is not None
+        from tmem.training.sources.squad import squad
+
+        lines = list(
+            made.rows(squad(data, seed, [one.context.strip() for one in passages(without)] if without else ()))
+        )
+    else:
+        from tmem.training.sources.personas import personas
+
+        assert data is not None
+
+        lines = list(made.rows(personas(data, seed)))
+    write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    out.print(f"{len(lines):,} rows: {escape(str(file))}", highlight=False)
+
+
 @train_app.command("report")
 def report_command(
     folders: Annotated[list[Path], typer.Argument(help="Trainings, or folders that hold some.")],
@@ -258,13 +364,16 @@ def bar(steps: int, done: int, shown: bool) -> Iterator[tuple[Any, Any]]:
 
         def tell(figures: dict[str, Any]) -> None:
             if figures["type"] == "step":
-                reward = figures["reward"]
-                last = "no reward" if reward is None else f"reward {reward:.3f}"
+                reward = figures.get("reward")
+                known = f"loss {figures['loss']:.3f}" if "reward" not in figures else "no reward"
+                last = known if reward is None else f"reward {reward:.3f}"
                 progress.update(task, completed=figures["step"], last=last, now="")
             elif figures.get("f1") is not None:
                 progress.console.print(
                     f"step {figures['step']}: held-out F1 {figures['f1']:.3f}, EM {figures['em']:.3f}", highlight=False
                 )
+            elif figures.get("loss") is not None:
+                progress.console.print(f"step {figures['step']}: held-out loss {figures['loss']:.3f}", highlight=False)
 
         def pulse(now: Any) -> None:
             progress.update(task, now=f"{now.episodes} lived, {now.living} living, {now.tokens:,} tokens")

@@ -127,8 +127,13 @@ class Chat:
 
     def example(self, question: str, answer: str) -> Example:
         """What a write trains on: the prompt of ``question``, then ``answer`` and the end of the turn."""
+        prompt, reply = self.reply([{"role": "user", "content": question}], answer)
+        return Example(prompt, reply, label=question)
+
+    def reply(self, messages: Sequence[Message], answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens of the prompt, and those of the assistant's next message with the end of its turn."""
         answer = self.literal(answer.strip())
-        prompt = self._prompt([{"role": "user", "content": question}])
+        prompt = self._prompt(messages)
         prompt_ids = self.encode(prompt)
         # Tokenized in its place, because some tokenizers write the start of a text differently from its
         # middle; but the prompt's own tokens have to be those that generation starts from.
@@ -137,7 +142,7 @@ class Chat:
             answer_ids = whole[len(prompt_ids) :]
         else:
             answer_ids = self.encode(self._answer_lead + answer)
-        return Example(tuple(prompt_ids), (*answer_ids, self.end_of_turn), label=question)
+        return tuple(prompt_ids), (*answer_ids, self.end_of_turn)
 
     @cached_property
     def end_of_turn(self) -> int:

@@ -20,6 +20,9 @@ from filelock import FileLock
 
 from tmem.errors import ModelError, UsageError, first_line
 from tmem.files import on_disk, sha256
+from tmem.model.adapter import add_adapter
+from tmem.model.settings import FILE_NAME
+from tmem.seeds import derive
 
 MAGIC = b"GGUF"
 MADE = 1  # raised when another version of this module makes something else of a file
@@ -55,8 +58,10 @@ def cache() -> Path:
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tmem"
 
 
-def converted(path: Path, notice: Notice = lambda text: None) -> Path:
+def converted(path: Path, notice: Notice = lambda text: None, taught: Path | None = None) -> Path:
     """The folder with the file's model in safetensors; made if these very bytes were never turned before.
+
+    ``taught``: a folder with what the model was taught beyond the file, an adapter and settings.
 
     Raises :class:`UsageError` without the extra, :class:`ModelError` for a file that is none, that is cut short, or
     whose architecture transformers does not read. ``notice`` is told what takes its time.
@@ -68,7 +73,8 @@ def converted(path: Path, notice: Notice = lambda text: None) -> Path:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     if magic != MAGIC:
         raise ModelError(f"{path}: not a GGUF file, whatever its name says: give a directory of safetensors, or a GGUF")
-    folder = cache() / "gguf" / f"{path.stem}-{sha256(path)[:16]}-{MADE}"
+    told = "" if taught is None else f"-{derive(*(sha256(own) for own in sorted(taught.iterdir()))):016x}"
+    folder = cache() / "gguf" / f"{path.stem}-{sha256(path)[:16]}{told}-{MADE}"
     if (folder / "config.json").exists():
         return folder
     try:
@@ -76,19 +82,19 @@ def converted(path: Path, notice: Notice = lambda text: None) -> Path:
         with FileLock(f"{folder}.lock"):
             if not (folder / "config.json").exists():
                 notice(f"{path.name} is turned into safetensors, once: half a minute for each 100 MB")
-                _convert(path, folder)
+                _convert(path, folder, taught)
     except OSError as error:
         raise ModelError(f"{folder}: cannot be written ({error.strerror}): set TMEM_CACHE to another folder") from None
     return folder
 
 
-def _convert(path: Path, folder: Path) -> None:
+def _convert(path: Path, folder: Path, taught: Path | None) -> None:
     """Make the folder beside its place, and rename it when it is whole."""
     about = _about(path)
     beside = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         with redirect_stderr(StringIO()):  # its bars cannot be switched off
-            _save(path, beside, about)
+            _save(path, beside, about, taught)
         for made in beside.iterdir():
             on_disk(made)
         shutil.rmtree(folder, ignore_errors=True)  # one that somebody took the config out of
@@ -115,7 +121,7 @@ def _about(path: Path) -> dict[str, Any]:
     return {name: field.contents() for name in fields if (field := reader.get_field(name)) is not None}
 
 
-def _save(path: Path, folder: Path, about: dict[str, Any]) -> None:
+def _save(path: Path, folder: Path, about: dict[str, Any], taught: Path | None) -> None:
     """What transformers makes of the file, as a folder that it loads like any other."""
     from tokenizers import Regex, pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -146,6 +152,9 @@ def _save(path: Path, folder: Path, about: dict[str, Any]) -> None:
     vars(config).pop("quantization_config", None)
     plain = type(loaded)(config)
     plain.load_state_dict(loaded.state_dict())
+    if taught is not None:
+        add_adapter(plain, taught)
+        shutil.copy(taught / FILE_NAME, folder)
     plain.save_pretrained(folder)
     if split := SPLITS.get(about.get("tokenizer.ggml.pre", "")):
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -210,7 +210,7 @@ def _directory(name: str, notice: Callable[[str], None]) -> Path:
         return Path(name)
     file = gguf.shipped(name)
     if file is not None or name.lower().endswith(".gguf"):
-        return gguf.converted(file or Path(name), notice)
+        return gguf.converted(file or Path(name), notice, assets.taught(name) if file else None)
     # Every chat model of the hub has an owner: anything but owner/name is a slip, not worth asking the
     # network.
     if name.count("/") != 1 or name.startswith((".", "/", "~")):

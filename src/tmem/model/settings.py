@@ -16,19 +16,19 @@ FILE_NAME = "tmem.json"
 class Settings(BaseModel):
     """Settings of one base model; a model without ``tmem.json`` has the defaults.
 
-    ``prompts`` names the prompt set: ``paper`` for instruction-tuned models, ``compact`` for the embedded
-    ones. ``budget`` is the working context's limit L_max and ``window`` the longest sequence, both in
-    tokens (None: the model config's own). ``lr`` replaces the learning rate of every write recipe and
-    ``recipes`` holds further overrides by recipe name. ``question_known`` says whether the extraction sees
-    the question (None: as the prompt set has it). ``gate``: what tells which pair a question means (None: a sentence
-    encoder where the extra ``encoder`` is installed, else the model's own trunk). ``basis``: the file with the A of a
-    theta_0 that was trained through its fast weights; None: A is taken from the weights. ``figures`` are the model's
-    measured results, only ever shown.
+    ``prompts`` names the prompt set: ``paper`` for instruction-tuned models, ``compact`` for the embedded ones,
+    ``english`` for chat models that were taught it. ``budget`` is the working context's limit L_max and ``window``
+    the longest sequence, both in tokens (None: the model config's own). ``lr`` replaces the learning rate of every
+    write recipe and ``recipes`` holds further overrides by recipe name. ``question_known`` says whether the
+    extraction sees the question (None: as the prompt set has it). ``gate``: what tells which pair a question means
+    (None: a sentence encoder where the extra ``encoder`` is installed, else the model's own trunk). ``basis``: the
+    file with the A of a theta_0 that was trained through its fast weights; None: A is taken from the weights.
+    ``figures`` are the model's measured results, only ever shown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompts: Literal["paper", "compact"] = "paper"
+    prompts: Literal["paper", "compact", "english"] = "paper"
     budget: PositiveInt = 4096
     window: PositiveInt | None = None
     lr: PositiveFloat | None = None

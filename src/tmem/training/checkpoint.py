@@ -18,7 +18,7 @@ from torch import Tensor
 from tmem.errors import DataError, ModelError
 from tmem.fastweights import FastWeights
 from tmem.fastweights.basis import read_safetensors, tensors_hash
-from tmem.files import read_json, save_safetensors, write_json
+from tmem.files import read_json, save_safetensors, write_bytes, write_json
 from tmem.model import Model
 from tmem.model.settings import FILE_NAME, read_settings
 from tmem.training.slow_lora import merged_state
@@ -99,10 +99,19 @@ def with_basis(model: Model, folder: Path) -> Model:
     return Model(model.name, folder, model.hf, model.tokenizer, settings)
 
 
-def exported(folder: Path) -> int | None:
+def forget_after(path: Path, step: int) -> None:
+    """Cut what was recorded after ``step``: these steps are made again."""
+    if not path.exists():
+        return
+    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    kept = [line for line in lines if json.loads(line)["step"] <= step] if step else []
+    write_bytes(path, b"".join(kept))
+
+
+def exported(folder: Path, counted: str = "rl_steps") -> int | None:
     """After how many steps the model in ``folder`` was written; None if there is none."""
     with suppress(ModelError):
-        steps: int | None = read_settings(folder).figures.get("rl_steps")
+        steps: int | None = read_settings(folder).figures.get(counted)
         return steps
     return None
 

@@ -33,16 +33,16 @@ from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 
 from tmem.agent.lives import Pulse, Sampling
-from tmem.errors import TmemError, UsageError
+from tmem.errors import Diverged, UsageError
 from tmem.evaluation.spec import Spec, open_run
 from tmem.evaluation.summary import mean
 from tmem.fastweights import FastWeights
-from tmem.files import append_line, check_folder, write_bytes
+from tmem.files import append_line, check_folder
 from tmem.model import Model
 from tmem.seeds import derive
 from tmem.training import checkpoint, measure
 from tmem.training.advantages import Credit, How, Rollout, Weighting, samples
-from tmem.training.checkpoint import ABOUT, BASIS, METRICS
+from tmem.training.checkpoint import ABOUT, BASIS, METRICS, forget_after
 from tmem.training.measure import Share, merged
 from tmem.training.policy_loss import Objective, Sums, backward
 from tmem.training.rewards import Reward, own_reward
@@ -52,10 +52,6 @@ from tmem.training.slow_lora import add_slow_lora
 MOST_RECALLED = 64  # pairs that are asked for again in every step
 NAN_POLICY = "a log-probability of the policy is not finite"
 SAMPLED = Sampling(temperature=1.0)  # actions are drawn from pi itself, since its log-probabilities are learnt from
-
-
-class Diverged(TmemError):
-    """The policy, its loss or its weights are not finite any more."""
 
 
 @dataclass(frozen=True)
@@ -386,12 +382,3 @@ def flat(figures: dict[str, Any], before: str = "") -> dict[str, float]:
         elif isinstance(value, (int, float)):
             found[before + key] = float(value)
     return found
-
-
-def forget_after(path: Path, step: int) -> None:
-    """Cut what was recorded after ``step``: these steps are made again."""
-    if not path.exists():
-        return
-    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    kept = [line for line in lines if json.loads(line)["step"] <= step] if step else []
-    write_bytes(path, b"".join(kept))

@@ -21,14 +21,13 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from tmem.files import read_json, save_safetensors, write_json
 from tmem.seeds import derive
@@ -36,10 +35,11 @@ from tmem.tasks.locomo import parse_sample, render_session
 from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.lexicon import WORDS
 from tmem.tasks.persona.world import invent
+from tmem.training.branches import Batch, Row, collate, fastest_dtype
 from tmem.training.checkpoint import optimizer_tensors, restore_optimizer
 from tmem.training.grow import grow_from
 from tmem.training.induction import induction_start
-from tmem.training.rows import Batch, Row, RowMaker, collate, gold_extraction
+from tmem.training.rows import RowMaker, gold_extraction
 
 VOCABULARY = 2048
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -86,25 +86,6 @@ def make_tokenizer(seed: int, samples: int = 3000) -> Tokenizer:
     return tokenizer
 
 
-def plain_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **kwargs: Any
-) -> tuple[Tensor, None]:
-    """Attention written out in bf16, for training on a CPU: torch's fused backward takes 2 to 4 times as long.
-
-    Shapes: query (N, H, T, D); key and value (N, H_kv, T, D); mask (N, 1, T, T), True where seen.
-    """
-    groups = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    bias = torch.zeros(attention_mask.shape, dtype=torch.bfloat16).masked_fill_(~attention_mask, -1e4)
-    with torch.autocast("cpu", enabled=False):  # which would compute the softmax in float32
-        scores = (query * kwargs["scaling"]).bfloat16() @ key.bfloat16().transpose(-1, -2)  # (N, H, T, T)
-        weights = scores.add_(bias).softmax(-1)
-        return (weights @ value.bfloat16()).transpose(1, 2), None
-
-
-AttentionInterface.register("plain", plain_attention)
-
-
 def make_model(size: str, vocabulary: int, seed: int) -> Qwen3ForCausalLM:
     """A fresh model of one of :data:`SHAPES`, initialised from the seed."""
     layers, hidden, heads, kv_heads, ffn = SHAPES[size]
@@ -128,12 +109,6 @@ def make_model(size: str, vocabulary: int, seed: int) -> Qwen3ForCausalLM:
         model = Qwen3ForCausalLM(config)
     induction_start(model, seed)
     return model
-
-
-def fastest_dtype(device: str) -> torch.dtype:
-    """bfloat16 on a GPU and on CPUs that multiply it in hardware, else float32 (there bfloat16 is 40 times slower)."""
-    in_hardware = device == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if in_hardware else torch.float32
 
 
 def loss_of(model: Qwen3ForCausalLM, batch: Batch, device: str, dtype: torch.dtype) -> Tensor:

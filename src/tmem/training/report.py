@@ -46,7 +46,7 @@ def _read(folder: Path) -> Training:
         if "type" not in record or "step" not in record:
             raise DataError(f"{where}: no figures of a training; give another folder")
     steps = [record for _, record in records if record["type"] == "step"]
-    looks = [record for _, record in records if record["type"] == "held out" and "f1" in record]
+    looks = [record for _, record in records if record["type"] == "held out" and ("f1" in record or "loss" in record)]
     return Training(str(folder), read_json(folder / ABOUT), steps, looks)
 
 
@@ -55,7 +55,7 @@ def sections(trainings: Sequence[Training]) -> list[Section]:
     rows = [
         [training.label, str(training.looks[-1]["step"]), *_before_after(training.looks)]
         for training in trainings
-        if training.looks
+        if training.looks and "spec" in training.about
     ]
     columns = ["training", "steps", "F1", "EM", "extraction recall", "precision", "recall after write", "pairs"]
     note = "Greedy lives of held-out episodes, before → after."
@@ -88,6 +88,8 @@ def value_at(figures: Any, path: Sequence[str]) -> float | None:
 
 
 def _section(training: Training) -> Section:
+    if "spec" not in training.about:
+        return _supervised(training)
     about, spec = training.about, training.about["spec"]
     chosen = {
         key: about[key] for key in ("tasks", "group", "parts", "lr", "advantage", "weighting", "credit", "clip", "kl")
@@ -111,9 +113,32 @@ def _section(training: Training) -> Section:
     return section
 
 
+def _supervised(training: Training) -> Section:
+    """A training on replies that are wanted."""
+    about, steps = training.about, training.steps
+    chosen = {key: about[key] for key in ("epochs", "tokens", "lr", "slow_lora", "held_out")}
+    facts = [
+        ("folder", training.folder),
+        ("rows", ", ".join(digest[:12] for digest in about["data"])),
+        ("model", f"{about['model']} ({about['model_hash'][:12]}), {about['dtype']}"),
+        ("learning", ", ".join(f"{key} {value}" for key, value in chosen.items())),
+        ("seed", str(about["seed"])),
+        (
+            "read",
+            f"{sum(step['tokens'] for step in steps):,} tokens, of which {sum(s['learnt'] for s in steps):,} replies",
+        ),
+    ]
+    section = Section(training.label, facts)
+    if training.looks:
+        rows = [[str(look["step"]), f"{look['loss']:.3f}"] for look in training.looks]
+        section.tables.append(Table("Loss on the held-out rows, nats a token", ["step", "loss"], rows))
+    return section
+
+
 def figures(trainings: Sequence[Training]) -> list[Figure]:
     """Curves of all trainings in one drawing each."""
     wanted: list[tuple[str, str, bool, list[tuple[str, ...]]]] = [
+        ("loss", "Loss of held-out rows, nats a token.", True, [("loss",)]),
         ("f1", "F1 of held-out episodes.", True, [("f1",)]),
         ("em", "EM of held-out episodes.", True, [("em",)]),
         ("reward", "Reward of the rollouts: each step, and smoothed.", False, [("reward",)]),

@@ -10,12 +10,9 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from tmem.agent.prompts import NO_MEMORY, PROMPTS
 from tmem.seeds import derive
@@ -24,6 +21,7 @@ from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.lexicon import Attribute
 from tmem.tasks.persona.world import World, canonical, invent, sentence
+from tmem.training.branches import Row
 
 COMPACT = PROMPTS["compact"]
 # People with facts of their own, asked about without any text: what a real model knows by heart. They teach the
@@ -36,17 +34,6 @@ NOTHING_SHARE = 0.3
 # From a plain list to turns of a conversation (None: with its wordings and with asides): the speaker moves away from
 # the value step by step.
 SPOKEN = ("{p}'s {noun} is {v}.", '{p} said, "{noun} is {v}."', '{p} said, "My {noun} is {v}."', None)
-
-
-@dataclass
-class Row:
-    """Token ids of a prefix and of its branches; a branch is (prompt ids, answer ids)."""
-
-    prefix: list[int]
-    branches: list[tuple[list[int], list[int]]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.prefix) + sum(len(prompt) + len(answer) for prompt, answer in self.branches)
 
 
 class RowMaker:
@@ -284,40 +271,3 @@ def gold_extraction(facts: Iterable[dict[str, Any]]) -> str:
     """The JSON array that extraction should write for a text that states ``facts``."""
     pairs = [{"instruction": f["question"], "output": f["answer"]} for f in facts if not f["superseded"]]
     return json.dumps(pairs, ensure_ascii=False)
-
-
-@dataclass
-class Batch:
-    """Rows side by side. ``mask`` (N, 1, T, T) says who sees whom; ``targets`` belong to ``keep`` (N, T)."""
-
-    input_ids: Tensor
-    position_ids: Tensor
-    mask: Tensor
-    keep: Tensor
-    targets: Tensor
-
-
-def collate(rows: list[Row], pad: int) -> Batch:
-    """Right-padded tensors of some rows."""
-    n, t = len(rows), max(len(row) for row in rows)
-    input_ids = torch.full((n, t), pad)
-    position_ids = torch.zeros(n, t, dtype=torch.long)
-    segment = torch.full((n, t), -1)
-    keep = torch.zeros(n, t, dtype=torch.bool)
-    targets: list[int] = []
-    for i, row in enumerate(rows):
-        ids, positions, segments = list(row.prefix), list(range(len(row.prefix))), [0] * len(row.prefix)
-        for number, (prompt, answer) in enumerate(row.branches, start=1):
-            # A position predicts the next token: from the prompt's last to the answer's last but one.
-            keep[i, len(ids) + len(prompt) - 1 : len(ids) + len(prompt) + len(answer) - 1] = True
-            targets += answer
-            length = len(prompt) + len(answer)
-            ids += prompt + answer
-            positions += range(len(row.prefix), len(row.prefix) + length)
-            segments += [number] * length
-        input_ids[i, : len(ids)] = torch.tensor(ids)
-        position_ids[i, : len(ids)] = torch.tensor(positions)
-        segment[i, : len(ids)] = torch.tensor(segments)
-    same = segment[:, :, None] == segment[:, None, :]
-    mask = (same | (segment == 0)[:, None, :]) & torch.ones(t, t, dtype=torch.bool).tril()
-    return Batch(input_ids, position_ids, mask[:, None], keep, torch.tensor(targets))

@@ -5,6 +5,7 @@ It lies beside the fast weights: their hooks stay on the base layers that peft w
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from tmem.errors import UsageError
 from tmem.fastweights.sites import linear_names
+from tmem.model.adapter import save_adapter
 from tmem.seeds import derive
 
 
@@ -33,6 +35,16 @@ def add_slow_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
         if ".lora_" in name:
             value.data = value.data.float()  # small steps would be lost in bf16
     model.eval()
+
+
+def save_slow_lora(model: PreTrainedModel, folder: Path, base: str, rank: int) -> None:
+    """Write the slow LoRA alone, in PEFT's format and in float16."""
+    wrapped = {name: layer for name, layer in model.named_modules() if hasattr(layer, "base_layer")}
+    matrices = {}
+    for name, module in wrapped.items():
+        layer: Any = module
+        matrices[name] = (layer.lora_A["default"].weight.half(), layer.lora_B["default"].weight.half())
+    save_adapter(folder, base, matrices, rank)
 
 
 def merged_state(model: PreTrainedModel) -> dict[str, Tensor]:

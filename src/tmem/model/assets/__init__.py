@@ -12,6 +12,11 @@ def names() -> list[str]:
     return sorted(weights.parent.name for weights in _HERE.glob("*/model.safetensors"))
 
 
+def taught(name: str) -> Path | None:
+    """The directory with what the model called ``name`` was taught: an adapter and settings; None if there is none."""
+    return _HERE / name if (_HERE / name / "adapter_model.safetensors").exists() else None
+
+
 def path(name: str) -> Path | None:
     """The directory of the embedded model called ``name``, or None if there is none."""
     return _HERE / name if name in names() else None

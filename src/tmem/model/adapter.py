@@ -1,0 +1,69 @@
+"""LoRA adapters in PEFT's format: written, and added to the weights that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tmem.errors import ModelError
+from tmem.fastweights.basis import read_safetensors
+from tmem.files import read_json, save_safetensors, write_json
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+BEFORE = "base_model.model."  # what PEFT puts before every name
+
+
+def save_adapter(folder: Path, base: str, matrices: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> None:
+    """Write an adapter whose change is B A. ``matrices``: A (r, in) and B (out, r) by the name of the linear layer."""
+    tensors = {}
+    for name, (a, b) in matrices.items():
+        tensors[f"{BEFORE}{name}.lora_A.weight"] = a
+        tensors[f"{BEFORE}{name}.lora_B.weight"] = b
+    folder.mkdir(parents=True, exist_ok=True)
+    save_safetensors(folder / WEIGHTS, tensors, {"format": "pt"})
+    about: dict[str, Any] = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": rank,
+        "target_modules": sorted(matrices),
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "inference_mode": True,
+    }
+    write_json(folder / CONFIG, about)
+
+
+@torch.no_grad()
+def add_adapter(hf: PreTrainedModel, folder: Path) -> None:
+    """Add an adapter's B A to the weights of its layers, in place.
+
+    Raises :class:`ModelError` for one of another kind or another model, before any weight is changed.
+    """
+    about = read_json(folder / CONFIG)
+    tensors, _ = read_safetensors(folder / WEIGHTS)
+    if about.get("peft_type") != "LORA" or about.get("rank_pattern") or about.get("use_dora"):
+        raise ModelError(f"{folder}: not a plain LoRA adapter of one rank")
+    scale = about["lora_alpha"] / about["r"]
+    linears = {name: module for name, module in hf.named_modules() if isinstance(module, torch.nn.Linear)}
+    changes = {}
+    for key, a in tensors.items():
+        if not key.endswith(".lora_A.weight"):
+            continue
+        name, partner = key.removeprefix(BEFORE).removesuffix(".lora_A.weight"), key.replace("lora_A", "lora_B")
+        if name not in linears or partner not in tensors:
+            raise ModelError(f"{folder}: {key} belongs to no linear layer of this model, or its B is not there")
+        change = scale * tensors[partner].float() @ a.float()
+        if change.shape != linears[name].weight.shape:
+            raise ModelError(f"{folder}: {key} is of another model: it changes {tuple(change.shape)} numbers")
+        changes[name] = change
+    if 2 * len(changes) != len(tensors):
+        raise ModelError(f"{folder}: holds tensors that are no LoRA's")
+    for name, change in changes.items():
+        linears[name].weight += change.to(linears[name].weight)

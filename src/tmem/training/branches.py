@@ -1,0 +1,87 @@
+"""One text, many prompts about it: each in a branch of its own, so that one pass over the text supervises them all.
+
+A row is a prefix and branches. Every branch sees the prefix and itself, at the positions it would have alone: it is
+taught as it would be as a text of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+
+@dataclass
+class Row:
+    """Token ids of a prefix and of its branches; a branch is (prompt ids, answer ids)."""
+
+    prefix: list[int]
+    branches: list[tuple[list[int], list[int]]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.prefix) + sum(len(prompt) + len(answer) for prompt, answer in self.branches)
+
+
+@dataclass
+class Batch:
+    """Rows side by side. ``mask`` (N, 1, T, T) says who sees whom; ``targets`` belong to ``keep`` (N, T)."""
+
+    input_ids: Tensor
+    position_ids: Tensor
+    mask: Tensor
+    keep: Tensor
+    targets: Tensor
+
+
+def collate(rows: list[Row], pad: int) -> Batch:
+    """Right-padded tensors of some rows."""
+    n, t = len(rows), max(len(row) for row in rows)
+    input_ids = torch.full((n, t), pad)
+    position_ids = torch.zeros(n, t, dtype=torch.long)
+    segment = torch.full((n, t), -1)
+    keep = torch.zeros(n, t, dtype=torch.bool)
+    targets: list[int] = []
+    for i, row in enumerate(rows):
+        ids, positions, segments = list(row.prefix), list(range(len(row.prefix))), [0] * len(row.prefix)
+        for number, (prompt, answer) in enumerate(row.branches, start=1):
+            # A position predicts the next token: from the prompt's last to the answer's last but one.
+            keep[i, len(ids) + len(prompt) - 1 : len(ids) + len(prompt) + len(answer) - 1] = True
+            targets += answer
+            length = len(prompt) + len(answer)
+            ids += prompt + answer
+            positions += range(len(row.prefix), len(row.prefix) + length)
+            segments += [number] * length
+        input_ids[i, : len(ids)] = torch.tensor(ids)
+        position_ids[i, : len(ids)] = torch.tensor(positions)
+        segment[i, : len(ids)] = torch.tensor(segments)
+    same = segment[:, :, None] == segment[:, None, :]
+    mask = (same | (segment == 0)[:, None, :]) & torch.ones(t, t, dtype=torch.bool).tril()
+    return Batch(input_ids, position_ids, mask[:, None], keep, torch.tensor(targets))
+
+
+def plain_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attention written out in bf16, for training on a CPU: torch's fused backward takes 2 to 4 times as long.
+
+    Shapes: query (N, H, T, D); key and value (N, H_kv, T, D); mask (N, 1, T, T), True where seen.
+    """
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    bias = torch.zeros(attention_mask.shape, dtype=torch.bfloat16).masked_fill_(~attention_mask, -1e4)
+    with torch.autocast("cpu", enabled=False):  # which would compute the softmax in float32
+        scores = (query * kwargs["scaling"]).bfloat16() @ key.bfloat16().transpose(-1, -2)  # (N, H, T, T)
+        weights = scores.add_(bias).softmax(-1)
+        return (weights @ value.bfloat16()).transpose(1, 2), None
+
+
+AttentionInterface.register("plain", plain_attention)
+
+
+def fastest_dtype(device: str) -> torch.dtype:
+    """bfloat16 on a GPU and on CPUs that multiply it in hardware, else float32 (there bfloat16 is 40 times slower)."""
+    in_hardware = device == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if in_hardware else torch.float32

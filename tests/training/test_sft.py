@@ -1,0 +1,209 @@
+"""Supervised training: what is read as rows, exactness of branches, resuming, and what comes out."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tmem.errors import DataError, Diverged, ModelError, UsageError
+from tmem.model import Model, load
+from tmem.model.adapter import add_adapter
+from tmem.training.branches import collate
+from tmem.training.sft import Config, Running, Trainer, batches, config_of, read_rows
+from tmem.training.sources.everyday import everyday
+from tmem.training.sources.personas import personas
+from tmem.training.sources.rows import NOTHING, rows
+from tmem.training.sources.squad import squad
+
+LEARNT = {"lr": 3e-3, "slow_lora": 4, "tokens": 512, "held_out": 4}
+
+
+def written(path: Path, lines: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return written(tmp_path / "rows.jsonl", list(rows(everyday(1, 24))))
+
+
+def trainer(model: Model, data: Path, folder: Path, running: Running | None = None, **changes: Any) -> Trainer:
+    return Trainer(config_of([data], **(LEARNT | changes)), [data], model, folder, running or Running(save_every=2))
+
+
+def test_a_branch_is_learnt_from_as_if_it_were_alone(data: Path, tmp_path: Path) -> None:
+    model = load("persona-nano")
+    together = read_rows(data, model, 512)
+    alone = [
+        {"messages": [*line["prompt"], *line["completion"]]} for line in map(json.loads, data.read_text().splitlines())
+    ]
+    apart = [read_rows(written(tmp_path / f"{place}.jsonl", [line]), model, 512)[0] for place, line in enumerate(alone)]
+    assert 24 <= len(together) < len(apart)
+    own = trainer(model, data, tmp_path / "run")
+    own.mixed = False
+    model.hf.set_attn_implementation("sdpa")
+
+    def losses(row: Any) -> Tensor:
+        batch = collate([row], pad=0)
+        return own._loss(batch) * len(batch.targets)
+
+    with torch.no_grad():
+        whole = torch.stack([losses(row) for row in together]).sum()
+        parts = torch.stack([losses(row) for row in apart]).sum()
+    assert torch.isclose(whole, parts, rtol=1e-4)
+
+
+def test_stopped_and_gone_on_with_gives_the_same_model(data: Path, tmp_path: Path) -> None:
+    whole = trainer(load("persona-nano"), data, tmp_path / "whole")
+    whole.train()
+    assert len(whole.plan) > 6
+    trainer(load("persona-nano"), data, tmp_path / "parts", Running(save_every=2, stop_at=5)).train()
+    parts = trainer(load("persona-nano"), data, tmp_path / "parts", Running(save_every=3))
+    assert parts.step == 5
+    parts.train()
+    assert all(torch.equal(value, parts.trained[name]) for name, value in whole.trained.items())
+
+    def figures(folder: str) -> list[Any]:
+        lines = map(json.loads, (tmp_path / folder / "metrics.jsonl").read_text().splitlines())
+        return [(line["step"], line["loss"]) for line in lines if line["type"] == "step"]
+
+    assert figures("whole") == figures("parts")
+    assert load(tmp_path / "whole" / "model").weights_hash == load(tmp_path / "parts" / "model").weights_hash
+
+
+def test_what_is_learnt_lowers_the_loss_and_stands_in_the_adapter_too(data: Path, tmp_path: Path) -> None:
+    own = trainer(load("persona-nano"), data, tmp_path / "run", epochs=3)
+    own.train()
+    looks = [line for line in map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())]
+    losses = [line["loss"] for line in looks if line["type"] == "held out"]
+    assert losses[-1] < 0.9 * losses[0]
+    merged, added = load(tmp_path / "run" / "model").hf, load("persona-nano").hf
+    add_adapter(added, tmp_path / "run" / "adapter")
+    for name, value in added.named_parameters():
+        assert torch.allclose(value, merged.get_parameter(name), atol=2e-3), name
+    peft = pytest.importorskip("peft")
+    opened = peft.PeftModel.from_pretrained(load("persona-nano").hf, tmp_path / "run" / "adapter").merge_and_unload()
+    for name, value in opened.named_parameters():
+        assert torch.allclose(value, added.get_parameter(name), atol=1e-6), name
+    with pytest.raises(ModelError, match="of another model"):
+        add_adapter(load("persona-small").hf, tmp_path / "run" / "adapter")
+
+
+def test_all_weights_can_be_trained(data: Path, tmp_path: Path) -> None:
+    own = trainer(load("persona-nano"), data, tmp_path / "run", Running(stop_at=2), slow_lora=0, lr=1e-4)
+    own.train()
+    assert load(tmp_path / "run" / "model").weights_hash != load("persona-nano").weights_hash
+    assert not (tmp_path / "run" / "adapter").exists()
+
+
+def test_a_training_that_diverges_keeps_its_last_checkpoint(data: Path, tmp_path: Path) -> None:
+    own = trainer(load("persona-nano"), data, tmp_path / "run", Running(save_every=1, stop_at=1))
+    own.train()
+    own = trainer(load("persona-nano"), data, tmp_path / "run", Running(save_every=1))
+    good = {name: value.clone() for name, value in own.trained.items()}
+    own._loss = lambda batch: sum(value.sum() for value in own.trained.values()) * float("nan")  # type: ignore
+    with pytest.raises(Diverged, match="after step 1: the loss is not finite; give another --out and a smaller --lr"):
+        own.train()
+    again = trainer(load("persona-nano"), data, tmp_path / "run")
+    assert again.step == 1
+    assert all(torch.equal(value, good[name]) for name, value in again.trained.items())
+
+
+def test_every_row_is_seen_once_an_epoch_in_steps_of_the_given_size(data: Path) -> None:
+    every = read_rows(data, load("persona-nano"), 512)
+    config = Config((), tokens=512)
+    first, second = batches(every, config, 0), batches(every, config, 1)
+    assert sorted(place for batch in first for place in batch) == list(range(len(every)))
+    assert first != second and first == batches(every, config, 0)
+    assert all(len(batch) * max(len(every[place]) for place in batch) <= 512 for batch in first)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"text": "only a text"}, "no row: write"),
+        ({"messages": [{"role": "user", "content": "Hi"}]}, "no row: write"),
+        ({"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]}, "no row: write"),
+        ({"prompt": "Hi", "completion": "Hello"}, "no row: write"),
+        ({"prompt": [{"role": "user", "content": "Hi"}], "completion": [{"role": "assistant", "content": " "}]}, "no"),
+        (
+            {"messages": [{"role": "user", "content": "Hi " * 400}, {"role": "assistant", "content": "a"}]},
+            "more than the 256 of a step: raise --tokens",
+        ),
+    ],
+)
+def test_a_line_that_is_no_row_is_named(line: Any, said: str, tmp_path: Path) -> None:
+    good = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+    with pytest.raises(DataError, match=rf"rows\.jsonl: line 2: .*{said}") as error:
+        read_rows(written(tmp_path / "rows.jsonl", [good, line]), load("persona-nano"), 256)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_missing_or_empty(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        config_of([tmp_path / "none.jsonl"])
+    with pytest.raises(DataError, match="no rows"):
+        read_rows(written(tmp_path / "empty.jsonl", []), load("persona-nano"), 256)
+    few = written(tmp_path / "few.jsonl", list(rows(everyday(1, 2))))
+    with pytest.raises(UsageError, match="nothing is left to learn from"):
+        trainer(load("persona-nano"), few, tmp_path / "run", held_out=9)
+
+
+def test_what_the_everyday_world_says_holds_its_answers() -> None:
+    texts = everyday(7, 400)
+    assert texts == everyday(7, 400) and texts != everyday(8, 400)
+    for one in texts:
+        for question, answer in [*one.pairs, *one.asked]:
+            assert question.endswith("?") and not set("{}|") & set(question + answer + one.text), one
+            if answer not in ("No", NOTHING):
+                assert answer.lower() in one.text.lower(), (question, answer, one.text)
+    assert sum(not one.pairs for one in texts) > 20  # small talk
+    assert sum(answer == NOTHING for one in texts for _, answer in one.asked) > 200
+
+
+def test_passages_and_personas_become_texts(tmp_path: Path) -> None:
+    passages = [
+        {
+            "title": f"Article {number // 2}",
+            "context": f"Tower {number} was built in {1900 + number} by Ann.",
+            "questions": [
+                {"question": f"Who built tower {number}?", "answer": "Ann"},
+                {"question": f"When was tower {number} built?", "answer": f"{1900 + number}"},
+            ],
+        }
+        for number in range(20)
+    ]
+    path = tmp_path / "squad.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(passages).encode()))
+    seen, held = squad(path, 1, without=[passages[0]["context"]]), squad(path, 1, held_out=True)
+    assert len(seen) == 7 and len(held) == 12
+    assert [answer for _, answer in seen[0].pairs] == ["1901", "Ann"]  # in the order of the text
+    talk = ["User 1: Hi! I live in Rome and I collect stamps.", "User 2: I like jazz."]
+    talk += ["User 1: Great, my favorite color is red."]
+    traits = ["I live in Rome.", "I collect stamps.", "My favorite color is red.", "I have a dogs."]
+    table = io.StringIO()
+    columns = ["user 1 personas", "user 2 personas", "Best Generated Conversation"]
+    csv.writer(table).writerows([columns, ["\n".join(traits), "I like jazz.\nI fly planes.", "\n".join(talk)]])
+    lines = table.getvalue()
+    path = tmp_path / "talks.csv.gz"
+    path.write_bytes(gzip.compress(lines.encode()))
+    [text] = personas(path, 1)
+    first, second = (line.split(" said")[0] for line in text.text.splitlines()[:2])
+    assert set(text.pairs) == {
+        (f"Where does {first} live?", "Rome"),
+        (f"What does {first} collect?", "stamps"),
+        (f"What is {first}'s favorite color?", "red"),
+        (f"What does {second} like?", "jazz"),
+    }
+    for make in (lambda: squad(path, 1), lambda: personas(tmp_path / "squad.json.gz", 1)):
+        with pytest.raises(DataError, match="not "):
+            make()
