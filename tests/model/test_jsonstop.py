@@ -62,3 +62,9 @@ def test_a_draft_in_a_thought_is_not_the_array() -> None:
     draft, array = '<think>perhaps [{"a": "]"}] or</think>', '[{"a": "<think>"}, {"b": "</think>"}]'
     assert stop_at(draft + array + " ]") == len(draft + array)
     assert stop_at('<think>perhaps [{"a": "b"}]') is None
+
+
+def test_an_object_that_comes_again_ends_it() -> None:
+    one, other = '{"instruction": "Who?", "output": "Ana"}', '{"instruction": "Who?", "output": "Ben"}'
+    assert stop_at(f"[{one}, {other}, {one}, {other}") == len(f"[{one}, {other}, {one}")
+    assert stop_at(f'[{one}, {{"a": {one}}}, {{"b": {one}}}') is None  # parts of objects may be alike

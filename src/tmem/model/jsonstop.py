@@ -1,14 +1,14 @@
-"""Noticing, token by token, that the JSON array a model is writing is complete."""
+"""Noticing, token by token, that the JSON array a model is writing is complete, or that nothing new comes any more."""
 
 from __future__ import annotations
 
 
 class JsonStop:
-    """Watches a text that arrives in pieces until its first array has found its ``]``.
+    """Watches a text that arrives in pieces until its first array has found its ``]``, or an object comes again.
 
-    An array begins with a ``[`` before ``[``, ``{``, ``"`` or ``]``: "[1]" is prose, and ignored. From there on,
-    brackets inside strings do not count, and a quote after a backslash does not end a string. Braces need no
-    counting: it is the array that has to close. An array within a ``<think>`` block is a draft.
+    A model that writes the same object twice is in a loop, and would go on to the end of its room. An array begins with
+    a ``[`` before ``[``, ``{``, ``"`` or ``]``: "[1]" is prose, and ignored. From there on, brackets inside strings do
+    not count, and a quote after a backslash does not end a string. An array within a ``<think>`` block is a draft.
     """
 
     def __init__(self) -> None:
@@ -18,15 +18,20 @@ class JsonStop:
         self._escaped = False
         self._thinks = False
         self._tail = ""  # of the text outside of arrays
+        self._braces = 0
+        self._object = ""  # since its "{"
+        self._objects = set[str]()
 
     def feed(self, piece: str) -> bool:
-        """Take the next piece of text; True if the array closes within it."""
+        """Take the next piece of text; True if the array closes or repeats itself within it."""
         for char in piece:
             if not self._depth or self._thinks:
                 self._tail = (self._tail + char)[-len("</think>") :]
                 self._thinks = (self._thinks and self._tail != "</think>") or self._tail.endswith("<think>")
             if self._thinks:
                 continue
+            if self._braces:
+                self._object += char
             if self._escaped:
                 self._escaped = False
             elif self._in_string:
@@ -47,4 +52,12 @@ class JsonStop:
                     return True
             elif self._depth and char == "{":
                 self._opened = False
+                self._object = self._object if self._braces else ""
+                self._braces += 1
+            elif self._depth and char == "}":
+                self._braces -= 1
+                if self._braces == 0:
+                    if self._object in self._objects:
+                        return True
+                    self._objects.add(self._object)
         return False
