@@ -320,6 +320,11 @@ def test_eval_options_that_cannot_work(tmem: Run, options: tuple[str, ...], prob
     assert (code, out) == (2, "") and problem in err and err.count("\n") == 1
 
 
+def test_eval_everyday_has_two_halves(tmem: Run) -> None:
+    code, out, err = tmem("eval", "everyday", "--half", "train")
+    assert (code, out) == (2, "") and "--half train: there are dev and test" in err and err.count("\n") == 1
+
+
 def test_eval_needs_its_data(tmem: Run, tmp_path: Path) -> None:
     code, _, err = tmem("eval", "locomo")
     assert code == 2 and "needs --data" in err

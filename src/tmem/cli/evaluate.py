@@ -38,6 +38,7 @@ eval_app = typer.Typer(help="Measure whole episodes against gold answers.", no_a
 
 BENCHES = {
     "persona": "Fresh synthetic conversations: how much is remembered when nothing but the memory is left?",
+    "everyday": "Everyday English, written by hand: what people tell an assistant, asked about in other words.",
     "locomo": "LoCoMo: long conversations in dated sessions (--data locomo10.json).",
     "longmemeval": "LongMemEval: one question about some fifty chats (--data longmemeval_s_cleaned.json).",
     "search": "Several questions at once, answered by searching (--data questions --corpus passages.jsonl).",
@@ -99,6 +100,9 @@ def bench(
         People,
         typer.Option(help="unseen: other people, values and wordings than in training.", rich_help_panel="persona"),
     ] = People.unseen,
+    half: Annotated[
+        str, typer.Option(help="dev, or test: for published tables alone.", rich_help_panel="everyday")
+    ] = "dev",
     questions: Annotated[
         int | None, typer.Option(min=1, help="Only the first N of each category.", rich_help_panel="locomo")
     ] = None,
@@ -123,12 +127,13 @@ def bench(
     from tmem.evaluation.spec import Spec
 
     name = context.info_name or ""
-    if name != "persona" and data is None:
+    if name not in ("persona", "everyday") and data is None:
         raise UsageError(f"tmem eval {name} needs --data")
     if name == "clbench" and folder is None:
         raise UsageError("CL-bench's answers are judged after they are recorded (tmem score): give --out")
     options: dict[str, dict[str, Any]] = {
         "persona": {"facts": facts, "episodes": limit or 20, "people": people.value},
+        "everyday": {"half": half},
         "locomo": {"path": data, "questions": questions},
         "longmemeval": {"path": data},
         "search": {
@@ -151,11 +156,11 @@ def bench(
         model=model,
         recipe=recipe.value,
         changes=changes,
-        # Passages are read one by one, however short they are.
-        budget=1 if name == "seal" and budget is None else budget,
+        # Passages and messages are read one by one, however short they are.
+        budget=1 if name in ("everyday", "seal") and budget is None else budget,
         question_known=None if question is None else question is Question.known,
         # Where nothing but the memory is to be left; the others are read as published.
-        write_tail=name in ("persona", "seal") if tail is None else not tail,
+        write_tail=name in ("persona", "everyday", "seal") if tail is None else not tail,
         decoding=decoding.value,
         top_k=top_k,
         whole_units=whole_units,

@@ -19,6 +19,7 @@ from tmem.model import Model, load
 from tmem.retrieval import BM25, Dense, Embedder
 from tmem.tasks.base import Benchmark
 from tmem.tasks.clbench import ClBench
+from tmem.tasks.everyday import Everyday
 from tmem.tasks.locomo import LoCoMo
 from tmem.tasks.longmemeval import LongMemEval
 from tmem.tasks.persona import Persona
@@ -27,6 +28,7 @@ from tmem.tasks.search import Search
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "persona": Persona,
+    "everyday": Everyday,
     "locomo": LoCoMo,
     "longmemeval": LongMemEval,
     "search": Search,
