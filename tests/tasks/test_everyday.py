@@ -19,6 +19,7 @@ from tmem.evaluation.stats import unanswerable
 from tmem.model import load
 from tmem.tasks.everyday import HALVES, KINDS, Everyday, Statement, statements
 from tmem.tasks.locomo import NO_INFORMATION
+from tmem.tasks.scoring import tmem_token
 
 ALL = statements()
 TASKS = [list(part) for _, part in groupby(ALL, lambda statement: statement.task)]
@@ -123,9 +124,11 @@ def test_the_statements_of_a_task_fit_together(told: list[Statement]) -> None:
 def test_no_question_and_no_statement_is_in_both_halves() -> None:
     dev, test = (list(Everyday(half).tasks(0)) for half in HALVES)
     assert len(dev) == len(test) >= 16
-    for part in ("units", "asks"):
-        first, second = ({str(one) for task in own for one in getattr(task.episode, part)} for own in (dev, test))
-        assert not first & second
+    first, second = (
+        {text for task in own for text in [*task.episode.units, *(ask.text for ask in task.episode.asks)]}
+        for own in (dev, test)
+    )
+    assert not first & second
 
 
 def test_tasks_are_the_same_every_time() -> None:
@@ -150,6 +153,15 @@ def test_messages_are_read_as_a_conversation_is() -> None:
         if item.category == "corrections":
             assert item.evidence[-1] == 10 and item.gold == ("Thursday",)
         assert bool(item.evidence) != item.judging["abstention"]
+
+
+def test_a_refusal_counts_where_nothing_was_said_and_nowhere_else() -> None:
+    bench = Everyday()
+    items = [item for task in bench.tasks(0) for item in task.items]
+    for item in items:
+        f1 = tmem_token(bench.prediction(item, f"\n{NO_INFORMATION}.\nNothing.", 0), item.gold, item.category).f1
+        assert f1 == (1.0 if item.judging["abstention"] else 0.0)
+        assert tmem_token(bench.prediction(item, f" {item.gold[-1]}\n", 0), item.gold, item.category).em == 1.0
 
 
 def test_another_half_is_refused() -> None:

@@ -23,6 +23,7 @@ from tmem.dates import moment, spoken
 from tmem.errors import UsageError
 from tmem.tasks.base import Item, Task
 from tmem.tasks.locomo import NO_INFORMATION
+from tmem.tasks.scoring import normalize
 from tmem.tasks.sources import identity
 
 FILE = Path(__file__).with_name("everyday.jsonl")
@@ -84,8 +85,10 @@ class Everyday:
         yield from self.all
 
     def prediction(self, item: Item, reply: str, seed: int) -> str:
-        """The reply's first line that is not empty."""
-        return next((line.strip() for line in reply.splitlines() if line.strip()), "")
+        """The reply's first line that is not empty; "" if it refuses what was said, which beside "No" would score."""
+        line = next((line.strip() for line in reply.splitlines() if line.strip()), "")
+        refuses = normalize(line) == normalize(NO_INFORMATION)
+        return "" if refuses and item.evidence else line
 
 
 @lru_cache(maxsize=1)
