@@ -325,7 +325,12 @@ def whole_episodes(bench: Bench, batched: bool) -> Round:
 CASES = [
     Case("write of 16 pairs, one user, 5 epochs", {"0.6B": 3}, write_one, "B"),
     Case("writes of 16 users together, against one after the other", {"0.6B": 4, "small": 3}, write_many, "B"),
-    Case("writes from zero of 16 users together, against one after the other", {"0.6B": 6}, write_many_from_zero, "B by Adam"),
+    Case(
+        "writes from zero of 16 users together, against one after the other",
+        {"0.6B": 6},
+        write_many_from_zero,
+        "B by Adam",
+    ),
     Case("48 users' texts with 48 memories, against 48 without any", {}, generate_ours, "", most=1.10),
     Case("48 users' texts with 48 memories, against PEFT's mixed batch", {}, generate_both, "tokens"),
     Case("first tokens of 16 memories after one shared text of 2,000", {"0.6B": 4}, one_prefix, "logprob"),
