@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from tmem import Memory
 from tmem.errors import DeltaError, IntegrityError, UsageError
 from tmem.model import Model
+from tmem.model.gate import Gate
 from tmem.store.ledger import Pair, Step
 from tmem.store.trainer import PairsTrainer, make_trainer, state_digest, weights
 
@@ -191,3 +193,37 @@ def test_every_block_becomes_an_adapter_and_an_empty_memory_none(quick: Model, t
     assert not (tmp_path / "none").exists() and (tmp_path / "one" / "adapter_model.safetensors").exists()
     assert blocks > 1
     assert sorted(path.name for path in (tmp_path / "several").iterdir()) == [f"block-{n + 1}" for n in range(blocks)]
+
+
+class Alike:
+    """Stands for the encoder: questions are alike as far as they share one of these words."""
+
+    name, nameless = "encoder", True
+    THINGS = ("vehicle", "job")
+
+    def questions(self, texts: Sequence[str]) -> torch.Tensor:
+        """(n, 2)"""
+        meant = [text.replace("get around", "vehicle").replace("buy", "vehicle") for text in texts]
+        return torch.tensor([[float(thing in text) for thing in self.THINGS] for text in meant])
+
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> torch.Tensor:
+        return self.questions([question for question, _ in pairs])
+
+    def threshold(self, keys: torch.Tensor) -> float:
+        return 0.9
+
+
+def test_what_says_the_same_in_other_words_is_put_right_with_it(quick: Model, tmp_path: Path) -> None:
+    model = Model(quick.name, quick.directory, quick.hf, quick.tokenizer, quick.settings)
+    model.gates[model.fast(model.recipe("tmem")).sites[0].layer] = Gate(Alike())
+    around, bought, kevins = "How does Maria get around?", "What did Maria buy?", "What is Kevin's vehicle?"
+    told = [(VEHICLE, "camper"), (around, "the camper"), (bought, "a camper"), (kevins, "camper"), (JOB, "baker")]
+    with Memory(model, tmp_path) as memory:
+        mine = memory.scope("maria")
+        before = {pair["question"]: pair["id"] for pair in mine.add(pairs=told).pairs}
+        receipt = mine.add(pairs=[(VEHICLE, "ferry")])
+        changed = {pair["question"]: (pair["answer"], pair["supersedes"]) for pair in receipt.pairs}
+        assert changed == {VEHICLE: ("ferry", before[VEHICLE]), around: ("ferry", before[around])}
+        # What was bought is history, and Kevin is somebody else.
+        held = {pair["question"]: pair["answer"] for pair in mine.get_all()}
+        assert held == {VEHICLE: "ferry", around: "ferry", bought: "a camper", kevins: "camper", JOB: "baker"}

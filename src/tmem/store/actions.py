@@ -14,12 +14,13 @@ from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import HFEngine, Request
 from tmem.model.answering import Found, Unknown, answers
-from tmem.store.contradiction import contradicted
+from tmem.model.gate import gate_of
+from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair
 from tmem.store.records import in_parts
 from tmem.store.trainer import FastWeightTrainer, PairsTrainer
-from tmem.texts import said
+from tmem.texts import fold, said
 
 State = Mapping[str, Tensor]
 
@@ -143,4 +144,29 @@ class Actions:
             old = contradicted(pair, belief, left)
             left = [known for known in left if known.id != old]
             new.append(NewPair(pair.question, pair.answer, old))
-        return new
+        return [*new, *self._following(new, active, left)]
+
+    def _following(self, new: Sequence[NewPair], active: Collection[Pair], left: Sequence[Pair]) -> list[NewPair]:
+        """What else is put right by new pairs: those ``left`` that said the same as what they take the place of.
+
+        Only an encoder tells whether two questions ask the same; without one nothing follows.
+        """
+        if not isinstance(self.trainer, PairsTrainer) or not any(pair.supersedes for pair in new):
+            return []
+        keys = gate_of(self.model, self.trainer.recipe).keys
+        if keys.name != "encoder":
+            return []
+
+        def likeness(question: str, others: Sequence[str]) -> list[float]:
+            first, *rest = keys.questions([question, *others])
+            return [float(first @ one) for one in rest]
+
+        known, asked = {pair.id: pair for pair in active}, {fold(pair.question) for pair in new}
+        found: list[NewPair] = []
+        for pair in new:
+            if pair.supersedes is not None:
+                for other in following(known[pair.supersedes], left, likeness):
+                    if fold(other.question) not in asked:
+                        asked.add(fold(other.question))
+                        found.append(NewPair(other.question, pair.answer, other.id))
+        return found
