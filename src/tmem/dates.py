@@ -14,7 +14,7 @@ _TIMES = ("%I:%M %p on %d %B, %Y", "%Y/%m/%d (%a) %H:%M", "%Y/%m/%d %H:%M")
 _DAYS = ("%d %B, %Y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%Y/%m/%d")
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d|\d{8}")
 _EPOCH = re.compile(r"(\d+(?:\.\d+)?) ?(s|ms)")
-_MONTHS = (
+MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
@@ -56,7 +56,7 @@ def spoken(when: Moment) -> str:
     with one 40 times.
     """
     hour, minute = (when.hour, when.minute) if isinstance(when, datetime) else (12, 0)
-    day = f"{when.day} {_MONTHS[when.month - 1]}, {when.year}"
+    day = f"{when.day} {MONTHS[when.month - 1]}, {when.year}"
     return f"{(hour - 1) % 12 + 1}:{minute:02} {'am' if hour < 12 else 'pm'} on {day}"
 
 

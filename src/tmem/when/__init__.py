@@ -1,0 +1,142 @@
+"""Dates as people say them: "yesterday", "two weekends ago", "on Friday" made dates by the day of the message.
+
+A grammar of what people say, one rule a form. A phrase with two readings is left as it was said, for a wrong date is
+worse than none. Weeks begin on Monday; seasons are the northern ones, and winter has both its years.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from tmem.dates import Moment
+from tmem.when import rules, told  # noqa: F401  # they fill RULES
+from tmem.when.said import RULES, Said, Value
+from tmem.when.words import in_words
+
+__all__ = ["Found", "find", "resolved"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A phrase ``text[start:end]`` that means a date, and that date in words."""
+
+    start: int
+    end: int
+    text: str
+
+
+# One letter for one, so that places stay: apostrophes are made plain, and letters that differ from k, i or s in nothing
+# but case are no letters of ours.
+_SAME = str.maketrans(
+    {"’": "'", "‘": "'", "ʼ": "'", "ſ": "\0", "\u212a": "\0", "ı": "\0", "İ": "\0", "\t": " ", "\xa0": " "}
+)
+_DAY = r"\d{1,2} [A-Z][a-z]{2,8} \d{1,4}"
+_BRACKET = re.compile(
+    rf" \((?:\d\d:\d\d on {_DAY}|(?:the (?:week|weekend) of )?{_DAY}(?: to {_DAY})?"
+    r"|(?:[A-Za-z]{3,9} )?\d{1,4}(?:/\d{1,4})?|\d{4}-\d\d-\d\d)\)"
+)
+_ANY_YEAR = re.compile(r"\s?\([^()\n]{0,60}(?<!\d)(?:1[5-9]|20|21)\d\d(?!\d)[^()\n]{0,60}\)")
+_CLOCK = (
+    r"(?:(?P<noon>noon|midday)|(?P<midnight>midnight)|(?P<h>\d{1,2})(?:[:.](?P<m>\d\d))?(?: ?(?P<half>[ap])\.?m\b\.?)?"
+    r"(?: ?o'clock)?)"
+)
+_AFTER = re.compile(rf",? at {_CLOCK}(?![\w:-]|[.,]\d| (?:to|or|and) \d)", re.I)
+_BEFORE = re.compile(rf"(?<!\w)at {_CLOCK}(?: on)? $", re.I)
+
+
+def _clock(found: re.Match[str], phrase: str) -> time | str | None:
+    """The time of day; a bare hour only with the part of the day, "midnight" for it belongs to two days."""
+    if found["midnight"]:
+        return "midnight"
+    if found["noon"]:
+        return time(12)
+    hour, minute = int(found["h"]), int(found["m"] or 0)
+    if found["half"]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + 12 * (found["half"].lower() == "p")
+        if hour == minute == 0:
+            return "midnight"
+    elif hour < 13:
+        part = next((one for one in ("morning", "afternoon", "evening", "night") if one in phrase.lower()), "")
+        if part == "morning" and 1 <= hour < 12:
+            pass
+        elif (part == "afternoon" and 1 <= hour < 7) or (part in ("evening", "night") and 5 <= hour < 12):
+            hour += 12
+        else:
+            return None
+    elif not found["m"]:
+        return None
+    with suppress(ValueError):
+        return time(hour, minute)
+    return None
+
+
+def _with_clock(text: str, start: int, end: int, day: date) -> tuple[int, int, Value]:
+    """The phrase with the clock time beside it, if there is one."""
+    phrase = text[start:end]
+    before, after = _BEFORE.search(text, max(0, start - 24), start), _AFTER.match(text, end)
+    for found in (before, after):
+        clock = _clock(found, phrase) if found else None
+        if found is None or clock is None:
+            continue
+        start, end = min(start, found.start()), max(end, found.end())
+        if not isinstance(clock, time):
+            return start, end, None
+        # after midnight the night is on the next day's date
+        if "night" in phrase.lower() and clock.hour < 6:
+            day = day + timedelta(1)
+        return start, end, datetime.combine(day, clock)
+    return start, end, day
+
+
+def find(text: str, when: Moment) -> list[Found]:
+    """The phrases of ``text`` that mean a date relative to ``when``, in order, none over another.
+
+    A moment with a zone is the speaker's own clock. A phrase that has its date in brackets already is not found, and
+    neither is a date with its year. Nothing raises, whatever the text.
+    """
+    # What stands in brackets is taken out first, so that the second reading sees what the first one saw.
+    plain: list[str] = []
+    places: list[tuple[int, int]] = []
+    at = 0
+    for bracket in _BRACKET.finditer(text):
+        plain.append(text[at : bracket.start()])
+        places.append((sum(map(len, plain)) if len(plain) == 1 else places[-1][0] + len(plain[-1]), len(bracket[0])))
+        at = bracket.end()
+    said = Said(("".join(plain) + text[at:]).translate(_SAME), when)
+    spans = [
+        (one.start(), -one.end(), number, one)
+        for number, (form, _) in enumerate(RULES)
+        for one in form.finditer(said.text)
+    ]
+    found, reached, shift, next_place = [], 0, 0, 0
+    for start, neg_end, number, match in sorted(spans, key=lambda span: span[:3]):
+        if start < reached:
+            continue
+        end, value = -neg_end, None
+        with suppress(ValueError, OverflowError):
+            value = RULES[number][1](match, said)
+            if isinstance(value, date) and not isinstance(value, datetime):
+                start, end, value = _with_clock(said.text, start, end, value)
+        reached_before, reached = reached, end
+        while next_place < len(places) and places[next_place][0] <= start:
+            shift += places[next_place][1]
+            next_place += 1
+        bracketed = next_place < len(places) and places[next_place][0] <= end
+        if value is None or bracketed or start < reached_before or _ANY_YEAR.match(text, end + shift):
+            continue
+        found.append(Found(start + shift, end + shift, in_words(value)))
+    return found
+
+
+def resolved(text: str, when: Moment) -> str:
+    """The text with the date of each phrase in brackets behind it: "I saw a whale yesterday (7 May 2023)."."""
+    parts, at = [], 0
+    for one in find(text, when):
+        parts.append(f"{text[at : one.end]} ({one.text})")
+        at = one.end
+    return "".join(parts) + text[at:]
