@@ -91,7 +91,11 @@ def test_what_is_no_date_gets_none(text: str, when: Moment) -> None:
 
 
 def test_a_phrase_with_its_date_is_left_alone() -> None:
-    for text in ("We met yesterday (7 May 2023).", "We met yesterday (2023-05-07) at 5 pm.", "We met yesterday (7/5/2023)."):
+    for text in (
+        "We met yesterday (7 May 2023).",
+        "We met yesterday (2023-05-07) at 5 pm.",
+        "We met yesterday (7/5/2023).",
+    ):
         assert resolved(text, MONDAY) == text
     assert resolved("Yesterday (we were late) it rained.", MONDAY) == "Yesterday (7 May 2023) (we were late) it rained."
     both = "I saw him yesterday (7 May 2023) and will see him tomorrow."
@@ -112,7 +116,15 @@ def test_the_ends_of_the_calendar_raise_nothing() -> None:
 
 
 PIECES = [re.sub(r" \[[^]]*\]", "", line) for _, line in table("said.txt")] + [text for text, _ in PHRASES] + UNDATED
-WORDS = sorted({word for line in PIECES for word in line.split()}) + [" (7 May 2023)", "(2020)", "\n", "’s", "“", "(", ")"]
+WORDS = sorted({word for line in PIECES for word in line.split()}) + [
+    " (7 May 2023)",
+    "(2020)",
+    "\n",
+    "’s",
+    "“",
+    "(",
+    ")",
+]
 texts = st.one_of(
     st.text(),
     st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join),
@@ -142,7 +154,9 @@ def test_a_week_later_it_is_a_week_later(phrase: str, days: int) -> None:
     assert day(when + timedelta(7)) == day(when) + timedelta(7)
 
 
-@pytest.mark.parametrize("piece", ["on Friday ", "the last ", "a", "1 May 2023 (", "at 5 pm on ", " ", "in two weeks", "'", "(2020"])
+@pytest.mark.parametrize(
+    "piece", ["on Friday ", "the last ", "a", "1 May 2023 (", "at 5 pm on ", " ", "in two weeks", "'", "(2020"]
+)
 def test_long_texts_take_no_time(piece: str) -> None:
     text = piece * (200_000 // len(piece))
     start = time.process_time()

@@ -40,8 +40,8 @@ _BRACKET = re.compile(
 )
 _ANY_YEAR = re.compile(r"\s?\([^()\n]{0,60}(?<!\d)(?:1[5-9]|20|21)\d\d(?!\d)[^()\n]{0,60}\)")
 _CLOCK = (
-    r"(?:(?P<noon>noon|midday)|(?P<midnight>midnight)|(?P<h>\d{1,2})(?:[:.](?P<m>\d\d))?(?: ?(?P<half>[ap])\.?m\b\.?)?"
-    r"(?: ?o'clock)?)"
+    r"(?:(?P<noon>noon|midday)|(?P<midnight>midnight)"
+    r"|(?P<h>\d{1,2})(?:[:.](?P<m>\d\d))?(?: ?(?P<half>[ap])(?:m|\.m\.?)(?!\w))?(?: ?o'clock)?)"
 )
 _AFTER = re.compile(rf",? at {_CLOCK}(?![\w:-]|[.,]\d| (?:to|or|and) \d)", re.I)
 _BEFORE = re.compile(rf"(?<!\w)at {_CLOCK}(?: on)? $", re.I)

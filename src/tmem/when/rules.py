@@ -101,7 +101,8 @@ def _which_season(which: str, word: str, day: date, spoken_of: int) -> str | Non
     r"(?:<month>|<season>|<feast>),? (?:of |in )?<year>",
     r"(?:<weekday>,? )?(?:\d{4}-\d\d(?:-\d\d)?|\d{1,4}[/.]\d{1,2}[/.]\d{1,4})",
     r"<weekday> Weld|Christmas Island|<num> <weekday>s|(?:Black|Cyber|Good|Ash|Shrove|Easter|Palm|Ruby) <weekday>",
-    r"a (?:week|month|year) ago,? (?:on |last )?<weekday>",
+    r"a (?:week|month|year) ago,? (?:on )?<weekday>",
+    r"<num> (?:day|week|month|year)s? ago (?:yesterday|tomorrow|tonight|(?:last|this) \w+)",
     r"<num> weeks? (?:on|last|next) <weekday>",
     r"<weekday> (?:to|through|till|until) <weekday>",
 )
@@ -112,14 +113,16 @@ def _left_alone(found: re.Match[str], said: Said) -> Value:
 
 @rule(
     r"(?P<d>today|tonight|yesterday|tomorrow)(?P<p><part>)?(?:'s)?",
-    r"the day (?P<d>before yesterday|after tomorrow)",
+    r"(?:the )?day (?P<d>before yesterday|after tomorrow)",
     r"(?P<d>last (?:night|evening))(?:'s)?|(?P<d2>this (?:morning|afternoon|evening))(?:'s)?",
     r"the night (?P<d>before last)",
 )
 def _named(found: re.Match[str], said: Said) -> Value:
     named = " ".join((found["d"] or found["d2"] if "d2" in found.re.groupindex else found["d"]).lower().split())
     previous, around = previous_word(said, found.start()), said.text[max(0, found.start() - 1) : found.end() + 1]
-    if previous in OWNED | {"better", "brighter", "like", "usa"} or (around[0] in '"“' and around[-1] in '"”'):
+    if previous in {"the", "a", "no", "better", "brighter", "like", "usa"} or (
+        around[0] in '"“' and around[-1] in '"”'
+    ):
         return None
     if re.search(
         r"(?:n't|not) born $|\blike it (?:was|were) $|\bif it (?:was|were) $", said.text[: found.start()][-16:]
@@ -172,7 +175,12 @@ def _ago(found: re.Match[str], said: Said) -> Value:
     compound = re.search(
         r"(?:days?|weeks?|months?|years?|hours?|minutes?|\d|one),? and $", said.text[max(0, start - 16) : start]
     )
-    if previous in _VAGUE or compound or said.text[max(0, start - 1) : start] in tuple(".,/–—~$<>+±"):
+    if (
+        previous in _VAGUE
+        or compound
+        or _or(said, found.end())
+        or said.text[max(0, start - 1) : start] in tuple(".,/–—~$<>+±")
+    ):
         return None
     n, unit = read_number(groups["n"]), groups["u"].lower()
     half = bool(groups["half"] or groups.get("half2"))
@@ -189,6 +197,11 @@ def _ago(found: re.Match[str], said: Said) -> Value:
     return _away(n, unit, half, said, -1)
 
 
+def _or(said: Said, end: int) -> bool:
+    """Whether it goes on "or two", "or so"."""
+    return bool(re.match(r" or\b", said.text[end : end + 4]))
+
+
 def _same_day(n: int, unit: str, said: Said) -> Value:
     """ "A year ago today", "two weeks from today": the very day."""
     if unit in ("month", "year"):
@@ -199,13 +212,13 @@ def _same_day(n: int, unit: str, said: Said) -> Value:
 
 @rule(
     r"(?:in )?(?P<n><num>) <unit>s?(?: and a half)? from (?P<w>now|today|tomorrow|<weekday>)",
-    r"in (?P<n><num>) <unit>s?(?P<time>'? time|'s time)?",
+    r"in (?P<n><num>) <unit>s?(?P<time>'? time|'s time)?(?! ago| and a half)",
     r"in (?P<half>half) (?P<n>an?) (?P<u>year|hour)",
 )
 def _ahead(found: re.Match[str], said: Said) -> Value:
     groups, unit, n = found.groupdict(), found["u"].lower(), read_number(found["n"])
     start, whence = found.start(), (groups.get("w") or "").lower()
-    if "and a half" in found[0] or previous_word(said, start) in _VAGUE:
+    if "and a half" in found[0] or _or(said, found.end()) or previous_word(said, start) in _VAGUE:
         return None
     if whence == "today":
         return _same_day(n, unit, said)
@@ -232,7 +245,13 @@ _UNIT = r"(?:week|weekend|month|year|<weekdayish>|<season>|<month>|<feast>)"
 @rule(rf"(?P<w>last|next|this(?: past| coming)?|(?:the )?coming) (?P<u>{_UNIT})<part>?(?:'s)?<noyear>")
 def _last_this_next(found: re.Match[str], said: Said) -> Value:
     which, unit = found["w"], found["u"]
-    owned = previous_word(said, found.start()) in OWNED
+    previous = previous_word(said, found.start())
+    # "I saw her last week", but "in her last year"
+    hers = previous == "her" and re.search(
+        r"(?:\b(?:in|during|of|for|was|is|until|since|and)[ \n]her|\bHer)[ \n]$",
+        said.text[max(0, found.start() - 16) : found.start()],
+    )
+    owned = previous in OWNED or hers
     if owned or (which.lower().endswith("past") and unit.lower() in ("week", "month", "year")):
         return None
     return _which(which, unit, said, found.start(), found.end())
@@ -273,7 +292,7 @@ def _this_time(found: re.Match[str], said: Said) -> Value:
 
 
 @rule(
-    rf"the (?P<u>{_UNIT}) (?P<w>before last|after next)",
+    rf"(?:the )?(?P<u>{_UNIT}) (?P<w>before last|after next)",
     r"(?P<n><num>) (?P<u>weekend|<weekday>|<season>|Christmase?)s ago",
 )
 def _second(found: re.Match[str], said: Said) -> Value:
@@ -283,10 +302,12 @@ def _second(found: re.Match[str], said: Said) -> Value:
     if "n" in found.re.groupindex and previous_word(said, found.start()) in _VAGUE:
         return None
     if "w" in found.re.groupindex and found["w"].lower().startswith("after"):
+        if unit in ("week", "month", "year"):
+            return _away(2, unit, False, said, 1)
         weekend = unit == "weekend" and day.weekday() > 4
         if weekend or (unit[:3] in WEEKDAYS and WEEKDAYS.index(unit[:3]) <= day.weekday()):
             return say_weekend(days_on(monday(day), 19)) if weekend else days_on(of_weekday(unit, day, FUTURE), 7)
-        return _away(2, unit, False, said, 1) if unit in ("week", "month", "year") else None
+        return None
     if unit in ("week", "month", "year"):
         return _away(n, unit, False, said, -1)
     if unit == "weekend":

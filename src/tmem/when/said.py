@@ -30,7 +30,7 @@ _FOLLOWS = listed(
     "also again only until till then instead together though although without where during through not alone "
     "please did would are went just via around near"
 )
-OWNED = listed("the a an my your his her its our their every each that any no whose very")
+OWNED = listed("the a an my your his its our their every each no whose very this")
 
 Value = date | str | None
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Said], Value]]

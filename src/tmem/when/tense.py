@@ -14,16 +14,18 @@ PAST, UNKNOWN, MAYBE, FUTURE = -1, 0, 1, 2  # MAYBE: to come, but "can" or "need
 
 _REACH = 250  # characters looked at on each side: keeps a text without full stops linear
 _END = re.compile(r"(?<![ap]\.m)[.!?…;\n]+(?=\s|$)", re.I)
-_TOKEN = re.compile(r"[a-z]+n't|[a-z]+|'[a-z]+|[,:()—–]", re.I)
+_TOKEN = re.compile(r"[a-z]+n't|[a-z]+|'[a-z]+|[,:()—–\"“”]", re.I)
 # Another time that is named in the sentence, or a habit, a condition, a feast of every year.
 _BLOCK = re.compile(
     r"\b(?:1[0-9]|20|21)\d\d\b|\bago\b|\b(?:last|next|this|previous|following|same|that|every|each|one|those)\s+(?:\w+\s+)?"
     r"(?:week|weekend|month|year|spring|summer|autumn|fall|winter|(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?\b"
     r"|\b(?:always|usually|often|sometimes|normally|generally|whenever|everyday|every|each|if|unless|wish|used to"
-    r"|(?:years|weeks?) (?:before|later)|when i was|as a (?:child|kid|boy|girl)|back then|once)\b",
+    r"|(?:years|weeks?) (?:before|later)|when (?:i|he|she|they|we|you) (?:was|were)|as (?:a |)(?:child|children|kids?|boys?|girls?)|growing up"
+    r"|back then|once)\b",
     re.I,
 )
-_BREAKS = listed(", : ( ) — – and but so because although though while when where who which that what than or as")
+_MARKS = listed(', : ( ) — – " “ ”')
+_BREAKS = _MARKS | listed("and but so because although though while when where who which that what than or as")
 _BE = listed("am is are 'm 're isn't aren't")
 _BEINGS = _BE | listed("be being get gets getting 's to become becomes feel feels look looks seem seems")
 _ADVERBS = listed("not so very really just also now already still too all quite pretty well")
@@ -38,6 +40,20 @@ _ORDERS = listed(
     "call remind meet come see let join bring ring text email send book please visit pick drop give tell ask "
     "stop don't wait try take make check get keep hold"
 )
+_UNMARKED = listed(
+    "cut put hit hurt read set let shut quit spread split beat"
+)  # past, or present after I, you, we, they
+_OBJECTS = listed("me us him her them it the my your a an")
+_NOUNS = listed(
+    "plan plans hope hopes need needs can call visit email text book ring check hold drop stop try ask let might must make "
+    "meeting building painting recording training beginning ending opening feeling"
+)
+_HERE = listed("he she it that there what who where")
+_HAD = listed("a an to another no got plans")  # after "have": it is still to come
+_GOVERNS = listed("did didn't to was were had")
+_GREETINGS = {("let", "'s"), ("see", "you"), ("see", "ya"), ("look", "forward"), ("looking", "forward")}
+_OTHER = listed("about after since photos pictures recovering tired sore")
+_PRONOUNS = listed("i you he she it we they")
 _SET = listed("due scheduled planned set free off available back away booked")
 # Past forms that are not spelt like another word's present; "read", "put", "cut" and "come" tell nothing.
 _IRREGULAR = listed(
@@ -56,55 +72,69 @@ _NOT_PAST = listed(
     "bored"
 )
 _NO_VERB = listed(
-    "thing something anything nothing everything morning evening king ring spring during wedding meeting "
-    "building string wing sibling ceiling interesting boring exciting amazing"
+    "thing something anything nothing everything morning evening king ring spring during wedding "
+    "string wing sibling ceiling interesting boring exciting amazing"
 )
 # "Decided to go on Friday", "booked it for Friday": done then, for a day that may be yet to come.
 INTENT = listed(
     "decided planned wanted hoped agreed promised arranged offered asked told invited meant intended booked "
     "scheduled wished chose needed reserved ordered bought expected supposed going thinking wondering "
-    "planning hoping got"
+    "planning hoping"
 )
 
 
-def _marks(words: list[str]) -> list[int | None]:
-    """For each word what it says of the time: nothing (None), that it cannot be known, or one of the tenses."""
-    marks: list[int | None] = [None] * len(words)
-    for at, word in enumerate(words):
-        ahead = words[at + 1 : at + 4]
-        back = [one for one in words[max(0, at - 3) : at] if one not in _ADVERBS]
-        behind = back[-1] if back else ""
-        if word in _WILL:
-            marks[at] = FUTURE
-        elif word in _BE or (word == "'s" and behind in {"he", "she", "it", "that", "there", "what", "who", "where"}):
-            coming = any((one.endswith("ing") and one not in _NO_VERB) or one in _SET for one in ahead)
-            marks[at] = FUTURE if coming else (MAYBE if not ahead else UNKNOWN)
-        elif word in _WAS:
-            marks[at] = UNKNOWN if INTENT & set(ahead[:2]) and word != "did" and word != "didn't" else PAST
-        elif (
-            word in {"have", "has", "'ve"}
-            and ahead[:1]
-            and ahead[0] in {"a", "an", "to", "another", "no", "got", "plans"}
-        ):
-            marks[at] = MAYBE
-        elif word in {"would", "could", "'d"}:
-            polite = ahead[:1] in (["you"], ["like"], ["love"]) or (word == "could" and ahead[:1] == ["we"])
-            marks[at] = MAYBE if polite else UNKNOWN
-        elif (
-            word in _MAYBE
-            or (at == 0 and word in _ORDERS)
-            or (word == "see" and ahead[:1] in (["you"], ["ya"]))
-            or (word in {"looking", "look"} and ahead[:1] == ["forward"])
-        ):
-            marks[at] = MAYBE
-        elif word in _IRREGULAR or (word.endswith("ed") and len(word) > 3 and word not in _NOT_PAST):
-            if word == "used" and ahead[:1] == ["to"]:
-                marks[at] = UNKNOWN
-            elif behind in _BEINGS or behind in _THE or (word == "got" and behind in {"have", "has", "'ve"}):
-                continue  # "is held", "the wounded", "have got": the word before it decides
-            else:
-                marks[at] = UNKNOWN if word in INTENT and word != "got" and "to" in ahead else PAST
-    return marks
+_ARRANGED = INTENT | listed(
+    "due set coming leaving meeting flying moving arriving having starting seeing getting returning"
+)
+_TELLING = (  # a quick way out for all other words
+    _WILL
+    | _BE
+    | _WAS
+    | _MAYBE
+    | _ORDERS
+    | _IRREGULAR
+    | _UNMARKED
+    | listed("have has 've would could 'd 's see look looking")
+)
+
+
+def _mark(words: list[str], at: int) -> int | None:
+    """What one word says of the time: nothing (None), that it cannot be known, or one of the tenses."""
+    word = words[at]
+    if word not in _TELLING and not word.endswith("ed"):
+        return None
+    ahead = words[at + 1 : at + 4]
+    after = ahead[0] if ahead else ""
+    behind = next((one for one in reversed(words[max(0, at - 3) : at]) if one not in _ADVERBS), "")
+    if word in _WILL:
+        return FUTURE
+    if word in _BE or (word == "'s" and behind in _HERE):
+        near = ahead[:2] if after in _PRONOUNS else ahead[:1]
+        doing = any(one.endswith("ing") and one not in _NO_VERB and (one in near or one not in _NOUNS) for one in ahead)
+        # "is on Friday", with nothing between
+        return FUTURE if doing or _SET & set(ahead) else UNKNOWN if ahead else MAYBE
+    if word in _WAS:
+        if after == "better":
+            return MAYBE
+        return UNKNOWN if _ARRANGED & set(ahead[:2]) and word not in ("did", "didn't") else PAST
+    coming = word in _MAYBE or word in ("have", "see", "look", "looking")
+    if coming and _GOVERNS & set(words[max(0, at - 3) : at]):
+        return None  # "didn't want to", "did you see him", "to need"
+    if word in ("have", "has", "'ve"):
+        return MAYBE if after in _HAD else None
+    if word in ("would", "could", "'d"):
+        return MAYBE if after in ("you", "like", "love", "better") or (word, after) == ("could", "we") else UNKNOWN
+    if word in _MAYBE and (word not in _NOUNS or behind in _PRONOUNS | {"", "any"}):
+        return MAYBE
+    if (word, after) in _GREETINGS or (at == 0 and word in _ORDERS and (word not in _NOUNS or after in _OBJECTS)):
+        return MAYBE
+    if word in _UNMARKED:
+        return PAST if behind in _PRONOUNS - {"you"} else None
+    if word not in _IRREGULAR and (not word.endswith("ed") or len(word) < 4 or word in _NOT_PAST):
+        return None
+    if behind in _BEINGS or behind in _THE or (word == "got" and behind in ("have", "has", "'ve")):
+        return None  # "is held", "the wounded", "have got": the word before it decides
+    return UNKNOWN if (word == "used" and after == "to") or (word in INTENT and "to" in ahead) else PAST
 
 
 def _agreed(marks: list[int | None]) -> int:
@@ -113,6 +143,15 @@ def _agreed(marks: list[int | None]) -> int:
     if said == {PAST}:
         return PAST
     return min(said) if said and min(said) > UNKNOWN else UNKNOWN
+
+
+def _words(text: str) -> list[str]:
+    """The words in small letters, but for names: Will, May and Ahmed are no verbs."""
+    words: list[str] = []
+    for one in _TOKEN.findall(text):
+        inside = bool(words) and words[-1] not in _MARKS
+        words.append(one if inside and one.istitle() and len(one) > 1 and one[0] != "'" else one.lower())
+    return words
 
 
 def tense(text: str, start: int, end: int) -> int:
@@ -129,21 +168,24 @@ def tense(text: str, start: int, end: int) -> int:
         after = after[: stop_after.start()]
     if _BLOCK.search(before) or _BLOCK.search(after):
         return UNKNOWN
-    words_before = [one.lower() for one in _TOKEN.findall(before)]
-    words_after = [one.lower() for one in _TOKEN.findall(after)]
+    words_before, words_after = _words(before), _words(after)
     if words_after[:1] == [","]:
         words_after = words_after[1:] if not words_before or words_before[-1] in _BREAKS else words_after
     own = len(words_before) - next(
         (i for i, one in enumerate(reversed(words_before)) if one in _BREAKS), len(words_before)
     )
     until = next((i for i, one in enumerate(words_after) if one in _BREAKS), len(words_after))
-    marks_before, marks_after = _marks(words_before), _marks(words_after)
-    near = next((mark for mark in reversed(marks_before[own:]) if mark is not None), None)
-    far = next((mark for mark in marks_after[:until] if mark is not None), None)
+    near = next(
+        (mark for at in reversed(range(own, len(words_before))) if (mark := _mark(words_before, at)) is not None), None
+    )
+    far = next((mark for at in range(until) if (mark := _mark(words_after, at)) is not None), None)
     if near is not None:
-        agree = far is None or far == UNKNOWN or (near > 0) == (far > 0)
-        return near if agree else UNKNOWN
-    return far if far is not None else _agreed(marks_before + marks_after)
+        if near > UNKNOWN and _OTHER & set(words_before[own:]):
+            return UNKNOWN  # "tell me about the party on Friday", "recovering from", "the photos of"
+        return near if far is None or (near > UNKNOWN) == (far > UNKNOWN) else UNKNOWN
+    if far is not None:
+        return far
+    return _agreed([_mark(words, at) for words in (words_before, words_after) for at in range(len(words))])
 
 
 def intends(text: str, start: int) -> bool:

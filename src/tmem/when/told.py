@@ -34,9 +34,12 @@ _LEAD = re.compile(
     re.I,
 )
 # Of every year, or of a year long gone: "born on 3 April" is not the last 3 April.
-_YEARLY = re.compile(r"\b(?:born|birth\w*|anniversar\w+|annual\w*|married|founded|wedding)\b", re.I)
+_YEARLY = re.compile(r"\b(?:born|birth\w*|anniversar\w+|annual\w*|married|founded|(?:my|our|your) wedding)\b", re.I)
 _NAMES = listed("april may june august jan")
-_TO = r"(?:to|until|till|through)"
+# After these a weekday alone is no date: "all about Friday", "it was Friday", "from Friday".
+_BARE_AFTER = listed(
+    "about of like love hate was is are be called named to it's than from one some another holiday into with not vs"
+)
 
 
 def _lead(found: re.Match[str], said: Said) -> tuple[str, int]:
@@ -73,27 +76,12 @@ def _weekday(found: re.Match[str], said: Said) -> Value:
         return None
     if lead in ("", "of", "in", "at", "over", "during"):
         before = said.text[max(0, start - 24) : start]
-        named = re.search(r"\b(?!I |I'|And |But |So )[A-Z][\w']*[ \n]$", before)  # "Ruby Tuesday"
+        named = re.search(r"\b(?!I |I'|And |But |So |Mum |Mom |Dad )[A-Z][\w']*[ \n]$", before)  # "Ruby Tuesday"
         adjective = re.search(r"\b(?:an?|the|every|each|one|my|this|that|last|next)[ \n]\w+[ \n]$", before, re.I)
-        odd = OWNED | {
-            "about",
-            "of",
-            "like",
-            "love",
-            "hate",
-            "was",
-            "is",
-            "are",
-            "be",
-            "called",
-            "named",
-            "to",
-            "it's",
-            "than",
-        }
+        odd = OWNED | _BARE_AFTER
         if lead or not word.lower().endswith("day") or word.islower():
             return None
-        if previous_word(said, start) in odd | {"into", "with", "not", "vs"} or named or adjective:
+        if previous_word(said, start) in odd or named or adjective:
             return None
     if lead == "for" and tense(said.text, start, found.end()) == PAST:
         return None
@@ -141,7 +129,7 @@ def _nth_day(found: re.Match[str], said: Said) -> Value:
     nth, lead = read_nth(found["n"]), _lead(found, said)[0]
     if lead not in ("on", "since", "by", "until", "till", "before", "after", "for") or nth == said.day.day:
         return None
-    following = re.match(r"[ \n]*(?:and|of|or)\b", said.text[found.end() : found.end() + 8], re.I)
+    following = re.match(r"[ \n]*(?:(?:and|of|or)\b|,? ?\d)", said.text[found.end() : found.end() + 8], re.I)
     if following or not stands_alone(said, found.end()):
         return None
     return _one(_side(found, said), of_month(nth, said.day, PAST), of_month(nth, said.day, FUTURE))
@@ -193,7 +181,10 @@ def _months(found: re.Match[str], said: Said) -> Value:
 @rule(r"(?P<m><month>)<noyear>")
 def _month(found: re.Match[str], said: Said) -> Value:
     name, month, (lead, _) = found["m"].lower(), read_month(found["m"]), _lead(found, said)
-    if lead not in ("in", "since", "by", "until", "till", "during", "before", "after", "of") or month == said.day.month:
+    if (
+        lead not in ("in", "since", "by", "until", "till", "during", "before", "after", "of", "for")
+        or month == said.day.month
+    ):
         return None
     side = _side(found, said)
     named = (
@@ -219,7 +210,11 @@ def _edge(found: re.Match[str], said: Said) -> Value:
     unit, ending = found["u"].lower(), found["e"].lower() == "end"
     whole = {"week": 7, "month": 30, "year": 365}[unit]
     gone = {"week": day.weekday(), "month": day.day - 1, "year": day.timetuple().tm_yday - 1}[unit] / whole
-    if side == UNKNOWN or (gone > 0.75 if ending and side == PAST else gone < 0.15 and not (ending or side == PAST)):
+    if (
+        side == UNKNOWN
+        or not _lead(found, said)[0]
+        or (gone > 0.75 if ending and side == PAST else gone < 0.15 and not (ending or side == PAST))
+    ):
         return None
     more = (
         (-1 if side == PAST and ending else 1 if side > UNKNOWN and not ending else 0) if " the " in found[0][8:] else 0
@@ -242,9 +237,19 @@ def _the_weekend(found: re.Match[str], said: Said) -> Value:
 def _feast(found: re.Match[str], said: Said) -> Value:
     month, dom = read_feast(found["f"])
     previous = previous_word(said, found.start())
-    if previous in OWNED | {"merry", "happy", "father", "white", "love", "like", "first", "about"} or _yearly(
-        found, said
-    ):
+    if previous in OWNED | {
+        "merry",
+        "happy",
+        "father",
+        "white",
+        "love",
+        "like",
+        "first",
+        "about",
+        "was",
+        "is",
+        "it's",
+    } or _yearly(found, said):
         return None
     if (month, dom) == (said.day.month, said.day.day) or not stands_alone(said, found.end()):
         return None
@@ -254,10 +259,9 @@ def _feast(found: re.Match[str], said: Said) -> Value:
 @rule(r"the (?P<w>last|past|next) (?P<n><num>) (?P<u>day|week)s")
 def _stretch(found: re.Match[str], said: Said) -> Value:
     """ "The last three days": from three days ago to today, which holds both ways of counting them."""
-    if not stands_alone(said, found.end()):
+    coming = found["w"].lower() == "next"  # "the next two days were long" are none to come
+    if not stands_alone(said, found.end()) or (coming and _side(found, said) <= UNKNOWN):
         return None
     days = read_number(found["n"]) * (7 if found["u"].lower() == "week" else 1)
-    first, last = (
-        (said.day, days_on(said.day, days)) if found["w"].lower() == "next" else (days_on(said.day, -days), said.day)
-    )
+    first, last = (said.day, days_on(said.day, days)) if coming else (days_on(said.day, -days), said.day)
     return say_span(first, last)

@@ -43,7 +43,7 @@ QUARTERS = {"winter": 0, "spring": 1, "summer": 2, "autumn": 3, "fall": 3}
 
 YEAR = r"(?:1[5-9]|20|21)\d\d\b"
 _MACROS = {
-    "num": r"(?:\d{1,3}|(?:twenty|thirty|forty|fifty)(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|an?|"
+    "num": r"(?:\d{1,3}|(?:twenty|thirty|forty|fifty)(?:(?:-| )(?:one|two|three|four|five|six|seven|eight|nine))?|an?|"
     + "|".join(sorted(_ONES, key=len, reverse=True))
     + ")",
     "weekday": r"(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day)",
@@ -57,7 +57,7 @@ _MACROS = {
     "unit": r"(?P<u>day|night|week|fortnight|month|year|hour|minute)",
     "part": r"(?: (?:morning|afternoon|evening|night))",
     "nth": r"(?:\d{1,2}(?:st|nd|rd|th))",
-    "nthword": r"(?:(?:twenty|thirty)[- ](?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|"
+    "nthword": r"(?:(?:twenty|thirty)(?:-| )(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|"
     + "|".join(sorted(_ORDINALS, key=len, reverse=True))
     + ")",
     "year": rf"(?:{YEAR}|'\d\d\b)",
@@ -132,7 +132,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     for name, meaning in _MACROS.items():
         pattern = pattern.replace(f"<{name}>", meaning)
     spaced = pattern.replace(" ", r"[ \n]{1,2}")
-    return re.compile(rf"(?<![\w'-])(?:{spaced})(?!\w|-\w)", re.I)
+    return re.compile(rf"\b(?<!['-])(?:{spaced})(?!\w|-\w)", re.I)
 
 
 def weekday_of(word: str) -> int:
