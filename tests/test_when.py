@@ -79,7 +79,7 @@ def test_what_people_say_on_a_monday(text: str, words: str | None) -> None:
     assert [one.text for one in find(text, MONDAY)] == ([words] if words else [])
 
 
-@pytest.mark.parametrize(("when", "line"), table("said.txt"))
+@pytest.mark.parametrize(("when", "line"), table("said.txt") + table("said_fresh.txt"))
 def test_sentences_get_the_dates_a_reader_would_give_them(when: Moment, line: str) -> None:
     assert resolved(re.sub(r" \[[^]]*\]", "", line), when) == line.replace("[", "(").replace("]", ")")
 

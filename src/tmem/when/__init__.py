@@ -39,6 +39,13 @@ _BRACKET = re.compile(
     r"|(?:[A-Za-z]{3,9} )?\d{1,4}(?:/\d{1,4})?|\d{4}-\d\d-\d\d)\)"
 )
 _ANY_YEAR = re.compile(r"\s?\([^()\n]{0,60}(?<!\d)(?:1[5-9]|20|21)\d\d(?!\d)[^()\n]{0,60}\)")
+# What another has said was said on another day: no dates in it.
+_TOLD = r"(?:said|says|asked|told|wrote|texted|replied|shouted|answered|sang)"
+_QUOTED = re.compile(
+    rf"\b{_TOLD}(?: \w{{1,20}})?[:,]? ?[\"“][^\"“”\n]{{1,400}}[\"”]"
+    rf"|[\"“][^\"“”\n]{{1,400}}[\"”],? (?:\w{{1,20}} )?{_TOLD}\b",
+    re.I,
+)
 _CLOCK = (
     r"(?:(?P<noon>noon|midday)|(?P<midnight>midnight)"
     r"|(?P<h>\d{1,2})(?:[:.](?P<m>\d\d))?(?: ?(?P<half>[ap])(?:m|\.m\.?)(?!\w))?(?: ?o'clock)?)"
@@ -93,43 +100,52 @@ def _with_clock(text: str, start: int, end: int, day: date) -> tuple[int, int, V
     return start, end, day
 
 
+def _without_brackets(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text without bracketed dates, and where each stood (in that text) and how long it was.
+
+    So the second reading sees what the first one saw, and finds nothing new beside its brackets.
+    """
+    parts: list[str] = []
+    places: list[tuple[int, int]] = []
+    at = length = 0
+    for bracket in _BRACKET.finditer(text):
+        parts.append(text[at : bracket.start()])
+        length += len(parts[-1])
+        places.append((length, len(bracket[0])))
+        at = bracket.end()
+    return "".join(parts) + text[at:], places
+
+
 def find(text: str, when: Moment) -> list[Found]:
     """The phrases of ``text`` that mean a date relative to ``when``, in order, none over another.
 
     A moment with a zone is the speaker's own clock. A phrase that has its date in brackets already is not found, and
     neither is a date with its year. Nothing raises, whatever the text.
     """
-    # What stands in brackets is taken out first, so that the second reading sees what the first one saw.
-    plain: list[str] = []
-    places: list[tuple[int, int]] = []
-    at = 0
-    for bracket in _BRACKET.finditer(text):
-        plain.append(text[at : bracket.start()])
-        places.append((sum(map(len, plain)) if len(plain) == 1 else places[-1][0] + len(plain[-1]), len(bracket[0])))
-        at = bracket.end()
-    said = Said(("".join(plain) + text[at:]).translate(_SAME), when)
+    plain, places = _without_brackets(text)
+    said = Said(plain.translate(_SAME), when)
+    forms = [_QUOTED, *(form for form, _ in RULES)]
     spans = [
-        (one.start(), -one.end(), number, one)
-        for number, (form, _) in enumerate(RULES)
-        for one in form.finditer(said.text)
+        (one.start(), -one.end(), number, one) for number, form in enumerate(forms) for one in form.finditer(said.text)
     ]
-    found, reached, shift, next_place = [], 0, 0, 0
-    for start, neg_end, number, match in sorted(spans, key=lambda span: span[:3]):
+    found: list[Found] = []
+    reached = shift = place = 0
+    # The first and longest first: what it covers is its own, also where it means no date.
+    for start, ending, number, match in sorted(spans, key=lambda span: span[:3]):
         if start < reached:
             continue
-        end, value = -neg_end, None
-        with suppress(ValueError, OverflowError):
-            value = RULES[number][1](match, said)
+        free, end, value = reached, -ending, None
+        with suppress(ValueError, OverflowError):  # a day that there is not: 31 June, the year 0
+            value = RULES[number - 1][1](match, said) if number else None
             if isinstance(value, date) and not isinstance(value, datetime):
                 start, end, value = _with_clock(said.text, start, end, value)
-        reached_before, reached = reached, end
-        while next_place < len(places) and places[next_place][0] <= start:
-            shift += places[next_place][1]
-            next_place += 1
-        bracketed = next_place < len(places) and places[next_place][0] <= end
-        if value is None or bracketed or start < reached_before or _ANY_YEAR.match(text, end + shift):
-            continue
-        found.append(Found(start + shift, end + shift, in_words(value)))
+        reached = end
+        while place < len(places) and places[place][0] <= start:
+            shift += places[place][1]
+            place += 1
+        dated = (place < len(places) and places[place][0] <= end) or _ANY_YEAR.match(text, end + shift)
+        if value is not None and start >= free and not dated:
+            found.append(Found(start + shift, end + shift, in_words(value)))
     return found
 
 

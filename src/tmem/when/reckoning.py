@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import date
 
-from tmem.when.words import WEEKDAYS, days_on
+from tmem.when.words import WEEKDAYS, days_on, say_year
 
 
 def of_weekday(word: str, day: date, side: int) -> date:
@@ -36,7 +36,7 @@ def of_month(dom: int, day: date, side: int) -> date:
 
 def say_season(quarter: int, word: str) -> str:
     year, kind = divmod(quarter, 4)
-    return f"{word} {year}" if kind else f"{word} {year - 1}/{year}"
+    return f"{word} {say_year(year)}" if kind else f"{word} {say_year(year - 1)}/{say_year(year)}"
 
 
 def quarter_of(day: date) -> int:

@@ -246,9 +246,9 @@ _UNIT = r"(?:week|weekend|month|year|<weekdayish>|<season>|<month>|<feast>)"
 def _last_this_next(found: re.Match[str], said: Said) -> Value:
     which, unit = found["w"], found["u"]
     previous = previous_word(said, found.start())
-    # "I saw her last week", but "in her last year"
-    hers = previous == "her" and re.search(
-        r"(?:\b(?:in|during|of|for|was|is|until|since|and)[ \n]her|\bHer)[ \n]$",
+    # "I saw her last week", but "in her last year"; "I did that last week", but "That last week"
+    hers = previous in ("her", "that") and re.search(
+        r"(?:\b(?:in|during|of|for|was|is|until|since|and)[ \n]her|\bHer|\bThat)[ \n]$",
         said.text[max(0, found.start() - 16) : found.start()],
     )
     owned = previous in OWNED or hers

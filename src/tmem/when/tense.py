@@ -12,16 +12,16 @@ from tmem.when.words import listed
 
 PAST, UNKNOWN, MAYBE, FUTURE = -1, 0, 1, 2  # MAYBE: to come, but "can" or "need" may also speak of a habit
 
-_REACH = 250  # characters looked at on each side: keeps a text without full stops linear
-_END = re.compile(r"(?<![ap]\.m)[.!?…;\n]+(?=\s|$)", re.I)
+_REACH = 160  # characters looked at on each side: keeps a text without full stops linear
+_END = re.compile(r"\n|(?<![ap]\.m)[.!?…;]+(?=[\"'”’)\]}]{0,3}(?:\s|$))", re.I)
 _TOKEN = re.compile(r"[a-z]+n't|[a-z]+|'[a-z]+|[,:()—–\"“”]", re.I)
 # Another time that is named in the sentence, or a habit, a condition, a feast of every year.
 _BLOCK = re.compile(
-    r"\b(?:1[0-9]|20|21)\d\d\b|\bago\b|\b(?:last|next|this|previous|following|same|that|every|each|one|those)\s+(?:\w+\s+)?"
-    r"(?:week|weekend|month|year|spring|summer|autumn|fall|winter|(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?\b"
-    r"|\b(?:always|usually|often|sometimes|normally|generally|whenever|everyday|every|each|if|unless|wish|used to"
-    r"|(?:years|weeks?) (?:before|later)|when (?:i|he|she|they|we|you) (?:was|were)|as (?:a |)(?:child|children|kids?|boys?|girls?)|growing up"
-    r"|back then|once)\b",
+    r"\b(?:(?:1[0-9]|20|21)\d\ds?|ago|(?:last|next|this|previous|following|same|that|every|each|one|those)\s+(?:\w+\s+)?"
+    r"(?:week|weekend|month|year|spring|summer|autumn|fall|winter|(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?"
+    r"|always|usually|often|sometimes|normally|generally|whenever|everyday|every|each|if|unless|wish|used to"
+    r"|(?:years|weeks?) (?:before|later)|when (?:i|he|she|they|we|you) (?:was|were)|(?:was|were) \d{1,2} when|aged \d"
+    r"|years old|as (?:a )?(?:child|children|kids?|boys?|girls?)|growing up|back then|once)\b",
     re.I,
 )
 _MARKS = listed(', : ( ) — – " “ ”')
@@ -45,8 +45,8 @@ _UNMARKED = listed(
 )  # past, or present after I, you, we, they
 _OBJECTS = listed("me us him her them it the my your a an")
 _NOUNS = listed(
-    "plan plans hope hopes need needs can call visit email text book ring check hold drop stop try ask let might must make "
-    "meeting building painting recording training beginning ending opening feeling"
+    "plan plans hope hopes need needs call visit email text book ring check hold drop stop try ask let "
+    "make meeting building painting recording training beginning ending opening feeling"
 )
 _HERE = listed("he she it that there what who where")
 _HAD = listed("a an to another no got plans")  # after "have": it is still to come
@@ -84,8 +84,10 @@ INTENT = listed(
 
 
 _ARRANGED = INTENT | listed(
-    "due set coming leaving meeting flying moving arriving having starting seeing getting returning"
+    "due set coming leaving meeting flying moving arriving having starting seeing getting returning "
+    "cancelled canceled postponed moved sold confirmed announced"
 )
+_STARTS = listed("start starts begin begins")  # "school starts on Monday" is said of what is to come
 _TELLING = (  # a quick way out for all other words
     _WILL
     | _BE
@@ -94,6 +96,7 @@ _TELLING = (  # a quick way out for all other words
     | _ORDERS
     | _IRREGULAR
     | _UNMARKED
+    | _STARTS
     | listed("have has 've would could 'd 's see look looking")
 )
 
@@ -106,7 +109,7 @@ def _mark(words: list[str], at: int) -> int | None:
     ahead = words[at + 1 : at + 4]
     after = ahead[0] if ahead else ""
     behind = next((one for one in reversed(words[max(0, at - 3) : at]) if one not in _ADVERBS), "")
-    if word in _WILL:
+    if word in _WILL or (word in _STARTS and behind not in _THE | _GOVERNS):
         return FUTURE
     if word in _BE or (word == "'s" and behind in _HERE):
         near = ahead[:2] if after in _PRONOUNS else ahead[:1]
@@ -124,6 +127,8 @@ def _mark(words: list[str], at: int) -> int | None:
         return MAYBE if after in _HAD else None
     if word in ("would", "could", "'d"):
         return MAYBE if after in ("you", "like", "love", "better") or (word, after) == ("could", "we") else UNKNOWN
+    if word in ("can", "might"):
+        return MAYBE if behind in _PRONOUNS or after in _PRONOUNS else None
     if word in _MAYBE and (word not in _NOUNS or behind in _PRONOUNS | {"", "any"}):
         return MAYBE
     if (word, after) in _GREETINGS or (at == 0 and word in _ORDERS and (word not in _NOUNS or after in _OBJECTS)):
@@ -131,6 +136,8 @@ def _mark(words: list[str], at: int) -> int | None:
     if word in _UNMARKED:
         return PAST if behind in _PRONOUNS - {"you"} else None
     if word not in _IRREGULAR and (not word.endswith("ed") or len(word) < 4 or word in _NOT_PAST):
+        return None
+    if behind == "have" and _WILL & set(words[max(0, at - 3) : at]):
         return None
     if behind in _BEINGS or behind in _THE or (word == "got" and behind in ("have", "has", "'ve")):
         return None  # "is held", "the wounded", "have got": the word before it decides

@@ -34,7 +34,8 @@ _LEAD = re.compile(
     re.I,
 )
 # Of every year, or of a year long gone: "born on 3 April" is not the last 3 April.
-_YEARLY = re.compile(r"\b(?:born|birth\w*|anniversar\w+|annual\w*|married|founded|(?:my|our|your) wedding)\b", re.I)
+_YEARLY = re.compile(r"\b(?:born|birth\w*|anniversar\w+|annual\w*)\b", re.I)
+_LONG_AGO = re.compile(r"\b(?:married|founded|(?:my|our|your) wedding)\b", re.I)
 _NAMES = listed("april may june august jan")
 # After these a weekday alone is no date: "all about Friday", "it was Friday", "from Friday".
 _BARE_AFTER = listed(
@@ -62,7 +63,8 @@ def _side(found: re.Match[str], said: Said) -> int:
 
 
 def _yearly(found: re.Match[str], said: Said) -> bool:
-    return bool(_YEARLY.search(said.text[max(0, found.start() - 120) : found.end() + 120]))
+    around = said.text[max(0, found.start() - 120) : found.end() + 120]
+    return bool(_YEARLY.search(around) or (_LONG_AGO.search(around) and _side(found, said) == PAST))
 
 
 def _one(side: int, latest: date, coming: date) -> Value:
