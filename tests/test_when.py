@@ -52,7 +52,6 @@ PHRASES = [
     ("We went there the week before last.", "the week of 24 April 2023"),
     ("We paid on the 3rd.", "3 May 2023"),
     ("We paid on April 3rd.", "3 April 2023"),
-    ("We married in March.", None),
     ("We moved in March.", "March 2023"),
     ("We camped at the weekend.", "the weekend of 6 May 2023"),
     ("We fought last Christmas.", "25 December 2022"),
@@ -74,12 +73,15 @@ def table(name: str) -> list[tuple[Moment, str]]:
     return rows
 
 
+TABLES = [row for name in ("said.txt", "said_fresh.txt", "said_again.txt") for row in table(name)]
+
+
 @pytest.mark.parametrize(("text", "words"), PHRASES)
 def test_what_people_say_on_a_monday(text: str, words: str | None) -> None:
     assert [one.text for one in find(text, MONDAY)] == ([words] if words else [])
 
 
-@pytest.mark.parametrize(("when", "line"), table("said.txt") + table("said_fresh.txt"))
+@pytest.mark.parametrize(("when", "line"), TABLES)
 def test_sentences_get_the_dates_a_reader_would_give_them(when: Moment, line: str) -> None:
     assert resolved(re.sub(r" \[[^]]*\]", "", line), when) == line.replace("[", "(").replace("]", ")")
 
@@ -115,7 +117,7 @@ def test_the_ends_of_the_calendar_raise_nothing() -> None:
             resolved(text, when)
 
 
-PIECES = [re.sub(r" \[[^]]*\]", "", line) for _, line in table("said.txt")] + [text for text, _ in PHRASES] + UNDATED
+PIECES = [re.sub(r" \[[^]]*\]", "", line) for _, line in TABLES] + [text for text, _ in PHRASES] + UNDATED
 WORDS = sorted({word for line in PIECES for word in line.split()}) + [
     " (7 May 2023)",
     "(2020)",

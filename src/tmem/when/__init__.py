@@ -1,7 +1,18 @@
 """Dates as people say them: "yesterday", "two weekends ago", "on Friday" made dates by the day of the message.
 
 A grammar of what people say, one rule a form. A phrase with two readings is left as it was said, for a wrong date is
-worse than none. Weeks begin on Monday; seasons are the northern ones, and winter has both its years.
+worse than none. What was settled:
+
+- A date is as exact as the words: days give a day, "two weeks ago" the week, "two months ago" the month, "two years
+  ago" the year; "about", "a few" and "a couple of" give nothing.
+- "Last Friday", "last March", "last summer" and "last Christmas" are the latest before today.
+- "Next Friday" is this week's to some and next week's to others: it has a date only once this week's is past, and so
+  have "next weekend", "next March", "next summer". "This Friday" is the week's, or the nearest that the verb allows.
+- "On Friday", "in March", "the 3rd", "at the weekend", "for Christmas" go by the verb, and are nothing on such a day
+  itself.
+- Weeks begin on Monday; seasons are the northern ones, and winter has both its years: winter 2022/2023.
+- "Last night at 2 am" is this morning. Without am, pm or the part of the day an hour is left out; midnight gives
+  nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +24,7 @@ from datetime import date, datetime, time, timedelta
 
 from tmem.dates import Moment
 from tmem.when import rules, told  # noqa: F401  # they fill RULES
-from tmem.when.said import RULES, Said, Value
+from tmem.when.said import RULES, TITLE, Said, Value
 from tmem.when.words import in_words
 
 __all__ = ["Found", "find", "resolved"]
@@ -39,6 +50,9 @@ _BRACKET = re.compile(
     r"|(?:[A-Za-z]{3,9} )?\d{1,4}(?:/\d{1,4})?|\d{4}-\d\d-\d\d)\)"
 )
 _ANY_YEAR = re.compile(r"\s?\([^()\n]{0,60}(?<!\d)(?:1[5-9]|20|21)\d\d(?!\d)[^()\n]{0,60}\)")
+_PROPER = re.compile(
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Chr|Box|New|Hal|Val|St)"
+)
 # What another has said was said on another day: no dates in it.
 _TOLD = r"(?:said|says|asked|told|wrote|texted|replied|shouted|answered|sang)"
 _QUOTED = re.compile(
@@ -139,6 +153,10 @@ def find(text: str, when: Moment) -> list[Found]:
             value = RULES[number - 1][1](match, said) if number else None
             if isinstance(value, date) and not isinstance(value, datetime):
                 start, end, value = _with_clock(said.text, start, end, value)
+            # "Take Me Home Tonight": words that have no capital of their own
+            first, second = said.text[start], said.text[start + 1 : start + 2]
+            if first.isupper() and second.islower() and not _PROPER.match(said.text, start):
+                value = None if TITLE.search(said.text, max(0, start - 24), start) else value
         reached = end
         while place < len(places) and places[place][0] <= start:
             shift += places[place][1]

@@ -25,6 +25,7 @@ def of_year(month: int, dom: int, day: date, side: int) -> date:
 
 
 def of_month(dom: int, day: date, side: int) -> date:
+    """As :func:`of_weekday`, for a day of every month that has it."""
     for step in range(9):
         year, month = divmod(day.year * 12 + day.month - 1 + (step if side > 0 else -step), 12)
         with suppress(ValueError):
@@ -35,6 +36,7 @@ def of_month(dom: int, day: date, side: int) -> date:
 
 
 def say_season(quarter: int, word: str) -> str:
+    """The season with its year, or winter with both."""
     year, kind = divmod(quarter, 4)
     return f"{word} {say_year(year)}" if kind else f"{word} {say_year(year - 1)}/{say_year(year)}"
 

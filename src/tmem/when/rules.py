@@ -24,6 +24,7 @@ from tmem.when.words import (
     say_week,
     say_weekend,
     say_year,
+    weekday_of,
 )
 
 _VAGUE = listed(
@@ -31,12 +32,16 @@ _VAGUE = listed(
     "least most circa every another hundred thousand million twenty thirty forty fifty sixty seventy eighty "
     "ninety couple first"
 )
+# "A better tomorrow", "the world we live in today", "like it was yesterday"
+_NO_DAY = listed("the a no better brighter like usa in kids people world society")
+_FIGURATIVE = re.compile(r"(?:n't|not) born $|\blike it (?:was|were) $|\bif it (?:was|were) $")
+_QUOTES = ('"', "“", "”")
 
 
 def _which(which: str, unit: str, said: Said, start: int, end: int) -> Value:
-    """ "Last", "this" or "next" with a unit, a weekday, a month, a season or a feast.
+    """What last, this or next is with a unit, a weekday, a month, a season or a feast.
 
-    "Last" is the latest before today. "Next" has two readings while this week's or year's is still to come: none then.
+    The last is the latest before today. The next has two readings, and so none, while this week's or year's is to come.
     """
     day, unit, which = said.day, " ".join(unit.lower().split()), which.lower().split()[-1]
     which = {"past": "last", "coming": "coming"}.get(which, which)
@@ -118,15 +123,12 @@ def _left_alone(found: re.Match[str], said: Said) -> Value:
     r"the night (?P<d>before last)",
 )
 def _named(found: re.Match[str], said: Said) -> Value:
-    named = " ".join((found["d"] or found["d2"] if "d2" in found.re.groupindex else found["d"]).lower().split())
-    previous, around = previous_word(said, found.start()), said.text[max(0, found.start() - 1) : found.end() + 1]
-    if previous in {"the", "a", "no", "better", "brighter", "like", "usa"} or (
-        around[0] in '"“' and around[-1] in '"”'
-    ):
+    groups = found.groupdict()
+    named = " ".join((groups["d"] or groups["d2"]).lower().split())
+    before, after = said.text[max(0, found.start() - 16) : found.start()], said.text[found.end() : found.end() + 12]
+    if previous_word(said, found.start()) in _NO_DAY or _FIGURATIVE.search(before):
         return None
-    if re.search(
-        r"(?:n't|not) born $|\blike it (?:was|were) $|\bif it (?:was|were) $", said.text[: found.start()][-16:]
-    ):
+    if (before[-1:] in _QUOTES and after[:1] in _QUOTES) or re.match(r" (?:world|society|youth|age)\b", after):
         return None
     apart = {"yesterday": -1, "tomorrow": 1, "before yesterday": -2, "after tomorrow": 2, "before last": -2}
     return days_on(said.day, -1 if named.startswith("last") else apart.get(named, 0))
@@ -134,7 +136,7 @@ def _named(found: re.Match[str], said: Said) -> Value:
 
 @rule(r"(?P<w>today|tomorrow|<weekday>) week", r"a week (?P<w>today|tomorrow)")
 def _week_on(found: re.Match[str], said: Said) -> Value:
-    """ "Friday week": a week after the coming one."""
+    """A week after the coming one: "Friday week"."""
     word = found["w"].lower()
     first = {"today": 0, "tomorrow": 1}.get(word)
     return days_on(of_weekday(word, said.day, FUTURE) if first is None else days_on(said.day, first), 7)
@@ -154,9 +156,8 @@ def _away(n: int, unit: str, half: bool, said: Said, side: int) -> Value:
         return say_month(day, side * (12 * n + 6)) if half else say_year(day.year + side * n)
     if unit == "month":
         year, month = divmod(day.year * 12 + day.month - 1 + side * n, 12)
-        return (
-            say_month(days_on(date(year, month + 1, min(day.day, 28)), 15 * side)) if half else say_month(day, side * n)
-        )
+        there = date(year, month + 1, min(day.day, 28))
+        return say_month(days_on(there, 15 * side) if half else there)
     if half:
         return None
     if unit in ("week", "fortnight"):
@@ -175,23 +176,16 @@ def _ago(found: re.Match[str], said: Said) -> Value:
     compound = re.search(
         r"(?:days?|weeks?|months?|years?|hours?|minutes?|\d|one),? and $", said.text[max(0, start - 16) : start]
     )
-    if (
-        previous in _VAGUE
-        or compound
-        or _or(said, found.end())
-        or said.text[max(0, start - 1) : start] in tuple(".,/–—~$<>+±")
-    ):
+    marked = said.text[max(0, start - 1) : start] in tuple(".,/–—~$<>+±")  # "2.5 years", "2–3 years"
+    if previous in _VAGUE or compound or marked or _or(said, found.end()):
         return None
     n, unit = read_number(groups["n"]), groups["u"].lower()
     half = bool(groups["half"] or groups.get("half2"))
     if found[0].lower().startswith("half"):
         n = 0
     if groups.get("w"):
-        return (
-            days_on(monday(days_on(said.day, -7 * n)), WEEKDAYS.index(groups["w"][:3].lower()))
-            if unit == "week"
-            else None
-        )
+        week = monday(days_on(said.day, -7 * n))
+        return days_on(week, weekday_of(groups["w"])) if unit == "week" else None
     if groups.get("today"):
         return _same_day(-n, unit, said) if not half else None
     return _away(n, unit, half, said, -1)
@@ -203,7 +197,7 @@ def _or(said: Said, end: int) -> bool:
 
 
 def _same_day(n: int, unit: str, said: Said) -> Value:
-    """ "A year ago today", "two weeks from today": the very day."""
+    """The very day: "a year ago today", "two weeks from today"."""
     if unit in ("month", "year"):
         year, month = divmod(said.day.year * 12 + said.day.month - 1 + n * (12 if unit == "year" else 1), 12)
         return said.day.replace(year=year, month=month + 1)
@@ -224,11 +218,8 @@ def _ahead(found: re.Match[str], said: Said) -> Value:
         return _same_day(n, unit, said)
     if whence not in ("", "now"):
         first = days_on(said.day, 1) if whence == "tomorrow" else of_weekday(whence, said.day, FUTURE)
-        return (
-            days_on(first, n * {"day": 1, "week": 7, "fortnight": 14}[unit])
-            if unit in ("day", "week", "fortnight")
-            else None
-        )
+        each = {"day": 1, "week": 7, "fortnight": 14}.get(unit)
+        return days_on(first, n * each) if each else None
     # "Written in two weeks" is how long it took: without "time" or "from now" only what is sure to come.
     adjacent = re.search(
         r"\b(?:is|are|'s|'re|'m|leaves?|starts?|begins?|back|due) $", said.text[max(0, start - 8) : start]
@@ -263,7 +254,7 @@ def _last_this_next(found: re.Match[str], said: Said) -> Value:
 )
 def _day_of_week(found: re.Match[str], said: Said) -> Value:
     side = {"last": -1, "next": 1}.get(found["w"].lower(), 0)
-    return days_on(monday(said.day), 7 * side + WEEKDAYS.index(found["d"][:3].lower()))
+    return days_on(monday(said.day), 7 * side + weekday_of(found["d"]))
 
 
 @rule(

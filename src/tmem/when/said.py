@@ -25,11 +25,13 @@ class Said:
 
 # What may follow a bare date: "I saw her Friday with Tom", not "Friday prayers".
 _FOLLOWS = listed(
-    "at in on with for to from and but or so because when while after before since as if that which who i we "
-    "he she it they you my our his her their the a an this by was were is will had have there about both too "
-    "also again only until till then instead together though although without where during through not alone "
-    "please did would are went just via around near"
+    "at in on with for to from and but or so because when while after before since as if that which who how "
+    "why whether i we he she it they you my our his her their the a an this by was were is will had have "
+    "there about both too also again only until till then instead together though although without where "
+    "during through not alone please did would are went just via around near"
 )
+# A capital before a capital: the name of a song, a film, a person.
+TITLE = re.compile(r"\b[A-Z][\w']*[ \n]$")
 OWNED = listed("the a an my your his its our their every each no whose very this")
 
 Value = date | str | None

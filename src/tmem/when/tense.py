@@ -25,7 +25,9 @@ _BLOCK = re.compile(
     re.I,
 )
 _MARKS = listed(', : ( ) — – " “ ”')
-_BREAKS = _MARKS | listed("and but so because although though while when where who which that what than or as")
+_BREAKS = _MARKS | listed(
+    "and but so because although though while when where how why whether who which that what than or as"
+)
 _BE = listed("am is are 'm 're isn't aren't")
 _BEINGS = _BE | listed("be being get gets getting 's to become becomes feel feels look looks seem seems")
 _ADVERBS = listed("not so very really just also now already still too all quite pretty well")
@@ -83,6 +85,11 @@ INTENT = listed(
 )
 
 
+# What these were for may be yet to come: "registered for the race in June", "got tickets for the show on Friday".
+_FOR_LATER = listed(
+    "booked registered applied reserved scheduled arranged planned enrolled entered volunteered announced invited"
+)
+_FOR_LATER_TOO = listed("ticket tickets invitation appointment reservation booking deposit invite")
 _ARRANGED = INTENT | listed(
     "due set coming leaving meeting flying moving arriving having starting seeing getting returning "
     "cancelled canceled postponed moved sold confirmed announced"
@@ -115,10 +122,14 @@ def _mark(words: list[str], at: int) -> int | None:
         near = ahead[:2] if after in _PRONOUNS else ahead[:1]
         doing = any(one.endswith("ing") and one not in _NO_VERB and (one in near or one not in _NOUNS) for one in ahead)
         # "is on Friday", with nothing between
+        if after == "to":
+            return MAYBE
         return FUTURE if doing or _SET & set(ahead) else UNKNOWN if ahead else MAYBE
     if word in _WAS:
         if after == "better":
             return MAYBE
+        if after == "to" or {"thought", "knew"} & set(words[max(0, at - 3) : at]):
+            return UNKNOWN
         return UNKNOWN if _ARRANGED & set(ahead[:2]) and word not in ("did", "didn't") else PAST
     coming = word in _MAYBE or word in ("have", "see", "look", "looking")
     if coming and _GOVERNS & set(words[max(0, at - 3) : at]):
@@ -137,11 +148,14 @@ def _mark(words: list[str], at: int) -> int | None:
         return PAST if behind in _PRONOUNS - {"you"} else None
     if word not in _IRREGULAR and (not word.endswith("ed") or len(word) < 4 or word in _NOT_PAST):
         return None
-    if behind == "have" and _WILL & set(words[max(0, at - 3) : at]):
-        return None
+    if "have" in words[max(0, at - 3) : at] and (_WILL | {"to"}) & set(words[max(0, at - 5) : at]):
+        return None  # "will have finished", "hope to have it finished"
     if behind in _BEINGS or behind in _THE or (word == "got" and behind in ("have", "has", "'ve")):
         return None  # "is held", "the wounded", "have got": the word before it decides
-    return UNKNOWN if (word == "used" and after == "to") or (word in INTENT and "to" in ahead) else PAST
+    unsure = (
+        word in _FOR_LATER or (word in INTENT and "to" in ahead) or (word, after) in {("used", "to"), ("signed", "up")}
+    )
+    return UNKNOWN if unsure else PAST
 
 
 def _agreed(marks: list[int | None]) -> int:
@@ -187,7 +201,11 @@ def tense(text: str, start: int, end: int) -> int:
     )
     far = next((mark for at in range(until) if (mark := _mark(words_after, at)) is not None), None)
     if near is not None:
-        if near > UNKNOWN and _OTHER & set(words_before[own:]):
+        clause = words_before[own:]
+        about = "about" in clause[:-1] and clause[clause.index("about") + 1] not in _OBJECTS - _THE
+        if near == PAST and (about or _FOR_LATER_TOO & set(clause)):
+            return UNKNOWN  # "got an email about the interview on Friday"
+        if near > UNKNOWN and _OTHER & set(clause):
             return UNKNOWN  # "tell me about the party on Friday", "recovering from", "the photos of"
         return near if far is None or (near > UNKNOWN) == (far > UNKNOWN) else UNKNOWN
     if far is not None:

@@ -10,7 +10,7 @@ from datetime import date
 
 from tmem.dates import MONTHS
 from tmem.when.reckoning import of_month, of_weekday, of_year
-from tmem.when.said import OWNED, Said, Value, previous_word, rule, stands_alone
+from tmem.when.said import OWNED, TITLE, Said, Value, previous_word, rule, stands_alone
 from tmem.when.tense import FUTURE, PAST, UNKNOWN, intends, tense
 from tmem.when.words import (
     days_on,
@@ -238,6 +238,9 @@ def _the_weekend(found: re.Match[str], said: Said) -> Value:
 @rule(r"(?P<f><feast>)<noyear>")
 def _feast(found: re.Match[str], said: Said) -> Value:
     month, dom = read_feast(found["f"])
+    lead, start = _lead(found, said)
+    if not lead and TITLE.search(said.text, max(0, start - 24), start):  # "The Dog Who Saved Christmas"
+        return None
     previous = previous_word(said, found.start())
     if previous in OWNED | {
         "merry",
@@ -260,7 +263,7 @@ def _feast(found: re.Match[str], said: Said) -> Value:
 
 @rule(r"the (?P<w>last|past|next) (?P<n><num>) (?P<u>day|week)s")
 def _stretch(found: re.Match[str], said: Said) -> Value:
-    """ "The last three days": from three days ago to today, which holds both ways of counting them."""
+    """From three days ago to today for "the last three days", which holds both ways of counting them."""
     coming = found["w"].lower() == "next"  # "the next two days were long" are none to come
     if not stands_alone(said, found.end()) or (coming and _side(found, said) <= UNKNOWN):
         return None

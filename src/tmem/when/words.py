@@ -66,6 +66,7 @@ _MACROS = {
 
 
 def read_number(word: str) -> int:
+    """The number in digits or words; "a" is one."""
     first, _, second = word.lower().replace(" ", "-").replace("\n", "-").partition("-")
     if first.isdigit():
         return int(first)
@@ -73,6 +74,7 @@ def read_number(word: str) -> int:
 
 
 def read_nth(word: str) -> int:
+    """The number of "3rd", "third" or "twenty-third"."""
     if digits := re.match(r"\d+", word):
         return int(digits[0])
     first, _, second = word.lower().replace(" ", "-").replace("\n", "-").partition("-")
@@ -84,11 +86,13 @@ def read_month(word: str) -> int:
 
 
 def read_feast(word: str) -> tuple[int, int]:
+    """Its month and day."""
     word = " ".join(word.lower().split())
     return next(day for name, day in FEASTS.items() if name in word)
 
 
 def in_words(value: date | str) -> str:
+    """A day as "7 May 2023", a time as "21:00 on 7 May 2023"; what is in words already stays."""
     if isinstance(value, str):
         return value
     day = f"{value.day} {MONTHS[value.month - 1]} {value.year}"
