@@ -73,7 +73,7 @@ def table(name: str) -> list[tuple[Moment, str]]:
     return rows
 
 
-TABLES = [row for name in ("said.txt", "said_fresh.txt", "said_again.txt") for row in table(name)]
+TABLES = [row for name in ("said.txt", "said_fresh.txt", "said_again.txt", "said_tricky.txt") for row in table(name)]
 
 
 @pytest.mark.parametrize(("text", "words"), PHRASES)
@@ -163,4 +163,4 @@ def test_long_texts_take_no_time(piece: str) -> None:
     text = piece * (200_000 // len(piece))
     start = time.process_time()
     resolved(text, MONDAY)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 20

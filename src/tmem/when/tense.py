@@ -21,7 +21,8 @@ _BLOCK = re.compile(
     r"(?:week|weekend|month|year|spring|summer|autumn|fall|winter|(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?"
     r"|always|usually|often|sometimes|normally|generally|whenever|everyday|every|each|if|unless|wish|used to"
     r"|(?:years|weeks?) (?:before|later)|when (?:i|he|she|they|we|you) (?:was|were)|(?:was|were) \d{1,2} when|aged \d"
-    r"|years old|as (?:a )?(?:child|children|kids?|boys?|girls?)|growing up|back then|once)\b",
+    r"|years old|as (?:a )?(?:child|children|kids?|boys?|girls?)|growing up|back then|once"
+    r"|had (?:i|you|he|she|we|they))\b",
     re.I,
 )
 _MARKS = listed(', : ( ) — – " “ ”')
@@ -66,7 +67,9 @@ _IRREGULAR = listed(
     "sewed sold spent slept slid smelt sought spilt spoilt spoke sped stole stood struck stuck stung swam "
     "swept swore swung taught threw thought told took tore understood undertook upset went wept withdrew woke "
     "won wore wove wrote done gone seen taken given written eaten broken driven flown grown known begun "
-    "chosen forgotten spoken stolen woken worn sung swum hidden fallen shown"
+    "chosen forgotten spoken stolen woken worn sung swum hidden fallen shown "
+    "found stuck rung risen sprang shrank overcame withheld forbade swung ridden beaten bitten blown drawn drunk "
+    "forgiven frozen proven sunk torn thrown shaken bit spun sprung"
 )
 _NOT_PAST = listed(
     "need bed red feed seed speed shed wed fred ted ned exceed proceed succeed indeed hundred sacred naked "
@@ -87,7 +90,8 @@ INTENT = listed(
 
 # What these were for may be yet to come: "registered for the race in June", "got tickets for the show on Friday".
 _FOR_LATER = listed(
-    "booked registered applied reserved scheduled arranged planned enrolled entered volunteered announced invited"
+    "booked registered applied reserved scheduled arranged planned enrolled entered volunteered announced invited "
+    "wanted needed expected hoped wished"
 )
 _FOR_LATER_TOO = listed("ticket tickets invitation appointment reservation booking deposit invite")
 _ARRANGED = INTENT | listed(
@@ -207,7 +211,9 @@ def tense(text: str, start: int, end: int) -> int:
             return UNKNOWN  # "got an email about the interview on Friday"
         if near > UNKNOWN and _OTHER & set(clause):
             return UNKNOWN  # "tell me about the party on Friday", "recovering from", "the photos of"
-        return near if far is None or (near > UNKNOWN) == (far > UNKNOWN) else UNKNOWN
+        # "who saw me on Friday wants ...": the one before it is its own
+        agree = far is None or (near > UNKNOWN) == (far > UNKNOWN) or (near > UNKNOWN and far == UNKNOWN)
+        return near if agree or words_before[own - 1 : own] in (["who"], ["which"]) else UNKNOWN
     if far is not None:
         return far
     return _agreed([_mark(words, at) for words in (words_before, words_after) for at in range(len(words))])
