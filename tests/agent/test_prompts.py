@@ -73,3 +73,13 @@ def test_messages_are_plain_json():
     for prompts in PROMPTS.values():
         messages = prompts.extraction("c", "q", HISTORY) + prompts.answer("q", "c")
         assert json.loads(json.dumps(messages)) == messages
+
+
+def test_what_was_said_of_time_stands_as_dates_for_an_english_model() -> None:
+    line = 'Maria said, "I saw a whale yesterday. My mother said, "I sang yesterday"."'
+    text = f"DATE: 1:56 pm on 8 May, 2023\nCONVERSATION:\n{line}\nlast year\n\nDATE: some day\nyesterday"
+    [read, asked] = PROMPTS["english"].extraction(text, None, ())
+    dated = text.replace("whale yesterday", "whale yesterday (7 May 2023)").replace("last year", "last year (2022)")
+    assert read["content"] == dated and asked["content"] == "Write question-answer pairs."
+    assert PROMPTS["english"].answer("When?", text)[0]["content"] == dated
+    assert COMPACT.extraction(text, None, ())[0]["content"] == text

@@ -7,12 +7,19 @@ trained on as the chat ``user: question -> assistant: answer``, without any syst
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from tmem.agent.extraction import QAPair
+from tmem.dates import Moment, moment
+from tmem.errors import UsageError
+from tmem.when import resolved
 
 Message = dict[str, str]
+_DATE = re.compile(r"DATE: (.+)")
+_SAID = re.compile(r'(.+? said, ")(.*)(")')
 
 
 class PromptSet(Protocol):
@@ -123,22 +130,20 @@ class CompactPrompts:
 
 
 class EnglishPrompts(CompactPrompts):
-    """The same few tokens, for chat models that were trained on them: what is no question of the memory they answer."""
+    """The same few tokens, for chat models that were trained on them: what is no question of the memory they answer.
+
+    Dates that are said by the day of the message stand in brackets behind the words (:mod:`tmem.when`).
+    """
 
     name = "english"
     converses = True
-    taught: tuple[str, ...] | None = (
-        "none",
-        "tail",
-        "full",
-        "rag",
-        "pairs",
-        "tmem",
-        "tmem+explicit",
-        "tmem+rag",
-        "tmem+full",
-        "gold",
-    )
+    taught: tuple[str, ...] | None = tuple(memory for memory in CompactPrompts.taught or () if memory != "memagent")
+
+    def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
+        return super().extraction(dated(context), question, history)
+
+    def answer(self, question: str, context: str) -> list[Message]:
+        return super().answer(question, dated(context))
 
 
 NO_MEMORY = "No previous memory"  # what a summary is before anything was read (MemAgent)
@@ -177,3 +182,19 @@ def _message(role: str, content: str) -> Message:
 
 def _block(tag: str, content: str) -> str:
     return f"<{tag}>\n{content}\n</{tag}>"
+
+
+def dated(text: str) -> str:
+    """Sessions with what they say of time made dates, by the day that stands above each."""
+    when: Moment | None = None
+    lines = []
+    for line in text.split("\n"):
+        if header := _DATE.fullmatch(line):
+            when = None
+            with suppress(UsageError):
+                when = moment(header[1])
+        elif when is not None:
+            said = _SAID.fullmatch(line)  # what a person quotes is another's, what a line quotes is said that day
+            line = f"{said[1]}{resolved(said[2], when)}{said[3]}" if said else resolved(line, when)
+        lines.append(line)
+    return "\n".join(lines)
