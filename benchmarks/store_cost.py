@@ -34,7 +34,8 @@ from tmem.store.home import Home
 from tmem.store.ledger import Step
 from tmem.store.queries import NewPair
 from tmem.store.scoped import ScopedMemory, Shared
-from tmem.store.trainer import FastWeightTrainer, Tensors, Trained, Trainer
+from tmem.store.states import Tensors, Trained, Trainer
+from tmem.store.trainer import FastWeightTrainer
 
 CALLS = ("add", "ask", "ask, in a new process", "forget the newest", "forget the oldest")
 

@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
-
-from safetensors.torch import save
-from torch import Tensor
+from typing import IO, TYPE_CHECKING, Any
 
 from tmem.errors import DataError, first_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -182,4 +182,6 @@ def without_surrogates(text: str) -> str:
 
 def save_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors as safetensors in one step."""
+    from safetensors.torch import save
+
     write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))

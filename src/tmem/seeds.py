@@ -6,8 +6,10 @@ Nothing here depends on how work is batched, sharded or resumed, so neither do r
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(*parts: object) -> int:
@@ -21,4 +23,6 @@ def derive(*parts: object) -> int:
 
 def generator(*parts: object) -> torch.Generator:
     """A CPU generator seeded by :func:`derive`."""
+    import torch
+
     return torch.Generator().manual_seed(derive(*parts))

@@ -13,7 +13,7 @@ from torch import Tensor
 from tmem.errors import DeltaError
 from tmem.model import Completion, HFEngine, Model
 from tmem.store.ledger import Step
-from tmem.store.trainer import Tensors, Trained
+from tmem.store.states import Tensors, Trained
 
 
 class FakeTrainer:

@@ -20,7 +20,7 @@ from tmem.store.doctor import examine
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
 from tmem.store.revise import forget
-from tmem.store.trainer import state_digest
+from tmem.store.states import state_digest
 
 ANA, BEN = ("ana", None, None), ("ben", None, None)
 

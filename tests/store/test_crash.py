@@ -21,7 +21,8 @@ from tmem.store import schema
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
 from tmem.store.revise import forget, rollback
-from tmem.store.trainer import FastWeightTrainer, Trainer, state_digest
+from tmem.store.states import Trainer, state_digest
+from tmem.store.trainer import FastWeightTrainer
 
 ANA = ("ana", None, None)
 Words = Callable[[random.Random], NewPair]  # something to tell

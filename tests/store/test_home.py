@@ -18,7 +18,7 @@ from tmem.store import schema
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
 from tmem.store.revise import forget, rollback, tag
-from tmem.store.trainer import state_digest
+from tmem.store.states import state_digest
 
 ANA = ("ana", None, None)
 BEN = ("ben", None, None)

@@ -21,7 +21,7 @@ from tmem.store.backup import backup, restore
 from tmem.store.chat import _prompt
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
-from tmem.store.trainer import processor
+from tmem.store.states import processor
 
 ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
 PAIR = ("What is Ana's city?", "Rome")
@@ -91,6 +91,32 @@ def test_looking_makes_no_memory_and_users_are_listed(tmp_path: Path) -> None:
     told(home, "r", BEN)
     found = [(row["user_id"], row["pairs"]) for row in home.users()]
     assert found == [("ana@example.org", 1), ("ben", 1)] and home.known(scope) and not home.known(slip)
+
+
+LOOKS = """
+import sys
+from tmem import Memory, cli
+
+home = sys.argv[1]
+with Memory(lambda: 1 / 0, home) as memory:
+    [pair] = memory.get_all(user_id="ben")
+whose, first = f"-u ben --home {home}", pair["id"]
+for look in ("--help", "--version", "list --help", f"users --home {home}", *(f"{look} {whose}" for look in (
+    "list --all", f"get {first}", f"history {first}", "versions", "diff 1 1", "stats", f"export {home}/ledger"
+))):
+    sys.argv = ["tmem", *look.split()]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        assert not stop.code, look
+print({"torch", "transformers", "numpy", "safetensors.torch"} & sys.modules.keys() or "none")
+"""
+
+
+def test_looking_needs_neither_torch_nor_transformers(tmp_path: Path) -> None:
+    told(open_home(tmp_path / "home"), "q", BEN)
+    command = [sys.executable, "-c", LOOKS, str(tmp_path / "home")]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()[-1] == "none"
 
 
 def test_an_erased_memory_leaves_not_even_its_name(tmp_path: Path) -> None:

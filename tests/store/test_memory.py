@@ -93,7 +93,7 @@ THINGS = [
 REBUILD = """
 import sys
 from tmem import Memory
-from tmem.store.trainer import state_digest
+from tmem.store.states import state_digest
 
 memory = Memory("persona-nano", sys.argv[1], recipe="sgd")
 for user in sys.argv[2:]:

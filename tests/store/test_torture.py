@@ -31,7 +31,7 @@ from tmem.store.doctor import examine
 from tmem.store.home import Home
 from tmem.store.ledger import History, view
 from tmem.store.queries import NewPair
-from tmem.store.trainer import state_digest
+from tmem.store.states import state_digest
 
 ANA = ("ana", None, None)
 

@@ -53,7 +53,7 @@ def users(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
 def looked_at(home: str) -> Iterator[Any]:
     """A home of which nothing is asked but what its ledger says."""
     from tmem.store.home import Home
-    from tmem.store.trainer import Later
+    from tmem.store.states import Later
 
     def none() -> Any:
         raise AssertionError("looking needs no model")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from tmem.agent.extraction import QAPair
 from tmem.store.ledger import Pair
 from tmem.texts import fold, names
+
+if TYPE_CHECKING:
+    from tmem.agent.extraction import QAPair
 
 # Words that do not change what a question is about.
 _IDLE = {"a", "an", "the", "is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "s"}

@@ -6,17 +6,18 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from tmem.errors import DataError
-from tmem.fastweights import FastWeights
 from tmem.files import check_folder, save_safetensors, without_surrogates, write_json, write_text
 from tmem.store.ledger import History
 from tmem.store.queries import NewPair
-from tmem.store.trainer import Tensors
+from tmem.store.states import Tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tmem.fastweights import FastWeights
 
 LONGEST_LINE = 1_000_000  # characters; a write takes pairs of a few hundred tokens
 
@@ -27,6 +28,8 @@ def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str, row: i
     ``row``: of B, the block that is written.
     Where a family fuses gate and up into one matrix, its A's are stacked and its B's stand in a diagonal of blocks.
     """
+    import torch
+
     check_folder(folder)
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}

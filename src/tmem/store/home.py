@@ -28,7 +28,7 @@ from tmem.store.ledger import History, digest, view
 from tmem.store.locks import Locks
 from tmem.store.queries import NewPair, Version
 from tmem.store.snapshots import Snapshots
-from tmem.store.trainer import Tensors, Trained, Trainer, processor, state_digest
+from tmem.store.states import Tensors, Trained, Trainer, processor, state_digest
 
 NAMES = ("user_id", "agent_id", "run_id")
 Names = tuple[str | None, str | None, str | None]

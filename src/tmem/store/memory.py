@@ -13,14 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from tmem.dates import Moment
 from tmem.errors import UsageError
-from tmem.model import Model, load
-from tmem.model.answering import Unknown
 from tmem.store import checking
-from tmem.store.actions import Actions
 from tmem.store.backup import backup
 from tmem.store.checking import checked
 from tmem.store.doctor import Finding, examine
@@ -28,7 +25,12 @@ from tmem.store.home import Home
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply
 from tmem.store.revise import adopt_all
 from tmem.store.scoped import ScopedMemory, Shared
-from tmem.store.trainer import Later, make_trainer
+from tmem.store.states import Later
+
+if TYPE_CHECKING:
+    from tmem.model import Model
+    from tmem.model.answering import Unknown
+    from tmem.store.actions import Actions
 
 
 class Ids(TypedDict, total=False):
@@ -96,14 +98,19 @@ class Memory:
         ``threads``: of every training run, part of what a memory is made with; ``snapshot_every``: as in Home.
         """
         if isinstance(model, str | Path):
+            from tmem.model import load
+
             model = load(model)
 
         def make() -> Actions:
-            loaded = model if isinstance(model, Model) else model()
+            from tmem.store.actions import Actions
+            from tmem.store.trainer import make_trainer
+
+            loaded = model() if callable(model) else model
             return Actions(make_trainer(loaded, loaded.recipe(recipe), threads))
 
         actions = _once(make)
-        turn = model.turn if isinstance(model, Model) else RLock()
+        turn = RLock() if callable(model) else model.turn
         self._shared = Shared(Home(home, Later(lambda: actions().trainer), snapshot_every), actions, turn)
 
     def close(self) -> None:
@@ -263,7 +270,8 @@ class Memory:
 
 def _once(make: Callable[[], Actions]) -> Callable[[], Actions]:
     """A function that makes something in its first call, and gives that in every other."""
-    lock, made = RLock(), list[Actions]()
+    made: list[Actions] = []
+    lock = RLock()
 
     def get() -> Actions:
         with lock:

@@ -22,7 +22,7 @@ from tmem.store.home import Home
 from tmem.store.ledger import History, Pair, view
 from tmem.store.queries import NewPair
 from tmem.store.revise import Change, put_in_force, tainted_by, told
-from tmem.store.trainer import Tensors
+from tmem.store.states import Tensors
 
 
 @dataclass

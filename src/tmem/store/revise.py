@@ -16,7 +16,7 @@ from tmem.store import schema as db
 from tmem.store.home import TO_WIPE, Home
 from tmem.store.ledger import History, Pair, digest, ledgers, view
 from tmem.store.queries import Version
-from tmem.store.trainer import Tensors, processor, state_digest
+from tmem.store.states import Tensors, processor, state_digest
 
 
 def rollback(home: Home, scope: str, number: int) -> Version:

@@ -8,25 +8,27 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import RLock
+from typing import TYPE_CHECKING
 
-from tmem.agent.extraction import QAPair
-from tmem.agent.prompts import PromptSet
 from tmem.dates import Moment, moment
 from tmem.errors import IntegrityError, UsageError
 from tmem.files import check_folder
-from tmem.model import Model
-from tmem.model.answering import Unknown
 from tmem.store import export, revise
-from tmem.store.actions import Actions
 from tmem.store.contradiction import shared_words
 from tmem.store.home import Home
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair, Version
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, heard, milliseconds, session
-from tmem.store.reextract import reextract
-from tmem.store.trainer import SURE, FastWeightTrainer, Tensors, state_digest
+from tmem.store.states import Tensors, state_digest
 from tmem.store.view import View
 from tmem.texts import fold
+
+if TYPE_CHECKING:
+    from tmem.agent.prompts import PromptSet
+    from tmem.model import Model
+    from tmem.model.answering import Unknown
+    from tmem.store.actions import Actions
+    from tmem.store.trainer import FastWeightTrainer
 
 
 class Shared:
@@ -97,6 +99,8 @@ class ScopedMemory(View):
         they are, and with ``infer=False`` nothing is extracted beside them. ``absorb=False`` commits the
         pairs and leaves the training to :meth:`absorb`.
         """
+        from tmem.agent.extraction import QAPair
+
         began = time.perf_counter()
         when = None if timestamp is None else moment(timestamp)
         lines, passed_over = heard(messages, roles)
@@ -203,6 +207,8 @@ class ScopedMemory(View):
         The limit: what was told later was extracted by a model that had them. With ``mode="reextract"`` the later texts
         are read again without them, which may give other pairs: ``pairs`` of the receipt are those that are new.
         """
+        from tmem.store.reextract import reextract
+
         began = time.perf_counter()
         if mode not in ("replay", "reextract"):
             raise UsageError(f"there is no way to forget called {mode!r}: choose replay or reextract")
@@ -250,6 +256,8 @@ class ScopedMemory(View):
 
     def _apart(self, one: Tensors, other: Tensors) -> Record:
         """How far two states of the same pairs are apart, and of how many pairs only one gives the answer."""
+        from tmem.store.trainer import SURE
+
         pairs = self._active()
         gives = [[float(own.min()) > SURE for own in self.trainer.scores(state, pairs)] for state in (one, other)]
         named = [name for name in self.trainer.fast.basis.a if name in one]

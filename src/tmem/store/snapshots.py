@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from tmem.errors import DataError, IntegrityError, StoreError
 from tmem.files import save_safetensors
-from tmem.store.trainer import Tensors, beside_digest, state_digest
+from tmem.store.states import Tensors, beside_digest, state_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:

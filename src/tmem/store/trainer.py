@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +20,8 @@ from tmem.model.contents import Contents, Job, write_pairs
 from tmem.model.gate import Gate, gate_of
 from tmem.seeds import generator
 from tmem.store.ledger import Pair, Step
+from tmem.store.states import ABOUT, Tensors, Trained, weights
 
-Tensors = dict[str, Tensor]
-ABOUT = "about."  # how tensors of a state begin that stand beside the weights
 FRESH_VERSION = 1  # raised whenever a fresh write of the same pairs gives other bits
 SURE = math.log(0.5)  # a token more likely than this is the one that is said
 UNLEARNED = 2.0  # nats per token: below that a loss that rose a little is no failure
@@ -32,72 +29,6 @@ SAMPLE = 16  # earlier pairs that are looked at before a write is published
 # Nats per token that they may lose in one write, on average. Of 153 writes of persona-nano at its own rate the worst
 # lost 0.84, and all but one less than 0.4; at three times that rate, 2.7.
 LOST = 2.0
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The state after a step, and what there is to say of it. ``refused``: why it must not be published."""
-
-    state: Tensors
-    account: dict[str, Any]
-    refused: str | None = None
-
-
-class Trainer(Protocol):
-    """What turns pairs into weights. ``engine`` says with what: states of another engine are refused."""
-
-    @property
-    def engine(self) -> dict[str, Any]: ...
-
-    @property
-    def by_pairs(self) -> bool:
-        """True if a state follows from the pairs that hold alone, by whatever way: only a last step has to be run."""
-        ...
-
-    def zeros(self) -> Tensors:
-        """The state of a memory that was told nothing."""
-        ...
-
-    def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
-        """The state after ``step``: a pure function of both.
-
-        ``look``: also run the model over what was written, for the account and for what must not be published; a
-        step that is only replayed was looked at when it was published.
-        """
-        ...
-
-    def check(self, state: Mapping[str, Tensor]) -> None:
-        """Raise :class:`DeltaError` for tensors that are no state of this trainer."""
-        ...
-
-
-def processor() -> str:
-    """What decides how products are rounded on this machine, beside what an engine names: its instruction set."""
-    return torch.backends.cpu.get_cpu_capability()
-
-
-class Later:
-    """A trainer that is made when it is first needed: who only looks at a ledger needs none."""
-
-    def __init__(self, make: Callable[[], Trainer]) -> None:
-        self._make = make
-
-    @property
-    def engine(self) -> dict[str, Any]:
-        return self._make().engine
-
-    @property
-    def by_pairs(self) -> bool:
-        return self._make().by_pairs
-
-    def zeros(self) -> Tensors:
-        return self._make().zeros()
-
-    def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
-        return self._make().train(state, step, look)
-
-    def check(self, state: Mapping[str, Tensor]) -> None:
-        self._make().check(state)
 
 
 class FastWeightTrainer:
@@ -344,29 +275,10 @@ def numbered(places: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def weights(state: Mapping[str, Tensor]) -> Tensors:
-    """B alone, without what stands beside it."""
-    return {name: value for name, value in state.items() if not name.startswith(ABOUT)}
-
-
 def summary(account: WriteAccount) -> dict[str, Any]:
     """What a version keeps of a write's account."""
     kept = {"pairs", "rehearsed", "steps", "loss", "new_loss", "delta_ratio", "applied", "reason"}
     return account.model_dump(include=kept)
-
-
-def state_digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 (hex) of a state: equal digests mean bit-equal weights."""
-    return tensors_hash(sorted(weights(state).items()))
-
-
-def beside_digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 (hex) of what stands beside the weights, "" for nothing: only whether a file is whole follows from it."""
-    beside = sorted((name, value) for name, value in state.items() if name.startswith(ABOUT))
-    hasher = hashlib.sha256()
-    for name, value in beside:
-        hasher.update(f"{name} {tuple(value.shape)}".encode() + value.contiguous().numpy().tobytes())
-    return hasher.hexdigest() if beside else ""
 
 
 @contextmanager
