@@ -17,6 +17,8 @@ from store.fakes import FakeTrainer
 
 from tmem import Memory
 from tmem.errors import ModelError, StoreError, UsageError
+from tmem.model import Model
+from tmem.store import schema
 from tmem.store.backup import backup, restore
 from tmem.store.chat import _prompt
 from tmem.store.home import Home
@@ -117,6 +119,42 @@ def test_looking_needs_neither_torch_nor_transformers(tmp_path: Path) -> None:
     told(open_home(tmp_path / "home"), "q", BEN)
     command = [sys.executable, "-c", LOOKS, str(tmp_path / "home")]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()[-1] == "none"
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_home_that_can_only_be_read_is_looked_at_and_asked(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: bool
+) -> None:
+    path = tmp_path / "a#home?"
+    memory = Memory(model, path)
+    [pair] = memory.add(pairs=[PAIR], user_id="u").pairs
+    if not log:  # as whoever writes it, or was killed, leaves it
+        memory.close()
+    monkeypatch.setattr("tmem.store.schema.only_read", lambda database: database.parent == path)
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in path.rglob("*.*")}
+    with Memory(model, path) as only:
+        mine = only.scope("u")
+        assert mine.ask(PAIR[0]).text == "Rome" and [row["id"] for row in mine.get_all()] == [pair["id"]]
+        assert mine.history(pair["id"]) and mine.versions() and mine.stats() and only.users()
+        assert mine.diff(1, 1) == {"added": [], "removed": []} and mine.export(tmp_path / "ledger") == 1
+        assert mine.verify(deep=True)["steps"] == 1 and only.doctor() == [] and only.backup(tmp_path / "copy") == 1
+        for call in (
+            lambda: mine.add(pairs=[("Who?", "Bo")]),
+            lambda: only.add(pairs=[("Who?", "Bo")], user_id="new"),
+            lambda: mine.forget([pair["id"]]),
+            lambda: mine.tag(1, "good"),
+            mine.erase,
+            lambda: only.doctor(fix=True),
+        ):
+            with pytest.raises(StoreError, match=r"a#home\?: this home can only be read here"):
+                call()
+    assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in path.rglob("*.*")} == before
+    with Memory(model, tmp_path / "copy") as copy:
+        assert copy.ask(PAIR[0], user_id="u").text == "Rome" and copy.delete_all(user_id="u").version
+    monkeypatch.undo()
+    assert schema.only_read(path / "tmem.db") is False is schema.only_read(tmp_path / "none" / "tmem.db")
+    monkeypatch.setattr(os, "access", lambda file, how: file != path / "tmem.db")
+    assert schema.only_read(path / "tmem.db")
 
 
 def test_an_erased_memory_leaves_not_even_its_name(tmp_path: Path) -> None:

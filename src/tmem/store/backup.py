@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tmem.errors import DataError, StoreError
 from tmem.files import check_folder, on_disk
+from tmem.store.schema import reading
 
 
 def backup(home: Path, target: Path) -> int:
@@ -31,7 +32,7 @@ def backup(home: Path, target: Path) -> int:
         for folder in ("locks", "scopes"):
             (beside / folder).mkdir(mode=0o700)
         with closing(sqlite3.connect(beside / "tmem.db")) as copy:
-            with closing(sqlite3.connect(f"{(home / 'tmem.db').resolve().as_uri()}?mode=ro", uri=True)) as source:
+            with closing(sqlite3.connect(reading(home / "tmem.db"), uri=True)) as source:
                 source.backup(copy)
             files = _weights(home, beside, copy)
         for path in (*beside.rglob("*"), beside):

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -52,6 +52,9 @@ class Home:
         self._names: dict[str, Names] = {}
         self._books: OrderedDict[str, Book] = OrderedDict()
         self._states: OrderedDict[tuple[str, str], Tensors] = OrderedDict()  # by scope and ledger digest
+        if db.only_read(self.path / "tmem.db"):
+            self.db = db.Database(self.path / "tmem.db")
+            return
         try:
             check_folder(self.path)
             for folder in (self.path, self.path / "locks", self.path / "scopes"):
@@ -133,9 +136,12 @@ class Home:
         """Be the only writer of a scope, among threads and processes; ``make`` it if it is new.
 
         Raises :class:`DeltaError` if the scope's weights were made with another model or recipe, unless ``any_engine``.
+        A home that can only be read is not locked, and raises :class:`StoreError` unless nothing is to be made.
         """
         self.db.check()
-        with self._locks.hold(scope):
+        if make:
+            self.db.check_writable()
+        with nullcontext() if self.db.read_only else self._locks.hold(scope):
             if make:
                 self._make(scope)
             if not any_engine:

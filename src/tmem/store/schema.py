@@ -154,16 +154,20 @@ class Database:
     """The database of one home. Raises :class:`StoreError` in one line for one that cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.read_only = path, only_read(path)
         # As parts: in the text of an address, "?" and "#" of a path would begin something else.
         address = URL.create("sqlite", database=str(path))
+        if self.read_only:
+            address = URL.create("sqlite", database=reading(path), query={"uri": "true"})
         self.engine: Engine = create_engine(address, connect_args={"timeout": 60})
         self._process, self._file = os.getpid(), _which(path)
-        event.listen(self.engine, "connect", _prepare)
-        with self.write() as connection:
+        event.listen(self.engine, "connect", _prepare_reading if self.read_only else _prepare)
+        with self.read() if self.read_only else self.write() as connection:
             layout = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
             if layout > len(MIGRATIONS):
                 raise StoreError(f"{path}: written by a newer tmem (layout {layout}); install that version")
+            if layout < len(MIGRATIONS) and self.read_only:
+                raise StoreError(f"{path}: written by an older tmem; open it once where it can be written to")
             for number, migrate in enumerate(MIGRATIONS[layout:], start=layout + 1):
                 migrate(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {number}")
@@ -171,6 +175,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write; committed at the end, rolled back by an exception."""
+        self.check_writable()
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
@@ -207,6 +212,14 @@ class Database:
                 f"{self.path}: the home was removed or exchanged while it was open; nothing was written: open it again"
             )
 
+    def check_writable(self) -> None:
+        """Raise :class:`StoreError` for a database that can only be read."""
+        if self.read_only:
+            raise StoreError(
+                f"{self.path.parent}: this home can only be read here; to change it, copy it to where it can be "
+                "written to (tmem backup FOLDER)"
+            )
+
     def scrub(self) -> None:
         """Take what was deleted out of the file and its log as well (pages are zeroed, the log is cut)."""
         try:
@@ -233,7 +246,27 @@ def _which(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _prepare(connection: Any, _: Any) -> None:
+def only_read(path: Path) -> bool:
+    """True for a database that is there and cannot be written to: on a read-only mount, or somebody else's."""
+    return path.exists() and not (os.access(path.parent, os.W_OK | os.X_OK) and os.access(path, os.W_OK))
+
+
+def reading(path: Path) -> str:
+    """The address of a database that is only read.
+
+    Where nothing can be written there are no files for SQLite's locks either, and nobody to lock out; but a log that
+    somebody left or writes has to be read.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    alone = only_read(path) and not (log.exists() and log.stat().st_size)
+    return f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+
+
+def _prepare_reading(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions begin and end where this file says so
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    _prepare_reading(connection, _)
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
