@@ -15,6 +15,7 @@ from tmem.errors import DataError, IntegrityError, UsageError
 from tmem.fastweights import Basis, FastWeights
 from tmem.model import Model
 from tmem.store.export import save_peft
+from tmem.store.queries import sources
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
 
@@ -48,6 +49,41 @@ def test_an_imported_ledger_makes_the_same_weights(memory: Memory, tmp_path: Pat
         memory.import_(tmp_path / "u.jsonl", user_id="v")
 
 
+def test_what_was_exported_comes_back_whole(memory: Memory, tmp_path: Path) -> None:
+    mine, file = memory.scope("u"), tmp_path / "u.jsonl"
+    text = 'Maria said, "I bought a camper to get around."'
+    mine.add(text, timestamp="8 May 2023", metadata={"source": "chat"})
+    mine.add(pairs=[(COLOUR, "red"), (JOB, "baker")], timestamp="2023-05-09T13:56:01.5+02:00")
+    again = {"role": "user", "content": "My colour is silver now."}
+    mine.add(again, pairs=[(COLOUR, "silver"), (JOB, "baker")], infer=False)  # says of the job what is known
+    mine.add(pairs=[("Who is Bo?", "a friend")], absorb=False, metadata={"n": 1})
+
+    def whole() -> tuple[Any, ...]:
+        with memory._shared.home.db.read() as connection:
+            rows = list(sources(connection, mine.id).values())
+        rows = [row for row in rows if row.status != "forgotten"]
+        numbers = {row.id: number for number, row in enumerate(rows)}
+        kept = [(row.status, row.extracted, row.created, row.text, row.told, row.meta) for row in rows]
+        said = [[numbers[one] for one in json.loads(row.repeats or "[]")] for row in rows]
+        told = [(row["question"], row["answer"]) for row in mine.get_all(status=None) if row["question"]]
+        return told, kept, said, mine.verify()["weights"]
+
+    before = whole()
+    assert [row[0] for row in before[1]] == ["active", "superseded", "active", "active", "pending"]
+    assert before[1][0][3].endswith(text) and before[1][3][3] and [2] in before[2]
+    assert mine.export(file) == 3
+    file.write_text(file.read_text() + "\n\n")  # as editors leave it
+    mine.delete_all()
+    assert [row["status"] for row in mine.import_(file).pairs] == [row[0] for row in before[1]]
+    assert whole() == before
+    mine.erase()
+    mine.import_(file)
+    assert whole() == before and mine.export(tmp_path / "again") == 3
+    assert (tmp_path / "again").read_text() + "\n\n" == file.read_text()
+    assert mine.absorb().pairs[0]["status"] == "active"
+    assert mine.export(tmp_path / "one", version=1) == 1 and (tmp_path / "one").read_text().count("\n") == 1
+
+
 GOOD = {"write": 1, "question": "Q?", "answer": "A", "supersedes": None}
 
 
@@ -65,6 +101,12 @@ GOOD = {"write": 1, "question": "Q?", "answer": "A", "supersedes": None}
         ([GOOD, GOOD | {"supersedes": -1}], "line 2: 'supersedes'"),
         ([GOOD | {"write": 2}, GOOD], "line 2: 'write' goes backwards"),
         ([GOOD | {"answer": "x" * 1_100_000}], "line 1: longer than"),
+        ([GOOD, "", GOOD], "line 2: empty"),
+        ([GOOD | {"timestamp": "08/05/2023"}], "line 1: 'timestamp' '08/05/2023' is no date"),
+        ([GOOD | {"created": 7}], "line 1: 'created' 7 is no date"),
+        ([GOOD | {"metadata": 7}], "line 1: 'metadata' must be a dict"),
+        ([GOOD | {"repeats": [0]}], "line 1: 'repeats' must be the number of an earlier line"),
+        ([GOOD | {"pending": True}, GOOD | {"write": 2}], "line 2: 'pending' pairs come last"),
     ],
 )
 def test_what_is_no_ledger_is_not_taken_in(memory: Memory, tmp_path: Path, lines: list[Any], words: str) -> None:

@@ -354,7 +354,7 @@ def import_(
     source: Annotated[Path, typer.Argument(help="A ledger that tmem export wrote.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Take a ledger in, into a memory that was told nothing yet."""
+    """Take a ledger in, into a memory that holds nothing."""
     with open_memory() as memory:
         show_receipt(memory.import_(source), as_json)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmem.errors import DataError
+from tmem.dates import Moment, moment
+from tmem.errors import DataError, UsageError
 from tmem.files import check_folder, save_safetensors, without_surrogates, write_json, write_text
-from tmem.store.ledger import History
+from tmem.store import checking, queries
+from tmem.store.ledger import History, Pair
 from tmem.store.queries import NewPair
 from tmem.store.states import Tensors
 
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
     from tmem.fastweights import FastWeights
 
-LONGEST_LINE = 1_000_000  # characters; a write takes pairs of a few hundred tokens
+LONGEST_LINE = 64_000_000  # bytes
+LONGEST_PAIR = 1_000_000  # characters; a write takes pairs of a few hundred tokens
 
 
 def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str, row: int = 0) -> None:
@@ -61,60 +65,130 @@ def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str, row: i
     )
 
 
-def save_ledger(path: Path, history: History) -> None:
-    """Write what a version follows from, a pair a line: its write, question, answer, and the line that it replaces."""
+def save_ledger(path: Path, history: History, pending: Sequence[Sequence[Pair]], sources: Mapping[str, Any]) -> None:
+    """Write what a version follows from, a pair a line: its write, question, answer, and the line that it replaces.
+
+    ``pending``: writes that were told and not trained on, which come last. ``sources``: rows of
+    :func:`tmem.store.queries.sources`, by pair. What a write's pairs are from is in the line of the first of them.
+    """
     lines: list[dict[str, Any]] = []
     places: dict[str, int] = {}
-    for number, step in history.steps():
-        for pair in step.new:
+    for number, own in enumerate([*(step.new for _, step in history.steps()), *pending], start=1):
+        for place, pair in enumerate(own):
+            source = sources[pair.id]
             supersedes = places.get(pair.supersedes or "")
+            line = {"write": number, "question": pair.question, "answer": pair.answer, "supersedes": supersedes}
+            more = {"created": source.created, "extracted": source.extracted, "pending": source.status == "pending"}
+            if place == 0:
+                repeats = [places[one] for one in json.loads(source.repeats or "[]") if one in places]
+                more |= {"text": source.text, "timestamp": source.told, "repeats": repeats}
+                more |= {"metadata": json.loads(source.meta or "null")}
             places[pair.id] = len(lines)
-            own = {"write": number, "question": pair.question, "answer": pair.answer, "supersedes": supersedes}
-            lines.append(own)
+            lines.append(line | {key: value for key, value in more.items() if value})
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
-def load_ledger(path: Path) -> list[list[tuple[str, str, int | None]]]:
-    """Writes of (question, answer, line of the pair that it replaces). Raises :class:`DataError` naming the line."""
-    writes: dict[int, list[tuple[str, str, int | None]]] = {}
-    last = 0
+@dataclass
+class Write:
+    """A write of a file: each pair with the line of the one that it replaces, and what they are from."""
+
+    pending: bool
+    text: str | None
+    told: str | None
+    meta: dict[str, Any] | None
+    repeats: list[int]  # lines
+    pairs: list[tuple[NewPair, int | None]] = field(default_factory=list)
+
+    def arguments(self, ids: Sequence[str]) -> dict[str, Any]:
+        """How it is told to a home in which earlier lines have these ids."""
+        new = [replace(pair, supersedes=None if line is None else ids[line]) for pair, line in self.pairs]
+        repeats = [ids[line] for line in self.repeats]
+        return {"new": new, "text": self.text, "told": self.told, "meta": self.meta, "repeats": repeats}
+
+
+def load_ledger(path: Path) -> list[Write]:
+    """The writes of a file, pending ones last. Raises :class:`DataError` naming the line; blank ones may end it."""
+    writes: dict[int, Write] = {}
+    count = last = 0
     try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), "")):
-                where = f"{path}: line {number + 1}"
+        with open(path, "rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+                where = f"{path}: line {number}"
                 if len(line) > LONGEST_LINE:
-                    raise DataError(f"{where}: longer than a pair can be; is this a ledger?")
+                    raise DataError(f"{where}: longer than a pair and its text can be; is this a ledger?")
+                if not line.strip():
+                    continue
+                if count + 1 != number:
+                    raise DataError(f"{path}: line {count + 1}: empty; write one object per line")
                 record = _record(line, where)
-                supersedes = record.get("supersedes")
-                if supersedes is not None and not (type(supersedes) is int and 0 <= supersedes < number):
-                    raise DataError(f"{where}: 'supersedes' must be the number of an earlier line, from 0")
                 if record["write"] < last:
                     raise DataError(f"{where}: 'write' goes backwards; keep the lines in their order")
+                if record["write"] not in writes:
+                    write = _write(record, count, where)
+                    if last and writes[last].pending and not write.pending:
+                        raise DataError(f"{where}: 'pending' pairs come last; keep the lines in their order")
+                    writes[record["write"]] = write
                 last = record["write"]
-                own = record["question"], record["answer"], supersedes
-                writes.setdefault(last, []).append(own)
+                writes[last].pairs.append((_new_pair(record, where), _line(record.get("supersedes"), count, where)))
+                count += 1
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     return list(writes.values())
 
 
-def _record(line: str, where: str) -> dict[str, Any]:
+def _record(line: bytes, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: cannot be read as UTF-8") from None
     except (ValueError, RecursionError):
         raise DataError(f"{where}: not valid JSON; write one object per line") from None
-    texts = ("question", "answer")
     if not isinstance(record, dict) or type(record.get("write")) is not int:
         raise DataError(f"{where}: not a pair with 'write', 'question' and 'answer'")
-    own = {key: record[key] for key in texts if isinstance(record.get(key), str)}
-    own = {key: without_surrogates(text).replace("\0", "").strip() for key, text in own.items()}
-    if not all(own.get(key) for key in texts):
+    return record
+
+
+def _new_pair(record: dict[str, Any], where: str) -> NewPair:
+    question, answer = (_text(record.get(key)) for key in ("question", "answer"))
+    if not question or not answer:
         raise DataError(f"{where}: 'question' and 'answer' must be text")
-    return {**record, **own}
+    if len(question) + len(answer) > LONGEST_PAIR:
+        raise DataError(f"{where}: longer than a pair can be; is this a ledger?")
+    pair = NewPair(question, answer, extracted=record.get("extracted") is True)
+    created = _date(record, "created", where)
+    return pair if created is None else replace(pair, created=queries.as_text(created))
 
 
-def new_pairs(write: Sequence[tuple[str, str, int | None]], ids: Sequence[str]) -> list[NewPair]:
-    """A write of :func:`load_ledger` for a home in which its earlier lines have these ids."""
-    return [NewPair(question, answer, None if line is None else ids[line]) for question, answer, line in write]
+def _write(record: dict[str, Any], count: int, where: str) -> Write:
+    repeats = record.get("repeats", [])
+    try:
+        meta = checking.metadata(record.get("metadata"), "'metadata'")
+    except UsageError as error:
+        raise DataError(f"{where}: {error}") from None
+    lines = [_line(one, count, where, "repeats") for one in repeats] if isinstance(repeats, list) else []
+    known = [line for line in lines if line is not None]
+    told, text = _date(record, "timestamp", where), _text(record.get("text")) or None
+    when = None if told is None else told.isoformat()
+    return Write(record.get("pending") is True, text, when, meta or None, known)
+
+
+def _text(value: Any) -> str:
+    """A text as it can be stored, "" for anything else."""
+    return without_surrogates(value).replace("\0", "").strip() if isinstance(value, str) else ""
+
+
+def _date(record: dict[str, Any], key: str, where: str) -> Moment | None:
+    value = record.get(key)
+    try:
+        return None if value is None else moment(value, f"'{key}'")
+    except UsageError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _line(value: Any, count: int, where: str, key: str = "supersedes") -> int | None:
+    """The number of one of the ``count`` lines before this."""
+    if value is not None and not (type(value) is int and 0 <= value < count):
+        raise DataError(f"{where}: {key!r} must be the number of an earlier line, from 0")
+    return value

@@ -13,6 +13,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -324,17 +325,17 @@ class Home:
         with self.db.write() as connection:
             return queries.tell(connection, scope, new, text, told, meta, repeats)
 
-    def tell_writes(self, scope: str, writes: Sequence[Callable[[Sequence[str]], Sequence[NewPair]]]) -> list[str]:
-        """Commit several writes together; each is made from the ids of all pairs before it."""
+    def tell_writes(self, scope: str, writes: Sequence[Callable[[Sequence[str]], dict[str, Any]]]) -> list[str]:
+        """Commit several writes together, as arguments of :meth:`tell` made from the ids of all pairs before each."""
         ids: list[str] = []
         self._make(scope)
         with self.db.write() as connection:
             for write in writes:
-                ids += queries.tell(connection, scope, write(ids))[1]
+                ids += queries.tell(connection, scope, **write(ids))[1]
         return ids
 
-    def absorb(self, scope: str, kind: str = "add") -> list[Version]:
-        """Train on every pending write and publish it; returns the versions that were made, oldest first.
+    def absorb(self, scope: str, kind: str = "add", most: int | None = None) -> list[Version]:
+        """Train on every pending write (``most``: on so many) and publish it; returns the versions made, oldest first.
 
         A write whose weights are refused (not finite, too large, nothing learned, earlier pairs lost) is quarantined:
         the head stays.
@@ -342,7 +343,10 @@ class Home:
         made = []
         with self.lock(scope):
             self.clean(scope)
-            while (write := self._pending(scope)) is not None:
+            for _ in count() if most is None else range(most):
+                write = self._pending(scope)
+                if write is None:
+                    break
                 version = self._publish(scope, write, kind)
                 if version is not None:
                     made.append(version)

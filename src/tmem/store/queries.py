@@ -6,26 +6,38 @@ import datetime
 import json
 import uuid
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
+from tmem.dates import Moment
 from tmem.store import schema as db
 from tmem.store.ledger import History
+
+
+def now() -> str:
+    """This moment in UTC, ISO 8601 with milliseconds."""
+    return as_text(datetime.datetime.now(datetime.UTC))
+
+
+def as_text(when: Moment) -> str:
+    """A moment as tables have it."""
+    return when.isoformat(timespec="milliseconds") if isinstance(when, datetime.datetime) else when.isoformat()
 
 
 @dataclass(frozen=True)
 class NewPair:
     """A pair that is told; ``supersedes`` is the id of an active pair whose place it takes.
 
-    ``extracted``: by the model, from the text that it is told with.
+    ``extracted``: by the model, from the text that it is told with. ``created``: when it was told first.
     """
 
     question: str
     answer: str
     supersedes: str | None = None
     extracted: bool = False
+    created: str = field(default_factory=now, compare=False)
 
 
 @dataclass(frozen=True)
@@ -47,11 +59,6 @@ class Version:
     def id(self) -> str:
         """``v3-0a1b2c3d4e5f``: the number, and what the weights follow from."""
         return f"v{self.number}-{self.ledger[:12]}"
-
-
-def now() -> str:
-    """This moment in UTC, ISO 8601 with milliseconds."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -114,6 +121,14 @@ def add_pairs(connection: Connection, scope: str, rows: Sequence[dict[str, Any]]
     for place, row in enumerate(rows):
         own = {"scope": scope, "number": number + place, "created": now(), "changed": changed}
         connection.execute(insert(db.pairs).values(own | row))
+
+
+def sources(connection: Connection, scope: str) -> dict[str, Any]:
+    """What is known of every pair of a scope beside question and answer, and the text that it is from; by id."""
+    of, text = db.pairs.c, db.episodes.c
+    chosen = select(of.id, of.status, of.extracted, of.created, text.text, text.told, text.meta, text.repeats)
+    joined = chosen.select_from(db.pairs.outerjoin(db.episodes, of.episode == text.id))
+    return {row.id: row for row in connection.execute(joined.where(of.scope == scope).order_by(of.number))}
 
 
 def add_version(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -300,17 +299,18 @@ class ScopedMemory(View):
                 export.save_peft(own, self.trainer.fast, state, self.model.name, row)
 
     def import_(self, path: str | Path) -> Receipt:
-        """Take in an exported ledger, whole or not at all; only a memory that was told nothing yet can.
+        """Take in an exported ledger, whole or not at all; only a memory that holds nothing can.
 
-        The same model and recipe make the same weights of it, bit for bit.
+        The same model and recipe make the same weights of it, bit for bit. What was pending is so again.
         """
         began = time.perf_counter()
         writes = export.load_ledger(Path(path))
         with self.home.lock(self.id), self._turn:
-            if self.home.versions(self.id) or self.stats()["pairs"]:
+            if self.stats()["pairs"].keys() - {"forgotten"}:
                 raise UsageError("this memory has pairs already: import into one that was told nothing")
-            ids = self.home.tell_writes(self.id, [partial(export.new_pairs, write) for write in writes])
-            rows, problem = self._written(ids, self.home.absorb(self.id, "import"), "there was no pair in it")
+            ids = self.home.tell_writes(self.id, [write.arguments for write in writes])
+            made = self.home.absorb(self.id, "import", sum(not write.pending for write in writes))
+            rows, problem = self._written(ids, made, "there was no pair in it")
         return Receipt("import", self._version(), rows, reason=problem, milliseconds=milliseconds(began))
 
     # ---- why ----

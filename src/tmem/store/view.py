@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from tmem.errors import NotFound, UsageError
 from tmem.store import queries
 from tmem.store import schema as db
+from tmem.store.book import read_on
 from tmem.store.export import save_ledger
 from tmem.store.home import Home
 from tmem.store.ledger import Pair
@@ -100,10 +101,16 @@ class View:
         }
 
     def export(self, path: str | Path, *, version: str | int | None = None) -> int:
-        """Write the ledger of a version as JSON lines, for :meth:`import_`; returns the number of steps."""
-        number = self.home.head(self.id) if version is None else self._number(version)
-        history = self.home.history(self.id, number)
-        save_ledger(Path(path), history)
+        """Write the ledger of a version as JSON lines, for :meth:`import_`; returns the number of steps.
+
+        Without ``version``, of the one in force, with what was told and is not trained on yet.
+        """
+        number = None if version is None else self._number(version)
+        with self.home.db.read() as connection:
+            book, sources = read_on(connection, self.id, None), queries.sources(connection, self.id)
+        history = book.history(book.head if number is None else number)
+        waiting = [[pair for pair in own if sources[pair.id].status == "pending"] for own in book.new.values()]
+        save_ledger(Path(path), history, waiting if number is None else [], sources)
         return len(history)
 
     def _active(self) -> list[Pair]:
