@@ -146,6 +146,7 @@ def test_taken_elsewhere_and_explained(own: Run, tmem: Run, tmp_path: Path) -> N
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
+        "README.md",
     }
     other = ("--user", "v", "--home", tmp_path / "other")
     assert one_object(tmem("import", tmp_path / "ledger.jsonl", *other, "--json")[1])["kind"] == "import"

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
+from transformers import AutoModelForCausalLM
 
 from tmem import Memory
 from tmem.errors import DataError, IntegrityError, UsageError
 from tmem.fastweights import Basis, FastWeights
+from tmem.fastweights.basis import tensors_hash
 from tmem.model import Model
 from tmem.store.export import save_peft
 from tmem.store.queries import sources
@@ -36,6 +38,33 @@ def test_peft_gives_the_same_logits(family: str, tmp_path: Path) -> None:
         found = peft.PeftModel.from_pretrained(model, tmp_path)(ids).logits
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(found, tiny(family)(ids).logits, atol=1e-3)
+
+
+def test_an_adapter_is_loaded_elsewhere_with_what_its_folder_says(
+    fresh_memory: Memory, model: Model, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    mine = fresh_memory.scope("u")
+    mine.add(pairs=[(VEHICLE, "camper")])
+    mine.export(tmp_path / "adapter", format="peft")
+    base = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"]
+    assert Path(base).is_absolute()
+    ids = torch.tensor([model.bare(VEHICLE)])
+    with torch.no_grad(), mine.trainer.fast.active(mine.trainer.delta(mine.home.state(mine.id)), [0]):
+        expected = model.hf(ids).logits
+    hf = AutoModelForCausalLM.from_pretrained(base, dtype="float32")
+    readme = (tmp_path / "adapter" / "README.md").read_text()
+    assert tensors_hash(hf.named_parameters()) in readme and f'base_model: "{base}"' in readme
+    with torch.no_grad():
+        found = peft.PeftModel.from_pretrained(hf, tmp_path / "adapter")(ids).logits
+        alone = peft.AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter", dtype="float32")(ids).logits
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(alone, found)
+
+
+def test_a_model_of_the_hub_is_named_as_there(model: Model, tmp_path: Path) -> None:
+    fetched = tmp_path / "models--owner--some--name" / "snapshots" / "0a1b"
+    assert Model("x", fetched, model.hf, model.tokenizer, model.settings).origin == "owner/some--name"
 
 
 def test_an_imported_ledger_makes_the_same_weights(memory: Memory, tmp_path: Path) -> None:

@@ -73,6 +73,13 @@ class Model:
         self.held: dict[int, Held] = {}  # by first adapted layer; see tmem.model.held
 
     @property
+    def origin(self) -> str:
+        """What others open it by: its name on the hub if it is from there, else where its files are."""
+        folder = self.directory.resolve()
+        fetched = folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--")
+        return folder.parents[1].name.removeprefix("models--").replace("--", "/", 1) if fetched else str(folder)
+
+    @property
     def device(self) -> torch.device:
         device: torch.device = self.hf.device
         return device

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tmem.fastweights import FastWeights
+    from tmem.model import Model
 
 LONGEST_LINE = 64_000_000  # bytes
 LONGEST_PAIR = 1_000_000  # characters; a write takes pairs of a few hundred tokens
@@ -62,6 +63,27 @@ def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str, row: i
             "lora_dropout": 0.0,
             "inference_mode": True,
         },
+    )
+
+
+def save_readme(folder: Path, model: Model) -> None:
+    """Say beside an adapter which base model it is of."""
+    base = json.dumps(model.origin)
+    write_text(
+        folder / "README.md",
+        f"""---
+library_name: peft
+base_model: {base}
+---
+
+A memory that tmem wrote: a LoRA adapter of {model.name}. It is personal data, like the text that it was made from.
+
+    base = AutoModelForCausalLM.from_pretrained({base}, dtype="float32")
+    model = PeftModel.from_pretrained(base, "the folder of this file")
+
+It fits no other base. This one has {model.hf.num_parameters():,} parameters, and the sha256 over them as float32
+(`tmem.fastweights.basis.tensors_hash(base.named_parameters())`) is {model.weights_hash}.
+""",
     )
 
 

@@ -296,7 +296,8 @@ class ScopedMemory(View):
                 check_folder(Path(folder))
             for row in range(blocks):
                 own = Path(folder) / f"block-{row + 1}" if blocks > 1 else Path(folder)
-                export.save_peft(own, self.trainer.fast, state, self.model.name, row)
+                export.save_peft(own, self.trainer.fast, state, self.model.origin, row)
+                export.save_readme(own, self.model)
 
     def import_(self, path: str | Path) -> Receipt:
         """Take in an exported ledger, whole or not at all; only a memory that holds nothing can.
