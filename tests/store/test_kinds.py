@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ from tmem.store.chat import _prompt
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
 from tmem.store.states import processor
+from tmem.store.trainer import FastWeightTrainer
 
 ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
 PAIR = ("What is Ana's city?", "Rome")
@@ -205,6 +207,28 @@ def test_two_threads_that_delete_all_both_succeed(memory: Memory) -> None:
     for thread in threads:
         thread.join()
     assert errors == [] and memory.get_all(user_id="u") == []
+
+
+def test_two_that_open_a_home_and_delete_all_both_succeed(model: Model, tmp_path: Path) -> None:
+    with Memory(model, tmp_path, recipe="sgd") as one, Memory(model, tmp_path, recipe="sgd") as other:
+        one.add(pairs=[PAIR], user_id="u")
+        with ThreadPoolExecutor(2) as pool:
+            done = [pool.submit(memory.delete_all, user_id="u") for memory in (one, other)]
+        assert sorted(len(call.result().details["ids"]) for call in done) == [0, 1] and other.get_all(user_id="u") == []
+
+
+def test_a_quarantine_has_its_own_reason_whatever_the_clock_says(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(range(99, 0, -1))
+    monkeypatch.setattr("tmem.store.queries.now", lambda: f"20{next(times):02}-01-01T00:00:00.000+00:00")
+    mine, reasons = memory.scope("u"), iter(("too large", "not finite", "lost", "lost"))
+    monkeypatch.setattr(FastWeightTrainer, "_refusal", lambda *_: next(reasons))
+    told = [mine.add(pairs=[(f"Who is {name}?", "a friend")]).reason for name in ("Bo", "Cy")]
+    assert told == ["quarantined: too large", "quarantined: not finite"]
+    mine.add(pairs=[("Who is Di?", "a friend")], absorb=False)
+    mine.add(pairs=[("Who is Ed?", "a friend")], absorb=False)
+    assert mine.absorb().reason == "quarantined: lost" and mine.versions() == []
 
 
 def test_what_was_said_of_a_pair_comes_back(memory: Memory) -> None:

@@ -148,7 +148,7 @@ def test_what_cannot_be_learned_is_quarantined_and_changes_nothing(model: Model,
     assert home.absorb(scope) == [] and home.head(scope) is None
     mine = ScopedMemory(Shared(home, lambda: Actions(trainer), model.turn), scope)
     assert mine.get(pair_id)["status"] == "quarantined"
-    assert "were not learned: their loss rose from" in mine._why_quarantined()
+    assert "were not learned: their loss rose from" in mine._why_quarantined([pair_id])
 
 
 def test_weights_that_lost_earlier_pairs_are_refused(model: Model) -> None:

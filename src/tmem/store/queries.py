@@ -168,9 +168,13 @@ def add_receipt(connection: Connection, scope: str, kind: str, body: dict[str, A
     return name
 
 
-def newest_receipt(connection: Connection, scope: str, kind: str) -> dict[str, Any]:
-    """The body of the last receipt of a kind."""
-    own = select(db.receipts.c.body).where(db.receipts.c.scope == scope, db.receipts.c.kind == kind)
-    body = connection.execute(own.order_by(db.receipts.c.created.desc())).scalars().first()
-    found: dict[str, Any] = json.loads(body or "{}")
-    return found
+def quarantine_reasons(connection: Connection, scope: str, ids: Sequence[str]) -> list[str]:
+    """Why the writes of these pairs were quarantined, in the order in which they were told, each reason once."""
+    writes: set[int] = set()
+    for part in parts(ids):
+        chosen = select(db.pairs.c.write).where(db.pairs.c.scope == scope, db.pairs.c.id.in_(part))
+        writes |= set(connection.execute(chosen).scalars())
+    kept = select(db.receipts.c.body).where(db.receipts.c.scope == scope, db.receipts.c.kind == "quarantine")
+    bodies = [json.loads(body) for body in connection.execute(kept).scalars()]
+    found = {body["write"]: body["reason"] for body in bodies if body["write"] in writes}
+    return list(dict.fromkeys(reason for _, reason in sorted(found.items())))

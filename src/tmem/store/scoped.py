@@ -359,8 +359,8 @@ class ScopedMemory(View):
         for row in rows:
             trained = looked and row["status"] in ("active", "superseded")
             row["recalled"] = row["id"] in known if trained else None
-        refused = any(row["status"] == "quarantined" for row in rows)
-        return rows, self._why_quarantined() if refused else None
+        refused = [row["id"] for row in rows if row["status"] == "quarantined"]
+        return rows, self._why_quarantined(refused) if refused else None
 
     def say(self, prompt: list[int], limit: int) -> str:
         """A reply to a chat prompt, from the weights in force."""

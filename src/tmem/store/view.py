@@ -139,6 +139,6 @@ class View:
                 return known.number
         raise NotFound(f"there is no version {version!r} in this memory")
 
-    def _why_quarantined(self) -> str:
+    def _why_quarantined(self, ids: Sequence[str]) -> str:
         with self.home.db.read() as connection:
-            return "quarantined: " + queries.newest_receipt(connection, self.id, "quarantine")["reason"]
+            return "quarantined: " + "; ".join(queries.quarantine_reasons(connection, self.id, ids))
