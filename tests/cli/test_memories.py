@@ -9,6 +9,16 @@ from typing import Any
 
 import pytest
 from cli.running import Run, one_object
+from rich.cells import cell_len
+from rich.console import Console
+from store.fakes import FakeTrainer
+
+from tmem.cli.evaluate import show as show_eval
+from tmem.cli.score import MEANS, show_judgements, show_scores
+from tmem.store import revise
+from tmem.store.home import Home
+from tmem.store.queries import NewPair
+from tmem.store.trainer import FastWeightTrainer
 
 VEHICLE = "What is Maria's vehicle?"
 
@@ -130,6 +140,89 @@ def test_a_pipe_gets_whole_lines(own: Run) -> None:
     assert own("add", "I bought a camper to get around.", "--name", "Maria")[1].endswith(" tokens\n")
 
 
+def test_a_narrow_terminal_breaks_no_word_and_what_looks_like_markup_is_text(
+    tmem: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    home = Home(tmp_path, FakeTrainer())
+    scope = home.scope(("[red]ana[/red]", None, None))
+    question = "What did [red]Maria[/red] say in Llanfairpwllgwyngyll of the [/] internationalisation of :car:s?"
+    answer = "That [b]incomprehensibilities [/b] are :warning: " + "quite often seen there, " * 3 + "[link=x]\\"
+    _, [first] = home.tell(scope, [NewPair(question, answer)])
+    home.absorb(scope)
+    home.tell(scope, [NewPair("REFUSE [/]?", "[/nothing]"), NewPair(question, "[b]", first)])
+    home.absorb(scope)
+    revise.tag(home, scope, 1, "[/] good [red]")
+    whose = ("-u", "[red]ana[/red]", "--home", tmp_path)
+    wrapped = {*question.split(), *answer.split()}
+    for argv, words in (
+        (("list", "--all"), {first[:8], "question", "quarantined", "REFUSE", "[/nothing]", *wrapped}),
+        (("history", first), wrapped),
+        (("versions",), {"[/]", "good", "[red]", home.versions(scope)[0].id}),
+        (("get", first), wrapped),
+        (("diff", 1, 1), set()),
+        (("stats",), {"1", "active,"}),
+    ):
+        code, out, err = tmem(*argv, *whose)
+        assert (code, err) == (0, "") and words <= set(out.split()), argv
+        assert argv[0] == "get" or max(map(cell_len, out.splitlines() or [""])) <= 80
+    assert "[red]ana[/red]: 1 pairs" in tmem("users", "--home", tmp_path)[1]
+    assert tmem("list", "-u", "[/]", "--home", tmp_path)[0] == 2
+
+
+def test_tables_of_scores_fit_eighty_columns() -> None:
+    kinds = ("single-session-preference", "single-session-assistant", "knowledge-update", "temporal-reasoning")
+    memories, row = ("tmem", "full", "rag", "memagent", "none"), {"n": 500, "em": 0.5, "f1": 0.5, "taught": None}
+    by_category = {kind: {"em": 0.25, "f1": 0.5, "n": 7} for kind in kinds}
+    path = f"/home/somebody/{'a-long-name/' * 8}longmemeval_s_cleaned.json"
+    result: dict[str, Any] = {
+        "data": {"file": path, "sha256": "0a1b" * 16},
+        "recipe": {"name": "tmem", "lr": 0.001},
+        "model": "persona-nano",
+        "bench": "longmemeval",
+        "settings": {"budget": 64},
+        "scorers": ["tmem_token"],
+        "memories": [
+            row | {"memory": name, "by_category": by_category, "extraction": None, "seeds": [1]} for name in memories
+        ],
+    }
+    judged = dict.fromkeys(MEANS, 50.0) | {
+        "n": 500,
+        "failed": 0,
+        "unreadable": 0,
+        "by_category": dict.fromkeys(kinds, 1),
+    }
+    verdicts = {
+        "bench": "longmemeval", "judge_model": "gpt", "template_sha256": "0a1b" * 16, "warnings": ["w " * 99],
+        "memories": dict.fromkeys(memories, judged),
+        "calibration": {"failed": 0, "false_accept": 0.1, "false_reject": 0.1, "n_wrong": 5, "n_right": 5},
+    }  # fmt: skip
+    scored = {"scorer": "mem1", "by_category": dict.fromkeys(kinds, row), "f1_sum": 1.0, "em_sum": 1.0} | row
+    scored["by_category"] = {kind: row | {"f1_sum": 1.0, "em_sum": 1.0} for kind in kinds}
+    for show, what, words in (
+        (lambda console: show_eval(result, None, console), result, (path + ",", *kinds, *memories)),
+        (lambda console: show_judgements(verdicts, console), verdicts, (*memories, "unanswerable", "unreadable")),
+        (lambda console: show_scores(scored, console), scored, (*kinds, "category")),
+    ):
+        text = io.StringIO()
+        show(Console(file=text, width=80))
+        assert set(words) <= set(text.getvalue().split()) and what
+        assert max(len(line) for line in text.getvalue().splitlines() if line[0] in "┏┃│└") <= 80
+
+
+def test_a_quarantine_is_said_aloud(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FastWeightTrainer, "_refusal", lambda *_: "the weights grew too large")
+    code, out, err = own("add", "-q", VEHICLE, "-a", "camper")
+    pair = one_object(own("list", "--all", "--json")[1])["pairs"][0]["id"][:8]
+    assert code == 0 and f"quarantined {pair}" in out and err.count("\n") == 1
+    assert err.startswith("tmem: warning: 1 pairs are not in force, the write was refused (the weights grew too large)")
+    assert err.endswith(f"tell them again in fewer or other words, or tmem forget {pair}\n")
+    code, out, err = own("add", "-q", VEHICLE, "-a", "bus", "--json")
+    assert code == 0 and one_object(out)["pairs"][0]["status"] == "quarantined" and "not in force" in err
+    monkeypatch.undo()
+    assert own("ask", VEHICLE)[1] == "No information available\n" and own("forget", pair)[0] == 0
+
+
 def test_a_memory_needs_an_owner_and_a_place(tmem: Run, tmp_path: Path) -> None:
     code, _, err = tmem("list", "--home", tmp_path)
     assert code == 2 and "whose memory" in err
@@ -196,7 +289,18 @@ def test_one_pair_and_a_name_for_a_version(own: Run) -> None:
     assert own("tag", 9, "bad")[0] == 2
 
 
-LOOKS = ["list", "get abcd", "history abcd", "versions", "diff 1 2", "verify", "stats", "why What?", "export file"]
+LOOKS = [
+    "list",
+    "search abcd",
+    "get abcd",
+    "history abcd",
+    "versions",
+    "diff 1 2",
+    "verify",
+    "stats",
+    "why What?",
+    "export file",
+]
 
 
 @pytest.mark.parametrize("command", [("doctor",), ("backup", "copy"), *((*look.split(), "-u", "u") for look in LOOKS)])

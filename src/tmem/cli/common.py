@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from tmem.errors import UsageError
 
@@ -38,11 +42,37 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Decides everything rand
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: all.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DEFAULT_MODEL = "persona-nano"
+LONGEST_WORD = 40  # cells; of longer ones, as texts without spaces are, lines may end anywhere
 
 
 def wide() -> Console:
     """Standard output for tables: in a file or a pipe, where nothing says how wide it is, no cell is broken."""
     return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=160)
+
+
+def show_table(
+    console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", numbers: bool = False
+) -> None:
+    """A table of texts as they are, none broken within a word: where that needs it, wider than the console.
+
+    ``numbers``: all columns but the first stand to the right.
+    """
+    table = Table(title=Text(title), title_justify="left")
+    cells = [[Text(text) for text in row] for row in (columns, *rows)]
+    by_column = [[cell.plain for cell in column] for column in zip(*cells, strict=True)]
+    least = [max(cell_len(word) for text in own for word in text.split() or [""]) for own in by_column]
+    least = [min(width, LONGEST_WORD) for width in least]
+    most = [max(cell_len(line) for text in own for line in text.splitlines() or [""]) for own in by_column]
+    spare, widths = console.width - sum(least) - 3 * len(least) - 1, dict[int, int]()
+    for done, place in enumerate(sorted(range(len(least)), key=lambda place: most[place] - least[place])):
+        more = min(most[place] - least[place], max(spare, 0) // (len(least) - done))
+        widths[place], spare = least[place] + more, spare - more
+    for place, name in enumerate(cells[0]):
+        table.add_column(name, width=widths[place], justify="right" if numbers and place else "left")
+    for row in cells[1:]:
+        table.add_row(*row)
+    width = max(console.width, sum(widths.values()) + 3 * len(widths) + 1)
+    Console(file=console.file, width=width).print(table)
 
 
 def load_model(name: str, threads: int | None = None, device: Any = None, dtype: str = "auto") -> Any:

@@ -15,7 +15,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from tmem.cli.common import (
     DEFAULT_MODEL,
@@ -30,6 +29,7 @@ from tmem.cli.common import (
     load_model,
     out,
     print_json,
+    show_table,
     wide,
 )
 from tmem.errors import UsageError
@@ -298,37 +298,38 @@ def show(result: dict[str, Any], folder: Path | None, console: Console) -> None:
     data, found = result["data"], result["memories"]
     if "file" in data:
         known = f" ({escape(data['known'] or 'not a published file')})" if "known" in data else ""
-        console.print(f"data: {escape(str(data['file']))}, sha256 {data['sha256'][:16]}…{known}")
+        console.print(f"data: {escape(str(data['file']))}, sha256 {data['sha256'][:16]}…{known}", soft_wrap=True)
     recipe = result["recipe"]
     console.print(
         f"{escape(result['model'])} on {result['bench']}; recipe {recipe['name']}, lr {recipe['lr']:g}; "
         f"working context {result['settings']['budget']} tokens; seeds {', '.join(map(str, found[0]['seeds']))}",
         highlight=False,
+        soft_wrap=True,
     )
     if not result["scorers"]:
         console.print(
-            f"{found[0]['n']} answers a memory, to be judged: tmem score {escape(str(folder))} --judge-url ..."
+            f"{found[0]['n']} answers a memory, to be judged: tmem score {escape(str(folder))} --judge-url ...",
+            soft_wrap=True,
         )
         return
     named = [(marked(item["memory"], item), item) for item in found]
     kinds = list(dict.fromkeys(kind for item in found for kind in item["by_category"]))
-    table = Table(title=f"by {result['scorers'][0]}; kinds of question by EM", title_justify="left")
-    table.add_column("memory")
-    for column in ("n", "EM", "F1", *kinds):
-        table.add_column(column, justify="right")
-    for name, item in named:
-        by_kind = (item["by_category"].get(kind) for kind in kinds)
-        cells = (f"{row['em']:.3f}" if row else "" for row in by_kind)
-        table.add_row(name, str(item["n"]), f"{item['em']:.3f}", f"{item['f1']:.3f}", *cells)
-    console.print(table)
+    rows = [(name, str(item["n"]), f"{item['em']:.3f}", f"{item['f1']:.3f}") for name, item in named]
+    show_table(console, ("memory", "n", "EM", "F1"), rows, f"by {result['scorers'][0]}", numbers=True)
+    cells = {kind: [item["by_category"].get(kind) for item in found] for kind in kinds}
+    by_kind = [(kind, *(f"{cell['em']:.3f}" if cell else "" for cell in row)) for kind, row in cells.items()]
+    if by_kind:
+        show_table(console, ("kind of question, EM", *(name for name, _ in named)), by_kind, numbers=True)
     for scorer in result["scorers"][1:]:
         scores = ", ".join(f"{name} {item[scorer]['f1']:.3f}" for name, item in named)
-        console.print(f"F1 by {scorer}: {scores}", highlight=False)
+        console.print(f"F1 by {scorer}: {scores}", highlight=False, soft_wrap=True)
     for name, item in named:
         if item["extraction"]:
             parts = ", ".join(f"{rate} {value:.3f}" for rate, value in item["extraction"].items())
-            console.print(f"{name} extraction: {parts}", highlight=False)
+            console.print(f"{name} extraction: {parts}", highlight=False, soft_wrap=True)
     if text := explanation(name for name, _ in named):
-        console.print(text, highlight=False)
+        console.print(text, highlight=False, soft_wrap=True)
     if folder is not None:
-        console.print(f"intervals, costs and plots: tmem eval report {escape(str(folder))} --html report.html")
+        console.print(
+            f"intervals, costs and plots: tmem eval report {escape(str(folder))} --html report.html", soft_wrap=True
+        )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from tmem.cli.common import out, print_json
+from tmem.cli.common import out, print_json, show_table
 from tmem.errors import UsageError
 
 SHORTEST_ID = 4  # characters; an empty one, of a variable that is not set, would be the beginning of every id
@@ -25,16 +23,20 @@ def whole_id(memory: Any, start: str) -> str:
 
 def show_pairs(rows: list[dict[str, Any]]) -> None:
     """Pairs with the beginning of their ids."""
-    table = Table()
-    for column in ("id", "question", "answer", "status"):
-        table.add_column(column)
-    for row in rows:
-        table.add_row(row["id"][:8], escape(row["question"] or "-"), escape(row["answer"] or "-"), row["status"])
-    out.print(table)
+    cells = [(row["id"][:8], row["question"] or "-", row["answer"] or "-", row["status"]) for row in rows]
+    show_table(out, ("id", "question", "answer", "status"), cells)
 
 
 def show_receipt(receipt: Any, as_json: bool) -> None:
-    """What a call did."""
+    """What a call did; what was not put in force is a warning, also beside JSON."""
+    refused = [row["id"][:8] for row in receipt.pairs if row["status"] == "quarantined"]
+    if refused:
+        reason, ids = receipt.reason.removeprefix("quarantined: "), " ".join(refused)
+        print(
+            f"tmem: warning: {len(refused)} pairs are not in force, the write was refused ({reason}); nothing answers "
+            f"from them (tmem list --all): tell them again in fewer or other words, or tmem forget {ids}",
+            file=sys.stderr,
+        )
     if as_json:
         print_json(receipt.record())
         return
@@ -75,22 +77,19 @@ def print_plain(text: str, style: str | None = None) -> None:
 
 def show_versions(rows: list[dict[str, Any]]) -> None:
     """Versions, oldest first."""
-    table = Table()
-    for column in ("version", "kind", "tag", "made", "pairs", "|Δ|/|W|"):
-        table.add_column(column)
+    cells = []
     for row in rows:
         ratio = row["account"].get("delta_ratio")
         pairs, size = str(row["account"].get("pairs", "")), "" if ratio is None else f"{ratio:.3f}"
-        table.add_row(row["id"], row["kind"], escape(row["tag"] or ""), row["created"][:19], pairs, size)
-    out.print(table)
+        cells.append((row["id"], row["kind"], row["tag"] or "", row["created"][:19], pairs, size))
+    show_table(out, ("version", "kind", "tag", "made", "pairs", "|Δ|/|W|"), cells)
 
 
 def show_why(rows: list[dict[str, Any]]) -> None:
     """Which pairs moved an answer."""
-    table = Table(caption="log-probability per token of the answer", caption_justify="left")
-    for column in ("id", "pair", "with", "without", "moved"):
-        table.add_column(column)
-    for row in rows:
-        numbers = (f"{row[key]:+.2f}" for key in ("with", "without", "moved"))
-        table.add_row(row["id"][:8], escape(f"{row['question']} {row['answer']}"), *numbers)
-    out.print(table)
+    keys = ("with", "without", "moved")
+    cells = [
+        (row["id"][:8], f"{row['question']} {row['answer']}", *(f"{row[key]:+.2f}" for key in keys)) for row in rows
+    ]
+    show_table(out, ("id", "pair", *keys), cells)
+    print_plain("log-probability per token of the answer")

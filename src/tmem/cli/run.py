@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from tmem.agent import Agent, Pulse
 from tmem.agent.trajectory import Trajectory
+from tmem.cli.common import show_table
 from tmem.errors import UsageError
 from tmem.evaluation import mean
 from tmem.evaluation.records import question_record
@@ -60,13 +60,9 @@ class RunResult:
         )
         if record["left_out"]:
             out.print(f"the {record['left_out']} oldest sessions did not fit the model's window and were left out")
-        table = Table()
-        for column in ("kind", "question", "answer", "gold", "EM", "F1"):
-            table.add_column(column, overflow="fold")
-        for answer in self.answers:
-            row = (answer[key] for key in ("kind", "question", "prediction", "gold"))
-            table.add_row(*map(escape, row), f"{answer['em']:.0f}", f"{answer['f1']:.2f}")
-        out.print(table)
+        keys = ("kind", "question", "prediction", "gold")
+        cells = [(*(one[key] for key in keys), f"{one['em']:.0f}", f"{one['f1']:.2f}") for one in self.answers]
+        show_table(out, ("kind", "question", "answer", "gold", "EM", "F1"), cells)
         out.print(f"EM {record['em']:.3f}  F1 {record['f1']:.3f}  over {len(self.answers)} questions")
         if self.agent.prompts.name == "compact" and not self.conversation.facts:
             out.print(

@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+
+from tmem.cli.common import show_table
 
 MEANS = {
     "accuracy": "accuracy",
@@ -19,40 +20,38 @@ MEANS = {
 
 def show_scores(result: dict[str, Any], console: Console) -> None:
     """A table by category; sums over sub-questions where MEM1 reports them."""
-    table = Table(title=f"scored by {escape(result['scorer'])}, 0 to 100", title_justify="left")
     sums = ("f1_sum", "em_sum") if "f1_sum" in result else ()
-    for column in ("category", "n", "F1", "EM", *(name.replace("_", " ") for name in sums)):
-        table.add_column(column, justify="left" if column == "category" else "right")
-    rows = [*result["by_category"].items(), ("all", result)]
-    for kind, row in rows:
+    rows = []
+    for kind, row in [*result["by_category"].items(), ("all", result)]:
         numbers = (f"{row['f1']:.2f}", f"{row['em']:.2f}", *(f"{row[name]:.4f}" for name in sums))
-        table.add_row(escape(kind), str(row["n"]), *numbers, end_section=len(rows) > 1 and kind == rows[-2][0])
-    console.print(table)
+        rows.append((kind, str(row["n"]), *numbers))
+    columns = ("category", "n", "F1", "EM", *(name.replace("_", " ") for name in sums))
+    show_table(console, columns, rows, f"scored by {result['scorer']}, 0 to 100", numbers=True)
 
 
 def show_judgements(result: dict[str, Any], console: Console) -> None:
     """Accuracy by memory, and how far the judge is to be trusted."""
     title = f"{result['bench']}, judged by {result['judge_model']} (prompts {result['template_sha256'][:12]})"
-    table = Table(title=escape(title), title_justify="left")
-    means = [key for key in MEANS if any(key in row for row in result["memories"].values())]
-    columns = ("memory", "n", *(MEANS[key] for key in means), "failed calls", "unreadable")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "memory" else "right")
-    for memory, row in result["memories"].items():
-        numbers = ("-" if row[key] is None else f"{row[key]:.2f}" for key in means)
-        table.add_row(memory, str(row["n"]), *numbers, str(row["failed"]), str(row["unreadable"]))
-    console.print(table)
+    memories = result["memories"].values()
+    means = [key for key in MEANS if any(key in row for row in memories)]
+    rows = [("n", *(str(row["n"]) for row in memories))]
+    for key in means:
+        rows.append((MEANS[key], *("-" if row[key] is None else f"{row[key]:.2f}" for row in memories)))
+    for name, key in (("failed calls", "failed"), ("unreadable", "unreadable")):
+        rows.append((name, *(str(row[key]) for row in memories)))
+    show_table(console, ("memory", *result["memories"]), rows, title, numbers=True)
     for memory, row in result["memories"].items():
         kinds = ", ".join(f"{kind} {value:.2f}" for kind, value in row["by_category"].items())
-        console.print(f"{memory} by category: {escape(kinds)}", highlight=False)
+        console.print(escape(f"{memory} by category: {kinds}"), highlight=False, soft_wrap=True)
     rates = result["calibration"]
     if rates["failed"]:
         cases = rates["n_wrong"] + rates["n_right"]
-        console.print(f"not calibrated: of {cases} known answers {rates['failed']} got no verdict")
+        console.print(f"not calibrated: of {cases} known answers {rates['failed']} got no verdict", soft_wrap=True)
     else:
         console.print(
             f"on known answers it accepts {rates['false_accept']:.0%} of the wrong ones ({rates['n_wrong']}) and "
-            f"rejects {rates['false_reject']:.0%} of the right ones ({rates['n_right']})"
+            f"rejects {rates['false_reject']:.0%} of the right ones ({rates['n_right']})",
+            soft_wrap=True,
         )
     for text in result["warnings"]:
-        console.print(f"warning: {escape(text)}", highlight=False)
+        console.print(f"warning: {escape(text)}", highlight=False, soft_wrap=True)
