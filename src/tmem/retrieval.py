@@ -11,14 +11,14 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from tmem.errors import ModelError, UsageError, first_line
+
+if TYPE_CHECKING:  # words are searched without
+    from torch import Tensor
 
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese put no space between words: there each character counts as one.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
@@ -112,13 +112,16 @@ class Embedder:
         starts = [0, *(start for start, _ in places[self.LONGEST :: self.LONGEST])]
         return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
-    @torch.no_grad()
     def _encode(self, texts: list[str]) -> Tensor:
+        import torch
+        import torch.nn.functional as F
+
         made = []
         for start in range(0, len(texts), self.BATCH):
             part, most = texts[start : start + self.BATCH], self.LONGEST + MARKS
             batch = self.tokenizer(part, padding=True, truncation=True, max_length=most, return_tensors="pt")
-            hidden = self.model(**batch).last_hidden_state.float()  # (N, T, H)
+            with torch.no_grad():
+                hidden = self.model(**batch).last_hidden_state.float()  # (N, T, H)
             mask = batch["attention_mask"][:, :, None]
             made.append(F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp_min(1), dim=-1))
         return torch.cat(made)
@@ -128,6 +131,8 @@ class Dense:
     """Cosine similarity of vectors; a text of several pieces counts as its best one."""
 
     def __init__(self, texts: Sequence[str], embedder: Embedder) -> None:
+        import torch
+
         self.embedder = embedder
         pieces = embedder.vectors(texts, "passage")
         self.passages = torch.cat(pieces) if pieces else None  # (pieces of all texts, H)

@@ -210,6 +210,26 @@ def test_tables_of_scores_fit_eighty_columns() -> None:
         assert max(len(line) for line in text.getvalue().splitlines() if line[0] in "┏┃│└") <= 80
 
 
+def test_pairs_are_searched_without_a_model(tmem: Run, tmp_path: Path) -> None:
+    home, whose = Home(tmp_path, FakeTrainer()), ("-u", "u", "--home", tmp_path, "--json")
+    home.tell(home.scope(("u", None, None)), [NewPair(VEHICLE, "camper"), NewPair("What is Maria's job?", "baker")])
+    home.absorb(home.scope(("u", None, None)))
+    pair, _ = one_object(tmem("search", "which vehicle?", *whose)[1])["pairs"]
+    assert pair["answer"] == "camper" and pair["status"] == "active"
+    assert len(one_object(tmem("search", "Maria", *whose)[1])["pairs"]) == 2
+    assert len(one_object(tmem("search", "Maria", "--top-k", 1, *whose)[1])["pairs"]) == 1
+    assert "camper" in tmem("search", "vehicle", *whose[:-1])[1]
+    assert tmem("search", "vehicle", "--top-k", 0, *whose)[0] == 2
+
+
+def test_help_fits_eighty_columns(tmem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", None)
+    for argv in ((), ("add",), ("eval",), ("eval", "locomo"), ("train",)):
+        code, out, _ = tmem(*argv, "--help")
+        assert code == 0 and max(map(cell_len, out.splitlines())) <= 80
+
+
 def test_a_quarantine_is_said_aloud(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FastWeightTrainer, "_refusal", lambda *_: "the weights grew too large")
     code, out, err = own("add", "-q", VEHICLE, "-a", "camper")

@@ -106,14 +106,15 @@ with Memory(lambda: 1 / 0, home) as memory:
     [pair] = memory.get_all(user_id="ben")
 whose, first = f"-u ben --home {home}", pair["id"]
 for look in ("--help", "--version", "list --help", f"users --home {home}", *(f"{look} {whose}" for look in (
-    "list --all", f"get {first}", f"history {first}", "versions", "diff 1 1", "stats", f"export {home}/ledger"
+    "list --all", "search q", f"get {first}", f"history {first}", "versions", "diff 1 1", "stats",
+    f"export {home}/ledger"
 ))):
     sys.argv = ["tmem", *look.split()]
     try:
         cli.main()
     except SystemExit as stop:
         assert not stop.code, look
-print({"torch", "transformers", "numpy", "safetensors.torch"} & sys.modules.keys() or "none")
+print({"torch", "transformers", "safetensors.torch"} & sys.modules.keys() or "none")
 """
 
 

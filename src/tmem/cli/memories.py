@@ -153,6 +153,21 @@ def list_pairs(
         show_pairs(rows)
 
 
+def search(
+    open_memory: Opener,
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    top_k: Annotated[int, typer.Option(min=1, help="So many at most.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """The pairs whose words fit best; loads no model."""
+    with open_memory() as memory:
+        rows = memory.search(query, top_k=top_k)
+    if as_json:
+        print_json({"pairs": rows})
+    else:
+        show_pairs(rows)
+
+
 def get(
     open_memory: Opener,
     pair: Annotated[str, typer.Argument(help="Id of a pair, or how it begins.")],
@@ -395,6 +410,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ask": ask,
     "chat": chat,
     "list": list_pairs,
+    "search": search,
     "get": get,
     "update": update,
     "forget": forget,
