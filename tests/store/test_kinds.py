@@ -286,6 +286,32 @@ def test_every_argument_of_a_call_can_be_completed_by_an_editor() -> None:
                 assert (parameter.name, parameter.annotation) == ("ids", "Unpack[Ids]")
 
 
+def test_calls_of_another_shape_are_taken_where_they_are_plain_and_else_refused_by_name(memory: Memory) -> None:
+    [pair] = memory.add(pairs=[PAIR], user_id="u", run_id="r").pairs
+    whose = {"user_id": "u", "run_id": "r"}
+    assert memory.search("city", filters=whose) == memory.search("city", user_id="u", filters={"run_id": "r"})
+    assert [row["id"] for row in memory.get_all(filters=whose)] == [pair["id"]] and not memory.get_all(user_id="u")
+    [new] = memory.update(memory_id=pair["id"], text="Lyon", user_id="u", run_id="r").pairs
+    assert (new["answer"], new["supersedes"]) == ("Lyon", pair["id"])
+    strange: Any = {"AND": [{"user_id": "u"}]}
+    for call, words in (
+        (lambda: memory.search("city", filters=strange), "only say user_id, agent_id and run_id, not 'AND'"),
+        (lambda: memory.get_all(filters={"created_at": "2023"}), "not 'created_at'"),
+        (lambda: memory.get_all(filters={}), "whose memory"),
+        (lambda: memory.get_all(filters={"user_id": ["u"]}), "user_id must be a text, not list"),  # type: ignore
+        (
+            lambda: memory.search("city", user_id="v", filters=whose),
+            "user_id is 'v' in the call and 'u' in its filters",
+        ),
+        (lambda: memory.search("city", filters="u"), "filters must be a dict"),  # type: ignore[arg-type]
+        (lambda: memory.update(pair["id"], memory_id="x", text="y", user_id="u"), "are the same: give one of them"),
+        (lambda: memory.update(pair["id"], user_id="u"), "update needs answer"),
+        (lambda: memory.add("Hi.", expiration_date="2030-01-01", user_id="u"), "expiration_date: pairs do not expire"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            call()
+
+
 def test_arguments_are_looked_at(memory: Memory) -> None:
     mine = memory.scope("u")
     mine.add(pairs=[PAIR])

@@ -10,7 +10,7 @@ memory.forget([receipt.pairs[0]["id"]], user_id="ana")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -21,7 +21,7 @@ from tmem.store import checking
 from tmem.store.backup import backup
 from tmem.store.checking import checked
 from tmem.store.doctor import Finding, examine
-from tmem.store.home import Home
+from tmem.store.home import NAMES, Home
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply
 from tmem.store.revise import adopt_all
 from tmem.store.scoped import ScopedMemory, Shared
@@ -145,8 +145,14 @@ class Memory:
         metadata: Record | None = None,
         roles: Sequence[str] = ("user",),
         progress: Callable[[int, int], None] = lambda done, total: None,
+        expiration_date: str | None = None,
         **ids: Unpack[Ids],
     ) -> Receipt:
+        """``expiration_date`` is refused: pairs do not expire."""
+        if expiration_date is not None:
+            raise UsageError(
+                "expiration_date: pairs do not expire here; keep the date in metadata, and forget them when it has come"
+            )
         return self.scope(**ids).add(
             messages,
             pairs=pairs,
@@ -161,7 +167,17 @@ class Memory:
     def absorb(self, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).absorb()
 
-    def update(self, pair_id: str, answer: str, **ids: Unpack[Ids]) -> Receipt:
+    def update(
+        self,
+        pair_id: str | None = None,
+        answer: str | None = None,
+        *,
+        memory_id: str | None = None,
+        text: str | None = None,
+        **ids: Unpack[Ids],
+    ) -> Receipt:
+        """``memory_id`` and ``text`` are other names for ``pair_id`` and ``answer``."""
+        pair_id, answer = _either(pair_id, memory_id, "pair_id", "memory_id"), _either(answer, text, "answer", "text")
         return self.scope(**ids).update(pair_id, answer)
 
     def ask(
@@ -197,14 +213,20 @@ class Memory:
         """
         return backup(self._shared.home.path, Path(folder))
 
-    def search(self, query: str, *, top_k: int = 10, **ids: Unpack[Ids]) -> list[Record]:
-        return self.scope(**ids).search(query, top_k=top_k)
+    def search(
+        self, query: str, *, top_k: int = 10, filters: Mapping[str, str] | None = None, **ids: Unpack[Ids]
+    ) -> list[Record]:
+        """``filters`` may say whose memory it is: ``{"user_id": "ana"}``."""
+        return self.scope(**_whose(ids, filters)).search(query, top_k=top_k)
 
     def get(self, pair_id: str, **ids: Unpack[Ids]) -> Record:
         return self.scope(**ids).get(pair_id)
 
-    def get_all(self, *, status: str | None = "active", **ids: Unpack[Ids]) -> list[Record]:
-        return self.scope(**ids).get_all(status=status)
+    def get_all(
+        self, *, status: str | None = "active", filters: Mapping[str, str] | None = None, **ids: Unpack[Ids]
+    ) -> list[Record]:
+        """``filters`` may say whose memory it is: ``{"user_id": "ana"}``."""
+        return self.scope(**_whose(ids, filters)).get_all(status=status)
 
     def history(self, pair_id: str, **ids: Unpack[Ids]) -> list[Record]:
         return self.scope(**ids).history(pair_id)
@@ -266,6 +288,29 @@ class Memory:
 
     def verify(self, *, deep: bool = False, **ids: Unpack[Ids]) -> Record:
         return self.scope(**ids).verify(deep=deep)
+
+
+def _whose(ids: Ids, filters: Mapping[str, str] | None) -> Ids:
+    """Whose memory a call is about, also if its filters say so. Raises :class:`UsageError` for any other filter."""
+    if filters is None:
+        return ids
+    if not isinstance(filters, Mapping):
+        raise UsageError("filters must be a dict, as {'user_id': ...}")
+    for name, value in filters.items():
+        if name not in NAMES:
+            raise UsageError(f"filters can only say user_id, agent_id and run_id, not {name!r:.80}")
+        if ids.get(name) not in (None, value):
+            raise UsageError(f"{name} is {ids.get(name)!r:.80} in the call and {value!r:.80} in its filters")
+    return {**ids, **filters}  # type: ignore[typeddict-item]
+
+
+def _either(one: str | None, other: str | None, name: str, also: str) -> str:
+    """What was given under one of two names. Raises :class:`UsageError` for none, or both."""
+    if one is not None and other is not None:
+        raise UsageError(f"{name} and {also} are the same: give one of them")
+    if one is None and other is None:
+        raise UsageError(f"update needs {name}")
+    return one if other is None else other  # type: ignore[return-value]
 
 
 def _once(make: Callable[[], Actions]) -> Callable[[], Actions]:
