@@ -279,6 +279,18 @@ def test_a_whole_block_of_anything_is_put_in_force(fresh_memory: Memory) -> None
     assert all(fresh_memory.ask(question, user_id="u").text == answer for question, answer in pairs)
 
 
+def test_what_waits_to_be_written_is_told_more_and_corrected(fresh_memory: Memory) -> None:
+    mine = fresh_memory.scope("u")
+    mine.add(pairs=[PAIR], absorb=False)
+    mine.add(pairs=[("What is Ana's job?", "baker")])  # takes in what waits
+    mine.add(pairs=[("What is Bo's job?", "cook")], absorb=False)
+    for question, answer in ((PAIR[0], "Lyon"), ("What is Bo's job now?", "pilot"), ("Which job has Bo?", "pilot")):
+        assert mine.add(pairs=[(question, answer)], absorb=False).pairs[0]["status"] == "pending"
+    assert [row["supersedes"] is None for row in mine.get_all(status="pending")] == [True, False, False, True]
+    mine.absorb()
+    assert mine.ask(PAIR[0]).text == "Lyon" and not mine.get_all(status="pending")
+
+
 def test_every_argument_of_a_call_can_be_completed_by_an_editor() -> None:
     for name, call in inspect.getmembers(Memory, inspect.isfunction):
         for parameter in inspect.signature(call).parameters.values():

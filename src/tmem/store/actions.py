@@ -133,9 +133,11 @@ class Actions:
     def _superseding(self, state: State, found: Sequence[QAPair], active: Collection[Pair]) -> list[NewPair]:
         """Each new pair with the active one that it contradicts, if there is one."""
         believed = [""] * len(found)
-        if active and found and isinstance(self.trainer, PairsTrainer):
-            told = self.answers(state, [pair.question for pair in found], list(active), "refuse")
-            believed = [one.text for one in told]
+        if isinstance(self.trainer, PairsTrainer):
+            held = list(active)[: len(state["about.places"])]  # the others come last: told, and not written yet
+            if held and found:
+                told = self.answers(state, [pair.question for pair in found], held, "refuse")
+                believed = [one.text for one in told]
         elif active and found:
             prompts = [self.model.encode_chat(self.prompts.answer(pair.question, "")) for pair in found]
             believed = self.reply(state, prompts, self.model.settings.max_new_tokens_answer)
