@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
+from threading import RLock
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ class Costless:
     """A trainer whose state is a hash of what it was trained on."""
 
     engine: dict[str, Any] = {"base": "costless"}  # noqa: RUF012
+    by_pairs = False
 
     def zeros(self) -> Tensors:
         return {"b": torch.zeros(1, 32)}
@@ -86,7 +88,7 @@ def main() -> None:
         scope = home.scope(("user", None, None))
         question = "What is Maria's job?"
         if isinstance(trainer, FastWeightTrainer):
-            mine = ScopedMemory(Shared(home, lambda: Actions(trainer)), scope)
+            mine = ScopedMemory(Shared(home, lambda: Actions(trainer), RLock()), scope)
             ask: Callable[[], Any] = partial(mine.ask, question)
         else:
             ask = partial(home.state, scope)
