@@ -234,11 +234,11 @@ def test_a_quarantine_is_said_aloud(own: Run, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(FastWeightTrainer, "_refusal", lambda *_: "the weights grew too large")
     code, out, err = own("add", "-q", VEHICLE, "-a", "camper")
     pair = one_object(own("list", "--all", "--json")[1])["pairs"][0]["id"][:8]
-    assert code == 0 and f"quarantined {pair}" in out and err.count("\n") == 1
-    assert err.startswith("tmem: warning: 1 pairs are not in force, the write was refused (the weights grew too large)")
+    assert code == 1 and f"quarantined {pair}" in out and err.count("\n") == 1
+    assert err.startswith("tmem: 1 pairs are not in force, the write was refused (the weights grew too large)")
     assert err.endswith(f"tell them again in fewer or other words, or tmem forget {pair}\n")
     code, out, err = own("add", "-q", VEHICLE, "-a", "bus", "--json")
-    assert code == 0 and one_object(out)["pairs"][0]["status"] == "quarantined" and "not in force" in err
+    assert code == 1 and one_object(out)["pairs"][0]["status"] == "quarantined" and "not in force" in err
     monkeypatch.undo()
     assert own("ask", VEHICLE)[1] == "No information available\n" and own("forget", pair)[0] == 0
 

