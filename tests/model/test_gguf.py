@@ -13,6 +13,7 @@ import torch
 
 from tmem.errors import ModelError, UsageError
 from tmem.model import Model, load
+from tmem.model.adapter import save_adapter
 
 gguf = pytest.importorskip("gguf")
 ASKED = "½ of 1½ and ٣ in 2023?"
@@ -110,6 +111,29 @@ def test_what_is_no_gguf_is_cut_short_or_of_another_kind_gets_one_line(
     with pytest.raises(ModelError, match="cannot be read"):
         load(tmp_path / "nothing.gguf")
     assert not list(cache.glob("gguf/*/")) and not list(cache.glob("gguf/.*/"))
+
+
+def test_what_a_shipped_model_was_taught_is_added_to_it(
+    tiny: Model, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name means the file and the adapter; the same file by its path is the model as it was."""
+    path, taught, layer = written(tiny, tmp_path / "tiny.gguf"), tmp_path / "taught", "model.layers.1.mlp.up_proj"
+    weight = tiny.hf.get_parameter(f"{layer}.weight")
+    a, b = torch.randn(2, weight.shape[1]).half(), torch.randn(weight.shape[0], 2).half()
+    save_adapter(taught, "tiny", {layer: (a, b)}, 2)
+    (taught / "tmem.json").write_text('{"prompts": "english"}')
+    (taught / "held-1.safetensors").write_bytes(b"kept")
+    monkeypatch.setattr("tmem.model.gguf.shipped", lambda name: path if name == "tiny" else None)
+    monkeypatch.setattr("tmem.model.assets.taught", lambda name: taught)
+    plain, model = load(path), load("tiny")
+    changed = model.hf.get_parameter(f"{layer}.weight") - plain.hf.get_parameter(f"{layer}.weight")
+    torch.testing.assert_close(changed, b.float() @ a.float())
+    assert torch.equal(model.hf.get_input_embeddings().weight, plain.hf.get_input_embeddings().weight)
+    assert model.settings.prompts == "english" and plain.settings.prompts == "paper"
+    assert (model.directory / "held-1.safetensors").exists() and model.directory != plain.directory
+    assert load("tiny").weights_hash == model.weights_hash
+    (taught / "tmem.json").write_text('{"prompts": "english", "budget": 9}')  # another version of what it was taught
+    assert load("tiny").settings.budget == 9
 
 
 def test_what_is_missing_is_named(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tmem.fastweights.basis import read_safetensors, tensors_hash
+from tmem.files import save_safetensors
 from tmem.model import load
 from tmem.model.held import held_questions
 
@@ -37,3 +39,21 @@ def test_held_questions_are_what_the_model_says_and_are_kept(tmp_path: Path, mon
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
     model.held.clear()
     assert torch.equal(held_questions(model, recipe).said, made.said)
+
+
+def test_what_comes_with_a_model_needs_only_the_trunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmem.model.held.QUESTIONS", 5)
+    monkeypatch.setattr("tmem.model.held.STORE_BASIS_FROM", 1)
+    model = load("persona-nano")
+    model.directory = tmp_path
+    recipe = model.recipe("tmem")
+    made = held_questions(model, recipe)
+    [path] = tmp_path.glob("held-*.safetensors")
+    found, _ = read_safetensors(path)
+    stored = found.pop("stored")
+    checksum = tensors_hash((key, value.float()) for key, value in found.items())
+    save_safetensors(path, found, {"checksum": checksum})
+    monkeypatch.setattr("tmem.model.held._make", None)
+    model.held.clear()
+    again = held_questions(model, recipe)
+    assert torch.equal(again.said, made.said) and torch.equal(read_safetensors(path)[0]["stored"], stored)

@@ -124,7 +124,7 @@ class Pool:
             index, mask, _ = self._layout(rows)
             stored = replay.trunk(self._ids[index], mask.long())  # (N, T, ...)
             if store is None:
-                store = stored.new_empty(len(self._ids), stored.shape[-1])
+                store = stored.new_zeros(len(self._ids), stored.shape[-1])  # last tokens stay so
             store[index[mask]] = stored[mask]
         assert store is not None
         return store

@@ -59,11 +59,13 @@ def add_adapter(hf: PreTrainedModel, folder: Path) -> None:
         name, partner = key.removeprefix(BEFORE).removesuffix(".lora_A.weight"), key.replace("lora_A", "lora_B")
         if name not in linears or partner not in tensors:
             raise ModelError(f"{folder}: {key} belongs to no linear layer of this model, or its B is not there")
-        change = scale * tensors[partner].float() @ a.float()
+        # In double precision, so that every processor rounds to the same weights: a memory belongs to exactly these.
+        change = scale * (tensors[partner].double() @ a.double())
         if change.shape != linears[name].weight.shape:
             raise ModelError(f"{folder}: {key} is of another model: it changes {tuple(change.shape)} numbers")
         changes[name] = change
     if 2 * len(changes) != len(tensors):
         raise ModelError(f"{folder}: holds tensors that are no LoRA's")
     for name, change in changes.items():
-        linears[name].weight += change.to(linears[name].weight)
+        weight = linears[name].weight
+        weight.copy_(weight.double() + change)

@@ -155,7 +155,8 @@ def _save(path: Path, folder: Path, about: dict[str, Any], taught: Path | None) 
     plain.load_state_dict(loaded.state_dict())
     if taught is not None:
         add_adapter(plain, taught)
-        shutil.copy(taught / FILE_NAME, folder)
+        for own in (FILE_NAME, *(held.name for held in taught.glob("held-*.safetensors"))):
+            shutil.copy(taught / own, folder)
     plain.save_pretrained(folder)
     if split := SPLITS.get(about.get("tokenizer.ggml.pre", "")):
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -7,6 +7,7 @@ belong to the model: made once, by itself, and kept beside its basis.
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -42,19 +43,26 @@ def _read_or_make(model: Model, recipe: Recipe) -> Held:
     prompts = [model.bare(question) for question in questions]
     name = derive(model.weights_hash, prompts, TOKENS, LIKELIEST, recipe.layers)
     path = model.directory / f"held-{name:016x}.safetensors"
-    with suppress(DataError):  # missing or damaged: only a cache
-        found, facts = read_safetensors(path)
-        if facts.get("checksum") == tensors_hash((key, value.float()) for key, value in found.items()):
-            return _held(model, recipe, prompts, found)
-    made = _make(prompts, model)
+    kept = _kept(path)
+    made = _make(prompts, model) if kept is None else dict(kept)
     held = _held(model, recipe, prompts, made)
-    if model.hf.num_parameters() >= STORE_BASIS_FROM:
-        if held.pool.stored is not None:
-            made["stored"] = held.pool.stored.cpu()
+    if held.pool.stored is not None:
+        made["stored"] = held.pool.stored.cpu()
+    # What comes with a model comes without the trunk's states, which are ten times as large and quickly made.
+    if model.hf.num_parameters() >= STORE_BASIS_FROM and (kept is None or len(kept) < len(made)):
         checksum = tensors_hash((key, value.float()) for key, value in made.items())
         with suppress(DataError):  # a read-only model folder costs time at the next start, nothing else
             save_safetensors(path, made, {"checksum": checksum})
     return held
+
+
+def _kept(path: Path) -> dict[str, Tensor] | None:
+    """What a file has; None for one that is missing or damaged: it is only a cache."""
+    with suppress(DataError):
+        found, facts = read_safetensors(path)
+        if facts.get("checksum") == tensors_hash((key, value.float()) for key, value in found.items()):
+            return found
+    return None
 
 
 def _make(prompts: list[list[int]], model: Model) -> dict[str, Tensor]:
