@@ -230,6 +230,7 @@ def test_admit_refuses_with_reasons():
         QAPair("Where?", " "),
         QAPair("Where?", "where?"),
         QAPair("Where?", "At home"),
+        QAPair("When?", "No information  available"),
     ]
     admitted, refused = admit(pairs, history)
     assert admitted == [pairs[1], pairs[6]]
@@ -239,6 +240,7 @@ def test_admit_refuses_with_reasons():
         "no question",
         "empty answer",
         "the answer repeats the question",
+        "the answer says that there is none",
     ]
     assert json.loads(refused[1].text) == {"instruction": "Who has cats?", "output": "BEN"}
     assert len(history) == 1

@@ -81,7 +81,7 @@ def test_stopped_and_gone_on_with_gives_the_same_model(data: Path, tmp_path: Pat
 
 
 def test_what_is_learnt_lowers_the_loss_and_stands_in_the_adapter_too(data: Path, tmp_path: Path) -> None:
-    own = trainer(load("persona-nano"), data, tmp_path / "run", epochs=3)
+    own = trainer(load("persona-nano"), data, tmp_path / "run", epochs=3, lr=1e-2)
     own.train()
     looks = [line for line in map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())]
     losses = [line["loss"] for line in looks if line["type"] == "held out"]

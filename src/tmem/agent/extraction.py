@@ -66,6 +66,7 @@ _TRAILING_COMMA = re.compile(r",?\s*\}")
 _CLOSING = re.compile(r"\}[\s,]*\]")
 _AROUND = " \t\r\n`"  # white space and code fences
 # Big integers are an error in Python ("exceeds the limit"), big floats are not; only strings are used anyway.
+NO_ANSWERS = ("no information available", "not mentioned", "not mentioned in the conversation")  # folded
 _DECODER = json.JSONDecoder(strict=False, parse_int=float)
 # Two limits keep the time linear in the text, whatever it is (a model in a loop writes strange things):
 _LONGEST = 20_000  # characters of one object: about ten times what a write accepts
@@ -163,7 +164,7 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
 def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:
     """Choose the pairs that may be written, given the ``history`` of those already written.
 
-    Refused, with a reason: an empty question or answer, an answer that repeats its question, an exact
+    Refused, with a reason: an empty question or answer, an answer that repeats its question or is a refusal, an exact
     duplicate of an earlier pair, in the history or here (case and white space aside), and all but the last answer
     to a question here. A question of the history with another answer is kept: that is how a memory is corrected.
     """
@@ -178,6 +179,8 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
             reason = "empty answer"
         elif question == answer:
             reason = "the answer repeats the question"
+        elif answer in NO_ANSWERS:
+            reason = "the answer says that there is none"
         elif (question, answer) in earlier or (question in admitted and fold(admitted[question].answer) == answer):
             reason = "duplicate of an earlier pair"
         else:

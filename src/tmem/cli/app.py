@@ -100,9 +100,15 @@ def demo(
     seed: SeedOption = 7,
 ) -> None:
     """Watch a model read a conversation, write it into its own weights, drop the text and answer from memory."""
+    from tmem.agent.prompts import PROMPTS
     from tmem.cli.demo import tour
+    from tmem.cli.talk import talk
 
-    tour(load_model(model), seed, out)
+    loaded = load_model(model)
+    if PROMPTS[loaded.settings.prompts].converses:
+        talk(loaded, out)
+    else:
+        tour(loaded, seed, out)
 
 
 @app.command()

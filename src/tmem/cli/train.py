@@ -271,7 +271,7 @@ def rows_command(
     file: Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")],
     data: Annotated[Path | None, typer.Option(help="squad, personas: the data set's file.")] = None,
     without: Annotated[Path | None, typer.Option(help="squad: SEAL's passages, which are left out.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="everyday, chat: how many texts or requests.")] = 3_000,
+    count: Annotated[int, typer.Option(min=1, help="Texts or requests, at most.")] = 3_000,
     model: ModelOption = DEFAULT_MODEL,
     seed: SeedOption = 1,
     threads: ThreadsOption = None,
@@ -282,6 +282,7 @@ def rows_command(
     --model itself answers to general requests.
     """
     import json
+    import random
 
     from tmem.files import write_text
     from tmem.tasks.seal import load as passages
@@ -301,9 +302,8 @@ def rows_command(
         assert data is not None
         from tmem.training.sources.squad import squad
 
-        lines = list(
-            made.rows(squad(data, seed, [one.context.strip() for one in passages(without)] if without else ()))
-        )
+        texts = squad(data, seed, [one.context.strip() for one in passages(without)] if without else ())
+        lines = list(made.rows(random.Random(seed).sample(texts, min(count, len(texts)))))
     else:
         from tmem.training.sources.personas import personas
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tmem.model import HFEngine, Model, Request
+from tmem.model.gate import general_questions
 from tmem.seeds import derive
+from tmem.texts import fold
 from tmem.training.sources.rows import row
-from tmem.training.sources.topics import REQUESTS, SMALL_TALK, SUBJECTS
+from tmem.training.sources.topics import REQUESTS, SHORT, SMALL_TALK, SUBJECTS
 
 LONGEST = 120  # tokens; an answer that does not end by then is left out
 AT_ONCE = 16
@@ -20,11 +22,16 @@ def chat(
 ) -> Iterator[dict[str, Any]]:
     """Rows of at most ``count`` requests; those whose greedy answers end too late are left out.
 
+    So are the questions that a model's answers are measured and held on.
+
     ``tell``: how many were asked.
     """
     draw, engine = random.Random(derive(seed, "chat")), HFEngine(model)
     every = [request.format(x=subject) for request in REQUESTS for subject in SUBJECTS]
-    asked = [*SMALL_TALK, *draw.sample(every, max(0, min(count - len(SMALL_TALK), len(every))))][:count]
+    first = [*SMALL_TALK, *SHORT]
+    asked = [*first, *draw.sample(every, max(0, min(count - len(first), len(every))))][:count]
+    measured = {fold(question) for question in general_questions()}
+    asked = [one for one in asked if fold(one) not in measured]
     for start in range(0, len(asked), AT_ONCE):
         part = [[{"role": "user", "content": one}] for one in asked[start : start + AT_ONCE]]
         done = engine.generate([Request(tuple(model.encode_chat(one)), max_new_tokens=LONGEST) for one in part])

@@ -16,6 +16,7 @@ from tmem.seeds import derive
 from tmem.training.sources.rows import NOTHING, Text
 from tmem.training.sources.topics import (
     COMMON,
+    CORRECTIONS,
     EVENTS,
     LEADS,
     PERSONAL,
@@ -43,32 +44,54 @@ class Who:
     said: str
     asked: str
 
-    @property
-    def first(self) -> bool:
-        return self.said == "I"
+
+# What "I", "we" and everybody else need in the places of a wording.
+FORMS = {
+    "I": {
+        "{am}": "am",
+        "{have}": "have",
+        "{was}": "was",
+        "{o}": "me",
+        "{own}": "my",
+        "{refl}": "myself",
+        "whose": "my",
+    },
+    "we": {
+        "{am}": "are",
+        "{have}": "have",
+        "{was}": "were",
+        "{o}": "us",
+        "{own}": "our",
+        "{refl}": "ourselves",
+        "whose": "our",
+    },
+    "": {"{am}": "is", "{have}": "has", "{was}": "was", "{own}": "their", "{refl}": "themselves"},
+}
 
 
 def fill(text: str, who: Who, value: str, asked: bool) -> str:
     """A wording with who and what it is about in place."""
     name = who.asked if asked else who.said
-    first = name == "I"
-    own = "my" if first else f"{name}'" if name.endswith("s") else f"{name}'s"
-    text = VERBS.sub(lambda verb: verb[1 if first else 2], text)
-    for key, form in {
-        "{am}": "am" if first else "is",
-        "{have}": "have" if first else "has",
-        "{was}": "was",
+    forms = FORMS.get(name, FORMS[""])
+    whose = forms.get("whose") or (f"{name}'" if name.endswith("s") else f"{name}'s")
+    text = VERBS.sub(lambda verb: verb[1 if name in FORMS else 2], text)
+    places = {
         "{s}": name,
-        "{p}": own,
-        "{S}": name[0].upper() + name[1:],
-        "{P}": own[0].upper() + own[1:],
-        "{o}": "me" if first else name,
-        "{own}": "my" if first else "their",
-        "{refl}": "myself" if first else "themselves",
+        "{p}": whose,
+        "{S}": capital(name),
+        "{P}": capital(whose),
+        "{o}": name,
         "{v}": value,
-    }.items():
-        text = text.replace(key, form)
-    return text[0].upper() + text[1:]
+        **forms,
+    }
+    for key, form in places.items():
+        text = text.replace(key, form) if key != "whose" else text
+    return capital(text)
+
+
+def capital(text: str) -> str:
+    """Beginning with a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 class World:
@@ -147,8 +170,10 @@ class World:
     def who(self, speaker: str | None) -> Who:
         """The speaker, somebody near, or somebody known by name."""
         kind = self.draw.random()
-        if kind < 0.6:
+        if kind < 0.52:
             return Who("I", speaker or "I")
+        if kind < 0.6 and speaker is None:
+            return Who("we", "we")
         if kind < 0.8:
             relative, name = self.draw.choice(RELATIVES), f" {self.name()}" if self.draw.random() < 0.3 else ""
             near = "my" if speaker is None else f"{speaker}'s"
@@ -313,18 +338,7 @@ class World:
         old, new = self.value(topic.kind), self.value(topic.kind)
         said, _, _ = self.told(topic, who, old)
         _, pairs, asked = self.told(topic, who, new)
-        put = self.draw.choice(
-            (
-                "No, it is {v} now.",
-                "Sorry, I meant {v}.",
-                "Actually, make that {v}.",
-                "No, {v}.",
-                "That was wrong, it's {v}.",
-                "It changed: {v}.",
-                "Not {old}, {v}!",
-                "Scratch that, {v}.",
-            )
-        ).format(v=new, old=old)
+        put = capital(self.draw.choice(CORRECTIONS).format(v=new, old=old))
         reply = self.draw.choice(("Got it.", "Okay!", "Thanks, I will remember that.", "That sounds good."))
         return Text(f"user: {said}.\nassistant: {reply}\n\n{put}", pairs, asked)
 
