@@ -83,7 +83,7 @@ class Reading:
         first = 0
         for place, (task, contents) in enumerate(zip(self.tasks, self.contents, strict=True)):
             asked = as_asked(self.model, self.recipe, [ask.text for ask in task.episode.asks], self.pairs[place])
-            for ask, (words, own) in zip(task.episode.asks, asked, strict=True):
+            for ask, (words, own, _) in zip(task.episode.asks, asked, strict=True):
                 yield place, ask, words, first + contents.places[own or 0] if contents.blocks else None
             first += len(contents.blocks)
 

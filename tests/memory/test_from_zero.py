@@ -10,9 +10,12 @@ from tmem.agent.extraction import QAPair
 from tmem.agent.lives import Agent
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import UsageError
+from tmem.fastweights import Recipe
 from tmem.memory import make_agent
 from tmem.memory.weights import joined
 from tmem.model import Model, load
+from tmem.model.answering import Asked
+from tmem.model.wordings import Wordings
 from tmem.tasks.persona import Persona
 
 QUICK = {"fresh": {"steps": 3, "steps_per_pair": 0, "held": 0, "block": 4}}
@@ -101,3 +104,22 @@ def test_of_several_readings_the_answer_of_most_is_kept() -> None:
 def test_running_text_is_not_written_from_zero(model: Model, memory: str) -> None:
     with pytest.raises(UsageError, match="choose the recipe sgd or paper"):
         lived(model, memory)
+
+
+def test_what_an_english_model_was_never_told_is_refused_or_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("persona-nano")
+    model.settings = model.settings.model_copy(update={"prompts": "english"})
+    model.wordings = Wordings()
+
+    def first_alone(model: Model, recipe: Recipe, questions: list[str], pairs: list[Any]) -> list[Asked]:
+        return [Asked(question, 0, opens=place == 0) for place, question in enumerate(questions)]
+
+    monkeypatch.setattr("tmem.memory.weights.as_asked", first_alone)
+    [task] = Persona(8, 1).tasks(3)
+    first, *others = [ask.id for ask in task.episode.asks]
+    alone = lived(model, "gold")
+    assert [action.question for action in alone.actions if action.kind == "answer"] == [first]
+    assert all(alone.answers[name] == "No information available" for name in others)
+    beside = {action.question: action for action in lived(model, "gold+full").actions if action.kind == "answer"}
+    assert beside[first].voices is not None and list(beside) == [first, *others]
+    assert all(beside[name].voices is None and beside[name].row is None for name in others)  # theta_0 reads the text

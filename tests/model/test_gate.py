@@ -96,9 +96,17 @@ def test_a_memory_is_asked_in_a_pairs_own_words_where_that_pair_is_meant(monkeyp
     monkeypatch.setitem(model.gates, model.fast(model.recipe(recipe)).sites[0].layer, GATE)
     own = PAIRS[1][0]
     # The model was taught to refuse in its weights: it hears what was asked.
-    assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [(own, 1), (asked[1], 1), (asked[2], None)]
+    assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [
+        (own, 1, True),
+        (asked[1], 1, True),
+        (asked[2], None, False),
+    ]
     monkeypatch.setattr(model, "wordings", Wordings())
-    assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [(own, 1), (own, 1), (asked[2], None)]
+    assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [
+        (own, 1, True),
+        (own, 1, True),
+        (asked[2], None, False),
+    ]
 
 
 def test_a_gate_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

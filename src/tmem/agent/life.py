@@ -56,10 +56,14 @@ class WriteJob:
 
 @dataclass(frozen=True)
 class Heard:
-    """How a reply hears the memory: under this row of the Delta (None: theta_0), or in a voice beside the text."""
+    """How a reply hears the memory: under this row of the Delta (None: theta_0), or in a voice beside the text.
+
+    ``refusal``: what is said instead of a reply where there is no text, since the memory was never told.
+    """
 
     row: int | None
     voices: Voices | None = None
+    refusal: str | None = None
 
 
 Steps = Generator[Call | WriteJob, Any, T]
@@ -248,15 +252,20 @@ class Life:
         self.trajectory.context_tokens = self.model.count(memories[0]) + self.model.count(self.text(tail))
         prompts = [self.answer_prompt(ask.text, memory, tail) for ask, memory in zip(asks, memories, strict=True)]
         heard = policy.hear(asks) if self.contents is not None else []
-        for place, own in enumerate(heard):
-            if own.voices is not None and not memories[place] and not tail:
-                # There is no text: the memory answers alone, the bare question.
-                prompts[place] = list(own.voices.prompt_ids)
-                heard[place] = Heard(own.row)
-        ids = [ask.id for ask in asks]
-        replies = yield from self.say("answer", prompts, ids, self.answer_limit, ids, heard or None)
-        for ask, done in zip(asks, replies, strict=True):
-            self.trajectory.answers[ask.id] = done.text
+        answers = self.trajectory.answers
+        for place, one in enumerate(heard):
+            if memories[place] or tail:
+                continue
+            if one.voices is not None:  # there is no text: the memory answers alone, the bare question
+                prompts[place] = list(one.voices.prompt_ids)
+                heard[place] = Heard(one.row)
+            elif one.refusal is not None:
+                answers[asks[place].id] = one.refusal
+        left = [place for place, ask in enumerate(asks) if ask.id not in answers]
+        if left:
+            ids, own = [asks[place].id for place in left], [heard[place] for place in left] if heard else None
+            replies = yield from self.say("answer", [prompts[i] for i in left], ids, self.answer_limit, ids, own)
+            answers |= {name: done.text for name, done in zip(ids, replies, strict=True)}
 
     @property
     def answer_limit(self) -> int:

@@ -31,6 +31,7 @@ class PromptSet(Protocol):
     converses: bool  # the model can be talked to; else it only answers questions
     official_questions: bool  # benchmark questions keep their official suffixes and (a)/(b) options
     taught: tuple[str, ...] | None  # memories that the model was trained to use; None: it follows instructions
+    refusal: str | None  # what a memory says to what it was never told; None: that is left to its weights
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         """Messages that ask for a trigger context's pairs; ``question`` is ``None`` when not known yet."""
@@ -54,6 +55,7 @@ class PaperPrompts:
     converses = True
     official_questions = True
     taught: tuple[str, ...] | None = None
+    refusal: str | None = None
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         given = "the question-answer pairs written so far and one session of the conversation"
@@ -113,6 +115,7 @@ class CompactPrompts:
         "tmem+full",
         "gold",
     )
+    refusal: str | None = None
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         ask = "Write question-answer pairs"
@@ -137,6 +140,7 @@ class EnglishPrompts(CompactPrompts):
 
     name = "english"
     converses = True
+    refusal: str | None = "No information available"
     taught: tuple[str, ...] | None = tuple(memory for memory in CompactPrompts.taught or () if memory != "memagent")
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:

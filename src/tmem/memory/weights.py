@@ -80,8 +80,14 @@ class Weights(Plain):
         assert fresh is not None and life.contents is not None
         pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
         weight = fresh.voice_notes if self.retrieves else fresh.voice
-        heard = []
-        for text, pair in as_asked(life.model, life.agent.recipe, [ask.query or ask.text for ask in asks], pairs):
+        # A model whose weights are not taught to refuse is not asked where the gate is shut. A benchmark's own prompt
+        # knows no refusal.
+        refusal = life.agent.prompts.refusal if life.episode.answer_prompt is None else None
+        heard, questions = [], [ask.query or ask.text for ask in asks]
+        for text, pair, opens in as_asked(life.model, life.agent.recipe, questions, pairs):
+            if refusal is not None and not opens:
+                heard.append(Heard(None, refusal=refusal))
+                continue
             # A question about nobody that the memory knows is heard by some block: it has been taught to refuse.
             row = life.contents.places[pair or 0] if pairs else None
             heard.append(Heard(row, Voices(tuple(life.model.bare(text)), weight, life.model.refusal)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,21 +82,27 @@ def answers(
     return [one if one.text else replace(one, text=said(next(replies).text)) for one in found]
 
 
-def as_asked(
-    model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[Pair]
-) -> list[tuple[str, int | None]]:
-    """In which words a memory of these pairs is asked each question, and the pair whose B is to answer.
+class Asked(NamedTuple):
+    """The words in which a memory is asked, the pair whose B is to answer, and whether the gate opens.
 
-    The words are the pair's own where the gate says that it is meant. None: the question is about people of whom
-    nothing was told.
+    The words are the pair's own where it is meant. ``pair`` None: about people of whom nothing was told.
     """
+
+    words: str
+    pair: int | None
+    opens: bool
+
+
+def as_asked(model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[Pair]) -> list[Asked]:
+    """How a memory of these pairs is asked each question."""
     gate = gate_of(model, recipe)
-    found: list[tuple[str, int | None]] = []
+    found = []
     for question, near in zip(questions, gate.nearest(questions, pairs, gate.keys.pairs(pairs)), strict=True):
         if near is None:
-            found.append((question, None))
+            found.append(Asked(question, None, opens=False))
         else:
-            found.append((pairs[near.pair][0] if _is_meant(model, near) else question, near.pair))
+            words = pairs[near.pair][0] if _is_meant(model, near) else question
+            found.append(Asked(words, near.pair, near.opens))
     return found
 
 
