@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["TMEM_MODEL"] = "persona-nano"  # of memories, whatever is installed
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also in the processes that tests start
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 

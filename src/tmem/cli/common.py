@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +35,10 @@ class People(StrEnum):
 
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Embedded model, directory, or name on the hub.")]
+MemoryModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", envvar="TMEM_MODEL", help="As elsewhere; default: smollm2 where it is installed."),
+]
 RateOption = Annotated[
     str | None,
     typer.Option("--lr", help="Rate of the write: a number, or auto to measure it; default: the model's own."),
@@ -89,6 +94,15 @@ def load_model(name: str, threads: int | None = None, device: Any = None, dtype:
         return load(
             name, device, dtype, lambda text: err.print(f"tmem: {escape(text)}", highlight=False, soft_wrap=True)
         )
+
+
+def load_memory_model(name: str | None) -> Any:
+    """The model that memories live in: if none is named the English one where it is installed, else an embedded one."""
+    from tmem.model import assets, gguf
+
+    installed = all(map(find_spec, (gguf.SHIPPED["smollm2"], "gguf")))
+    english = installed and assets.taught("smollm2") is not None
+    return load_model(name or ("smollm2" if english else DEFAULT_MODEL))
 
 
 def choose_recipe(model: Any, name: str, lr: str | None, **changes: Any) -> Any:

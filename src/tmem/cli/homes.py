@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, load_model, print_json
+from tmem.cli.common import JsonOption, MemoryModelOption, load_memory_model, print_json
 from tmem.cli.pairs import print_plain
 from tmem.errors import UsageError
 
@@ -68,7 +68,7 @@ def looked_at(home: str) -> Iterator[Any]:
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Make anew what the ledger can make anew.")] = False,
     home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
+    model: MemoryModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look a whole home over: database, ledgers, weights, leftovers."""
@@ -76,7 +76,7 @@ def doctor(
 
     from tmem import Memory
 
-    with Memory(load_model(model), existing(home)) as memory:
+    with Memory(load_memory_model(model), existing(home)) as memory:
         found = memory.doctor(fix=fix)
     if as_json:
         print_json({"sound": all(one.fixed for one in found), "findings": [asdict(one) for one in found]})

@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from tmem.cli.chat import chat
-from tmem.cli.common import DEFAULT_MODEL, JsonOption, ModelOption, err, load_model, print_json
+from tmem.cli.common import JsonOption, MemoryModelOption, err, load_memory_model, print_json
 from tmem.cli.homes import HOME, HomeOption, backup, doctor, existing, like, restore, users
 from tmem.cli.pairs import print_plain, show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
@@ -51,7 +51,7 @@ def opened(
     agent: AgentOption = None,
     run: RunOption = None,
     home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
+    model: MemoryModelOption = None,
 ) -> Iterator[Any]:
     """One scope of a home, which has to be there if a command only ``looks``; the model is loaded when first needed."""
     from tmem import Memory
@@ -61,7 +61,7 @@ def opened(
         raise ScopeRequired("whose memory? give --user, --agent or --run")
     if looks:
         existing(home)
-    with Memory(partial(load_model, model), home) as memory:
+    with Memory(partial(load_memory_model, model), home) as memory:
         scope = memory.scope(user, agent, run)
         if looks and not scope.known:
             raise UsageError(nothing_yet(scope))
@@ -307,7 +307,7 @@ def rebuild(
     agent: AgentOption = None,
     run: RunOption = None,
     home: HomeOption = HOME,
-    model: ModelOption = DEFAULT_MODEL,
+    model: MemoryModelOption = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every memory of the home that another model, recipe or torch made.")
     ] = False,
@@ -324,7 +324,7 @@ def rebuild(
     from tmem import Memory
 
     count = 0
-    with Memory(partial(load_model, model), existing(home)) as memories, err.status("looking") as status:
+    with Memory(partial(load_memory_model, model), existing(home)) as memories, err.status("looking") as status:
         for name, count, total in memories.rebuild_all():
             status.update(f"{count} of {total} memories written anew: {escape(name)}")
     if as_json:

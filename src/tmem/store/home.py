@@ -160,8 +160,8 @@ class Home:
                 queries.set_engine(connection, scope, own)
         elif made is not None and made != own:
             raise DeltaError(
-                f"{self.path}: this memory was made with another {difference(made, own)}; open it with what made it, "
-                "or write all memories of the home anew with this: tmem rebuild --all"
+                f"{self.path}: this memory was made with another {difference(made, own)}; open it with what made it "
+                "(--model), or write all memories of the home anew with this: tmem rebuild --all"
             )
 
     def made_with(self, scope: str) -> dict[str, Any] | None:
@@ -421,7 +421,9 @@ def scope_id(names: Names) -> str:
 
 
 def difference(made: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """In what two engines differ, in words: the recipe first, since the basis is its."""
+    """In what two engines differ, in words: the base first, then the recipe, since the basis is theirs."""
+    if made.get("base") != own.get("base"):
+        return f"model (weights {str(made.get('base'))[:12]}, now {str(own.get('base'))[:12]})"
     before, now = (engine.get("recipe") or {} for engine in (made, own))
     if before != now:
         names = [f"{one.get('name')} ({'from zero' if 'fresh' in one else 'SGD'})" for one in (before, now)]
