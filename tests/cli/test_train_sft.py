@@ -6,6 +6,8 @@ from pathlib import Path
 
 from cli.running import Run
 
+from tmem.model.settings import read_settings
+
 
 def test_rows_are_made_and_trained_on(tmem: Run, tmp_path: Path) -> None:
     file, run = tmp_path / "rows.jsonl", tmp_path / "run"
@@ -18,3 +20,16 @@ def test_rows_are_made_and_trained_on(tmem: Run, tmp_path: Path) -> None:
     assert code == 1 and "holds another run (lr is 0.001, now 0.002)" in said
     code, _, said = tmem("train", "rows", "squad", "--out", file)
     assert code == 2 and "needs its --data" in said
+
+
+def test_the_trained_model_says_what_it_was_taught(tmem: Run, tmp_path: Path) -> None:
+    file, run, own = tmp_path / "rows.jsonl", tmp_path / "run", tmp_path / "tmem.json"
+    tmem("train", "rows", "everyday", "--count", "12", "--out", file)
+    options = ("--model", "persona-nano", "--slow-lora", "2", "--held-out", "2", "--stop-at", "1", "--out", run)
+    own.write_text('{"prompts": "english", "budget": 77}')
+    assert tmem("train", "sft", file, *options, "--settings", own)[0] == 0
+    settings = read_settings(run / "model")
+    assert (settings.prompts, settings.budget, settings.figures["sft_steps"]) == ("english", 77, 1)
+    own.write_text('{"prompt": "english"}')
+    code, _, said = tmem("train", "sft", file, *options, "--settings", own)
+    assert code == 1 and "unknown key 'prompt'" in said

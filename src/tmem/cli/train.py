@@ -220,6 +220,10 @@ def sft(
     rate: Annotated[float, typer.Option("--lr", help="Rate of AdamW, at its height.")] = 1e-3,
     slow_lora: Annotated[int, typer.Option(min=0, help="Train a LoRA of this rank; 0: all weights.")] = 32,
     held_out: Annotated[int, typer.Option(min=0, help="Rows that are only looked at.")] = 32,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="A tmem.json for the trained model: prompts, budget, limits; default: as it was."),
+    ] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", rich_help_panel="running")] = 50,
     eval_every: Annotated[int, typer.Option(min=1, help="Steps between looks.", rich_help_panel="running")] = 200,
     stop_at: Annotated[
@@ -234,6 +238,7 @@ def sft(
     """
     import torch
 
+    from tmem.model.settings import settings_of
     from tmem.training.branches import fastest_dtype
     from tmem.training.checkpoint import METRICS
     from tmem.training.sft import Running, Trainer, config_of
@@ -243,7 +248,9 @@ def sft(
     config = config_of(files, epochs=epochs, tokens=tokens, lr=rate, slow_lora=slow_lora, held_out=held_out, seed=seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = str(fastest_dtype(device)).removeprefix("torch.") if slow_lora else "float32"
+    own = None if settings is None else settings_of(settings)
     loaded = load_model(model, threads, device, dtype)
+    loaded.settings = own or loaded.settings
     trainer = Trainer(config, files, loaded, folder, Running(save_every, eval_every, stop_at))
     if trainer.step:
         print(f"tmem: going on after step {trainer.step}", file=sys.stderr)

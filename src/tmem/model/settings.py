@@ -43,13 +43,13 @@ class Settings(BaseModel):
 
 
 def read_settings(directory: str | Path) -> Settings:
-    """The settings in ``directory``, or the defaults if it has no ``tmem.json``.
-
-    Raises :class:`ModelError` naming the file and its first wrong key.
-    """
+    """The settings in ``directory``, or the defaults if it has no ``tmem.json``; errors as :func:`settings_of`."""
     path = Path(directory) / FILE_NAME
-    if not path.exists():
-        return Settings()
+    return settings_of(path) if path.exists() else Settings()
+
+
+def settings_of(path: Path) -> Settings:
+    """The settings in a file. Raises :class:`ModelError` naming the file and its first wrong key."""
     try:
         return Settings.model_validate(read_json(path))
     except DataError as error:

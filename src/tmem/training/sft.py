@@ -218,8 +218,11 @@ def read_rows(path: Path, model: Model, most: int) -> list[Row]:
         row = Row(list(texts[0][1][:shared]))
         for where, prompt, reply in texts:
             longer = len(prompt) - shared + len(reply)
-            if shared + longer > most:
-                raise DataError(f"{where}: {shared + longer} tokens, more than the {most} of a step: raise --tokens")
+            if shared + longer > min(most, model.window):
+                room = (
+                    f"the {most} of a step: raise --tokens" if most < model.window else f"the window of {model.window}"
+                )
+                raise DataError(f"{where}: {shared + longer} tokens, more than {room}")
             if len(row) + longer > most:
                 made.append(row)
                 row = Row(list(prompt[:shared]))
