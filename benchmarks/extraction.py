@@ -1,9 +1,11 @@
-"""What an extraction finds: of passages of unseen articles, the answers that people asked for among the pairs.
+"""What an extraction finds: of passages and sessions that nobody trained on, the answers that people asked for.
 
     python benchmarks/extraction.py --model smollm2 --data squad_dev.json.gz
+    python benchmarks/extraction.py --model smollm2 --data locomo10.json --conversations conv-30,conv-44 --passages 0
 
-Passages of SQuAD's articles that `tmem train rows squad` holds out. One greedy extraction, and further ones that are
-sampled: pairs of all of them together. Found: a human answer with an F1 of 0.5 or more to some pair's answer.
+Passages of SQuAD's articles that `tmem train rows squad` holds out, or LoCoMo's sessions in parts. One greedy
+extraction, and further ones that are sampled: pairs of all of them together. Found: a human answer with an F1 of 0.5 or
+more to some pair's answer.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from tmem.model import HFEngine, Request, load
 from tmem.seeds import derive
 from tmem.tasks.scoring import f1
 from tmem.texts import fold
+from tmem.training.sources.locomo import locomo
 from tmem.training.sources.squad import squad
 
 AT_ONCE = 8
@@ -29,8 +32,9 @@ AT_ONCE = 8
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--data", type=Path, required=True, help="SQuAD's passages as SEAL ships them")
-    parser.add_argument("--passages", type=int, default=60)
+    parser.add_argument("--data", type=Path, required=True, help="SQuAD's passages as SEAL ships them, or LoCoMo")
+    parser.add_argument("--conversations", help="of LoCoMo")
+    parser.add_argument("--passages", type=int, default=60, help="0: all")
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--tokens", type=int, default=512, help="of an extraction, at most")
@@ -38,8 +42,11 @@ def main() -> None:
     torch.set_num_threads(1)
     model = load(args.model)
     engine, prompts = HFEngine(model), PROMPTS[model.settings.prompts]
-    texts = squad(args.data, 1, held_out=True)
-    texts = random.Random(1).sample(texts, min(args.passages, len(texts)))
+    if args.conversations:
+        texts = locomo(args.data, args.conversations.split(","), model.count, model.settings.budget)
+    else:
+        texts = squad(args.data, 1, held_out=True)
+    texts = random.Random(1).sample(texts, min(args.passages or len(texts), len(texts)))
     found: list[list[list[QAPair]]] = [[] for _ in texts]
     cut, lines, repeats = 0, 0, 0
     for turn in range(1 + args.samples):

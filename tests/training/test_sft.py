@@ -16,9 +16,11 @@ from torch import Tensor
 from tmem.errors import DataError, Diverged, ModelError, UsageError
 from tmem.model import Model, load
 from tmem.model.adapter import add_adapter
+from tmem.tasks.persona import make_sample
 from tmem.training.branches import collate
 from tmem.training.sft import Config, Running, Trainer, batches, config_of, read_rows
 from tmem.training.sources.everyday import everyday
+from tmem.training.sources.locomo import locomo
 from tmem.training.sources.personas import personas
 from tmem.training.sources.rows import NOTHING, rows
 from tmem.training.sources.squad import squad
@@ -207,3 +209,21 @@ def test_passages_and_personas_become_texts(tmp_path: Path) -> None:
     for make in (lambda: squad(path, 1), lambda: personas(tmp_path / "squad.json.gz", 1)):
         with pytest.raises(DataError, match="not "):
             make()
+
+
+def test_sessions_of_locomo_stand_with_what_they_answer(tmp_path: Path) -> None:
+    sample = make_sample(3, 0, 2, 8, "train")
+    path = tmp_path / "world.json"
+    path.write_text(json.dumps([sample]))
+    whole = locomo(path, [sample["sample_id"]], len, 10**6)
+    assert len(whole) == 2 and all(one.pairs for one in whole)
+    single = {qa["question"]: qa["answer"] for qa in sample["qa"] if qa["category"] == 4}
+    found = dict(pair for one in whole for pair in one.pairs)
+    assert single.items() <= found.items() and "No information available" not in found.values()
+    parts = locomo(path, [sample["sample_id"]], len, 150)
+    assert len(parts) > 4 and all(part.text.startswith("DATE: ") for part in parts)
+    for part in parts:
+        for question, answer in part.pairs:
+            assert question not in single or answer in part.text
+    with pytest.raises(UsageError, match="has no conv-1"):
+        locomo(path, ["conv-1"], len, 100)

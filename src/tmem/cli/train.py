@@ -269,6 +269,7 @@ class Source(StrEnum):
     everyday = "everyday"
     squad = "squad"
     personas = "personas"
+    locomo = "locomo"
     chat = "chat"
 
 
@@ -276,7 +277,7 @@ class Source(StrEnum):
 def rows_command(
     source: Annotated[Source, typer.Argument(help="What to make rows of.")],
     file: Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")],
-    data: Annotated[Path | None, typer.Option(help="squad, personas: the data set's file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="squad, personas, locomo: the data set's file.")] = None,
     without: Annotated[Path | None, typer.Option(help="squad: SEAL's passages, which are left out.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Texts or requests, at most.")] = 3_000,
     model: ModelOption = DEFAULT_MODEL,
@@ -285,8 +286,8 @@ def rows_command(
 ) -> None:
     """Make rows for tmem train sft: what a text gives, what it answers and what it does not.
 
-    everyday is a world of its own; squad (CC BY-SA 4.0) and personas (CC BY 4.0) are read from --data; chat is what
-    --model itself answers to general requests.
+    everyday is a world of its own; squad (CC BY-SA 4.0), personas (CC BY 4.0) and locomo (CC BY-NC 4.0: five of its
+    conversations, for research) are read from --data; chat is what --model itself answers to general requests.
     """
     import json
     import random
@@ -295,7 +296,7 @@ def rows_command(
     from tmem.tasks.seal import load as passages
     from tmem.training.sources import rows as made
 
-    if (source in (Source.squad, Source.personas)) != (data is not None):
+    if (source in (Source.squad, Source.personas, Source.locomo)) != (data is not None):
         raise UsageError(f"tmem train rows {source.value} needs {'no' if data else 'its'} --data")
     if source is Source.chat:
         from tmem.training.sources.chat import chat
@@ -311,6 +312,12 @@ def rows_command(
 
         texts = squad(data, seed, [one.context.strip() for one in passages(without)] if without else ())
         lines = list(made.rows(random.Random(seed).sample(texts, min(count, len(texts)))))
+    elif source is Source.locomo:
+        from tmem.training.sources.locomo import TRAINING, locomo
+
+        assert data is not None
+        loaded = load_model(model, threads)
+        lines = list(made.rows(locomo(data, TRAINING, loaded.count, loaded.settings.budget)))
     else:
         from tmem.training.sources.personas import personas
 
