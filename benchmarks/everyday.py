@@ -35,15 +35,19 @@ Answers = list[str]
 
 
 def told(memory: Memory, user: str, own: Sequence[Statement]) -> Counter[str]:
-    """Tell a task's statements, and write; how many pairs came, and why others did not."""
-    mine, counts = memory.scope(user), Counter[str]()
+    """Tell a task's statements, and write what holds in the end, once; how many pairs came, and were dropped."""
+    listener, counts, held = memory.scope(f"{user}, listening"), Counter[str](), dict[str, tuple[str, str]]()
     for said, date in [(one.said, one.date) for one in own] + [(one.later, "") for one in own if one.later]:
         messages = [{"role": "user", "name": name, "content": text} for name, text in said]
-        receipt = mine.add(messages, timestamp=date or None, absorb=False)
+        receipt = listener.add(messages, timestamp=date or None, absorb=False)
+        for pair in receipt.pairs:
+            held.pop(pair["supersedes"] or "", None)
+            held[pair["id"]] = pair["question"], pair["answer"]
         counts["pairs"] += len(receipt.pairs)
         counts["messages"] += 1
         counts["dropped"] += len(receipt.rejected)
-    mine.absorb()
+    if held:
+        memory.add(pairs=list(held.values()), user_id=user)
     return counts
 
 
