@@ -1,0 +1,64 @@
+"""What a training changed of what it was not about: answers to general questions, against the model before it.
+
+    python benchmarks/kept.py --model smollm2 --before smollm2-untaught
+
+The write card's general questions, without those that the training rows hold (`--without`). Divergence in nats a token
+along the first tokens of the earlier model's own answers, and some answers of both beside each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from tmem.evaluation.card import TOKENS, asked
+from tmem.evaluation.stats import Score, estimate
+from tmem.files import read_jsonl
+from tmem.model import HFEngine, Model, Request, load
+from tmem.model.score import answer_logits
+from tmem.texts import fold
+
+AT_ONCE = 16
+REFUSAL = fold("No information available")
+
+
+def said(model: Model, questions: list[str], tokens: int) -> list[tuple[tuple[int, ...], str]]:
+    requests = [Request(tuple(model.bare(question)), max_new_tokens=tokens) for question in questions]
+    return [(done.ids, done.text) for done in HFEngine(model).generate(requests)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--before", default="smollm2-untaught")
+    parser.add_argument("--without", type=Path, help="rows that were trained on")
+    parser.add_argument("--shown", type=int, default=12)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    known = {fold(row["prompt"][-1]["content"]) for _, row in read_jsonl(args.without)} if args.without else set()
+    questions = [question for question in asked().general if fold(question) not in known]
+    before, after = load(args.before), load(args.model)
+    first = said(before, questions, TOKENS)
+    gaps, same = list[Score](), list[Score]()
+    for start in range(0, len(questions), AT_ONCE):
+        prompts = [before.bare(question) for question in questions[start : start + AT_ONCE]]
+        ids = [own for own, _ in first[start : start + AT_ONCE]]
+        pairs = zip(answer_logits(before, prompts, ids), answer_logits(after, prompts, ids), strict=True)
+        for place, (a, b) in enumerate(pairs):
+            old, new = a.log_softmax(-1), b.log_softmax(-1)
+            gaps.append(Score(1, str(start + place), float((old.exp() * (old - new)).sum(-1).mean())))
+    now = said(after, questions, TOKENS)
+    same = [Score(1, str(place), float(a[0] == b[0])) for place, (a, b) in enumerate(zip(first, now, strict=True))]
+    refused = sum(fold(text) == REFUSAL for _, text in now)
+    for name, own in (("divergence, nats a token", gaps), ("first tokens the same", same)):
+        found = estimate(own)
+        print(f"{name}: {found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] of {len(questions)} questions")
+    print(f"refused as if it were a question of the memory: {refused}")
+    for question, (_, old), (_, new) in list(zip(questions, first, now, strict=True))[: args.shown]:
+        print(f"  {question}\n    before {old!r}\n    after  {new!r}")
+
+
+if __name__ == "__main__":
+    main()
