@@ -19,11 +19,15 @@ BEFORE = "base_model.model."  # what PEFT puts before every name
 
 
 def save_adapter(folder: Path, base: str, matrices: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> None:
-    """Write an adapter whose change is B A. ``matrices``: A (r, in) and B (out, r) by the name of the linear layer."""
+    """Write an adapter whose change is B A, unscaled.
+
+    ``matrices``: A (r, in) and B (out, r) by the name of the linear layer; ``rank``: of most of them.
+    """
     tensors = {}
     for name, (a, b) in matrices.items():
         tensors[f"{BEFORE}{name}.lora_A.weight"] = a
         tensors[f"{BEFORE}{name}.lora_B.weight"] = b
+    other = {name: len(a) for name, (a, _) in matrices.items() if len(a) != rank}
     folder.mkdir(parents=True, exist_ok=True)
     save_safetensors(folder / WEIGHTS, tensors, {"format": "pt"})
     about: dict[str, Any] = {
@@ -32,6 +36,8 @@ def save_adapter(folder: Path, base: str, matrices: Mapping[str, tuple[Tensor, T
         "base_model_name_or_path": base,
         "r": rank,
         "lora_alpha": rank,
+        "rank_pattern": other,
+        "alpha_pattern": other,
         "target_modules": sorted(matrices),
         "bias": "none",
         "lora_dropout": 0.0,

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tmem.dates import Moment, moment
 from tmem.errors import DataError, UsageError
-from tmem.files import check_folder, save_safetensors, without_surrogates, write_json, write_text
+from tmem.files import check_folder, without_surrogates, write_text
 from tmem.store import checking, queries
 from tmem.store.ledger import History, Pair
 from tmem.store.queries import NewPair
 from tmem.store.states import Tensors
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tmem.fastweights import FastWeights
     from tmem.model import Model
 
@@ -28,42 +26,24 @@ LONGEST_PAIR = 1_000_000  # characters; a write takes pairs of a few hundred tok
 
 
 def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str, row: int = 0) -> None:
-    """Write ``adapter_config.json`` and ``adapter_model.safetensors``: a LoRA of the base model, unscaled.
+    """Write a memory as a LoRA of the base model, in PEFT's format.
 
     ``row``: of B, the block that is written.
     Where a family fuses gate and up into one matrix, its A's are stacked and its B's stand in a diagonal of blocks.
     """
     import torch
 
-    check_folder(folder)
-    tensors: dict[str, Tensor] = {}
-    ranks: dict[str, int] = {}
+    from tmem.model.adapter import save_adapter
+
+    matrices = {}
     for linear, group in groupby(fast.sites, key=lambda site: site.module):
         sites = list(group)
-        name = sites[0].name.partition("[")[0]
-        tensors[f"base_model.model.{name}.lora_A.weight"] = torch.cat([fast.basis.a[site.name] for site in sites])
-        tensors[f"base_model.model.{name}.lora_B.weight"] = torch.block_diag(*(state[site.name][row] for site in sites))
-        ranks[name] = fast.basis.rank * len(sites)
-        assert linear.out_features == tensors[f"base_model.model.{name}.lora_B.weight"].shape[0]
-    other = {name: rank for name, rank in ranks.items() if rank != fast.basis.rank}
-    folder.mkdir(parents=True, exist_ok=True)
-    save_safetensors(folder / "adapter_model.safetensors", tensors, {"format": "pt"})
-    write_json(
-        folder / "adapter_config.json",
-        {
-            "peft_type": "LORA",
-            "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": base,
-            "r": fast.basis.rank,
-            "lora_alpha": fast.basis.rank,
-            "rank_pattern": other,
-            "alpha_pattern": other,
-            "target_modules": sorted(ranks),
-            "bias": "none",
-            "lora_dropout": 0.0,
-            "inference_mode": True,
-        },
-    )
+        a = torch.cat([fast.basis.a[site.name] for site in sites])
+        b = torch.block_diag(*(state[site.name][row] for site in sites))
+        assert linear.out_features == b.shape[0]
+        matrices[sites[0].name.partition("[")[0]] = a, b
+    check_folder(folder)
+    save_adapter(folder, base, matrices, fast.basis.rank)
 
 
 def save_readme(folder: Path, model: Model) -> None:
