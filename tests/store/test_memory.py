@@ -16,6 +16,7 @@ from store.volumes import figure, volume
 
 from tmem import Memory
 from tmem.agent.extraction import QAPair
+from tmem.agent.parts import cut, in_parts
 from tmem.errors import NotFound, ScopeRequired, UsageError
 from tmem.model import Model
 from tmem.store.actions import Actions
@@ -23,7 +24,7 @@ from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
 from tmem.store.ledger import History, Pair
 from tmem.store.queries import NewPair
-from tmem.store.records import cut, heard, in_parts, session
+from tmem.store.records import heard, session
 from tmem.store.scoped import ScopedMemory, Shared
 from tmem.store.trainer import FastWeightTrainer
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tmem.agent.extraction import QAPair, admit, parse
 from tmem.agent.life import LEAST_OUTPUT
+from tmem.agent.parts import in_parts
 from tmem.agent.prompts import PROMPTS
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
@@ -18,7 +19,6 @@ from tmem.model.gate import gate_of
 from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair
-from tmem.store.records import in_parts
 from tmem.store.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import fold, said
 

@@ -1,0 +1,44 @@
+"""Sessions and other texts that are too long, cut where a sentence ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_HEADER = re.compile(r"DATE: .*\nCONVERSATION:\n")
+_LINE = re.compile(r'(.+?) said, "(.*)"')
+_SENTENCES = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+[\"')\]]*\s*|$)")
+
+
+def in_parts(text: str, count: Callable[[str], int], most: int) -> list[str]:
+    """A :func:`session` cut between sentences into several, each of about ``most`` tokens, dated as it is."""
+    begins = _HEADER.match(text)
+    header = begins.group() if begins else ""
+    parts, room = [list[str]()], most
+    for line in text[len(header) :].splitlines():
+        spoken_by = _LINE.fullmatch(line)
+        for piece in cut(spoken_by[2] if spoken_by else line, count, most):
+            room -= count(piece)
+            if room < 0 and parts[-1]:
+                parts.append([])
+                room = most - count(piece)
+            parts[-1].append(f'{spoken_by[1]} said, "{piece}"' if spoken_by else piece)
+    return [header + "\n".join(own) for own in parts]
+
+
+def cut(text: str, count: Callable[[str], int], most: int) -> list[str]:
+    """A text cut after sentences into pieces of about ``most`` tokens; a longer sentence at a space, or anywhere."""
+    pieces, held, room = list[str](), "", 0
+    for sentence in _SENTENCES.findall(text):
+        tokens = count(sentence)
+        if tokens > most and len(sentence) > 1:
+            middle = len(sentence) // 2
+            at = sentence.rfind(" ", 1, middle) + 1 or middle
+            pieces += [held, *cut(sentence[:at], count, most), *cut(sentence[at:], count, most)]
+            held, room = "", 0
+        elif tokens > room:
+            pieces.append(held)
+            held, room = sentence, most - tokens
+        else:
+            held, room = held + sentence, room - tokens
+    return [piece.strip() for piece in [*pieces, held] if piece.strip()]
