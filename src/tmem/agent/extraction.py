@@ -19,6 +19,7 @@ from tmem.files import without_surrogates
 from tmem.texts import fold, said
 
 Status = Literal["ok", "empty", "partial", "no_array", "truncated", "bad_json", "bad_schema"]
+_RUN = re.compile(r"([^\W\d]|[^\w\s.*_=#-])\1{9}")  # of what no rule or number is made of
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,9 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
 
 
 def _repeats(text: str) -> bool:
-    """Whether a model in a loop wrote it: most of its groups of three words stand in it more than once."""
+    """Whether a model in a loop wrote it: a long run of one sign, or most groups of three words more than once."""
+    if _RUN.search(text):
+        return True
     words = text.split()
     groups = [tuple(words[place : place + 3]) for place in range(len(words) - 2)]
     return len(groups) >= 6 and len(set(groups)) < 0.6 * len(groups)

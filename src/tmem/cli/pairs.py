@@ -64,6 +64,8 @@ def _show_lines(receipt: Any) -> None:
 def show_forgetting(details: dict[str, Any]) -> None:
     """What a forgetting did, and what it did not."""
     print_plain(f"trained again: {details['replayed']} writes; weights {details['weights'][:16]}, as if never told.")
+    if details["restored"]:
+        print_plain(f"What they had corrected holds again: {' '.join(one[:8] for one in details['restored'])}")
     if details["mode"] == "replay":
         print_plain("What was told later was extracted by a model that knew it; --mode reextract reads that again.")
         return

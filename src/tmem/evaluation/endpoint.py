@@ -75,6 +75,7 @@ class Endpoint:
         self._lock = threading.Lock()
         self._failed, self._problem = 0, ""  # calls in a row, and what the last of them met
         self._reached = False
+        self.refused: set[str] = set()  # what of a call this model does not take: max_tokens, temperature
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(headers=headers, timeout=timeout)
 
@@ -111,14 +112,6 @@ class Endpoint:
         """
         import httpx
 
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": without_surrogates(prompt)}],
-        }
-        if max_tokens is not None:
-            body["max_tokens"] = max_tokens
-        if temperature is not None:
-            body["temperature"] = temperature
         problem = ""
         wait = 0.0
         for number in range(self.tries):
@@ -128,7 +121,7 @@ class Endpoint:
                 self._sleep(min(wait, LONGEST_WAIT))
             wait = 2.0**number
             try:
-                response = self._client.post(self.url, json=body)
+                response = self._post(prompt, max_tokens, temperature)
             except httpx.TimeoutException:
                 problem = f"no answer within {self.timeout:g} s"
                 continue
@@ -139,10 +132,16 @@ class Endpoint:
                 continue
             self._reached = True
             if response.status_code == 200:
-                text = _content(response)
+                text, cut_off = _content(response)
                 if text is not None:
                     self._failed = 0
                     return text
+                if cut_off:
+                    self._failed = 0
+                    raise RefusedError(
+                        f"{self.url}: {self.model} came to no reply within its tokens, it thinks before it answers; "
+                        "turn that off or allow more new tokens"
+                    )
                 problem = f"no reply in what it sent: {self._line(response.text)}"
                 continue
             problem = f"HTTP {response.status_code}: {self._line(response.text)}"
@@ -156,19 +155,54 @@ class Endpoint:
             f"{self.url}: {problem} (try {self.tries} of {self.tries}); see that the server is up and has room"
         )
 
+    def _post(self, prompt: str, max_tokens: int | None, temperature: float | None) -> Any:
+        """The response to a call, made again without what of it the model says that it does not take."""
+        while True:
+            body: dict[str, Any] = {
+                "model": self.model,
+                "messages": [{"role": "user", "content": without_surrogates(prompt)}],
+            }
+            if max_tokens is not None:
+                body["max_completion_tokens" if "max_tokens" in self.refused else "max_tokens"] = max_tokens
+            if temperature is not None and "temperature" not in self.refused:
+                body["temperature"] = temperature
+            response = self._client.post(self.url, json=body)
+            name = _not_taken(response) if response.status_code == 400 else None
+            if name is None or name not in body:
+                return response
+            self.refused.add(name)
+
     def _line(self, text: str) -> str:
         """Text of a server for an error: one short line without the key, which some servers repeat."""
         text = " ".join(text.split())
         return (text.replace(self._key, "***") if self._key else text)[:200]
 
 
-def _content(response: Any) -> str | None:
-    """The reply in the body of a chat completion; None if there is none."""
+def _content(response: Any) -> tuple[str | None, bool]:
+    """The reply in the body of a chat completion, None if there is none; and True if it was cut off before it began."""
     try:
-        text = response.json()["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        choice = response.json()["choices"][0]
+        text = choice["message"].get("content")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None, False
+    if isinstance(text, list):  # of parts, of which the thoughts are no reply
+        parts = [part for part in text if isinstance(part, dict) and part.get("type") == "text"]
+        text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str)) if parts else None
+    cut_off = not text and choice.get("finish_reason") == "length"
+    return (None if cut_off or not isinstance(text, str) else without_surrogates(text)), cut_off
+
+
+def _not_taken(response: Any) -> str | None:
+    """The name of what a call must not say to this model, as OpenAI's errors have it; None for all other errors."""
+    try:
+        error = response.json()["error"]
+        said, code = str(error["message"]), error.get("code")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    return without_surrogates(text) if isinstance(text, str) else None
+    if "max_completion_tokens" in said and "max_tokens" in said:
+        return "max_tokens"
+    alone = error.get("param") == "temperature" and code in ("unsupported_value", "unsupported_parameter")
+    return "temperature" if alone else None
 
 
 def _is_misnamed(error: BaseException | None) -> bool:

@@ -86,7 +86,7 @@ def judge_account(judge: Judge, endpoint: Endpoint) -> dict[str, Any]:
         "url": endpoint.url,
         "template_sha256": template_sha256(judge),
         "max_tokens": judge.max_tokens,
-        "temperature": judge.temperature,
+        "temperature": None if "temperature" in endpoint.refused else judge.temperature,
     }
 
 

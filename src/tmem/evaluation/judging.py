@@ -72,6 +72,10 @@ def judge_run(
     warnings = []
     if todo or calibration is None:
         warnings = [text for text in (endpoint.check(judge.max_tokens, judge.temperature),) if text]
+        if "temperature" in endpoint.refused:
+            warnings.append(
+                f"{endpoint.model} takes no temperature but its own: the same answer may be judged otherwise"
+            )
         account = judge_account(judge, endpoint) | {"templates": judge.templates}
         write_json(folder / f"judge-{name}.json", account)
 
@@ -140,7 +144,9 @@ def _bench(folder: Path) -> str:
 def _calibration(path: Path, judge: Judge, endpoint: Endpoint) -> dict[str, Any] | None:
     """The recorded calibration of the same judge, asked in the same way; None if there is none."""
     known = read_json(path) if path.is_file() else None
-    same = isinstance(known, dict) and known.items() >= judge_account(judge, endpoint).items()
+    account = judge_account(judge, endpoint)
+    asked = (account, account | {"temperature": None})  # None where the model was found to take none
+    same = isinstance(known, dict) and any(known.items() >= one.items() for one in asked)
     return known if same else None
 
 

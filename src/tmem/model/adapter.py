@@ -15,6 +15,7 @@ from tmem.fastweights.basis import read_safetensors
 from tmem.files import read_json, save_safetensors, write_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+OTHER = ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "fan_in_fan_out")  # other ranks, other scales
 BEFORE = "base_model.model."  # what PEFT puts before every name
 
 
@@ -54,9 +55,15 @@ def add_adapter(hf: PreTrainedModel, folder: Path) -> None:
     """
     about = read_json(folder / CONFIG)
     tensors, _ = read_safetensors(folder / WEIGHTS)
-    if about.get("peft_type") != "LORA" or about.get("rank_pattern") or about.get("use_dora"):
-        raise ModelError(f"{folder}: not a plain LoRA adapter of one rank")
-    scale = about["lora_alpha"] / about["r"]
+    odd = [key for key in OTHER if isinstance(about, dict) and about.get(key)]
+    if not isinstance(about, dict) or about.get("peft_type") != "LORA" or odd:
+        raise ModelError(
+            f"{folder}: not a plain LoRA adapter of one rank and scale{' (' + odd[0] + ')' if odd else ''}"
+        )
+    alpha, rank = about.get("lora_alpha"), about.get("r")
+    if not isinstance(alpha, int | float) or type(rank) is not int or rank < 1:
+        raise ModelError(f"{folder}: its {CONFIG} gives no rank and scale (r and lora_alpha)")
+    scale = alpha / rank
     linears = {name: module for name, module in hf.named_modules() if isinstance(module, torch.nn.Linear)}
     changes = {}
     for key, a in tensors.items():
@@ -65,6 +72,8 @@ def add_adapter(hf: PreTrainedModel, folder: Path) -> None:
         name, partner = key.removeprefix(BEFORE).removesuffix(".lora_A.weight"), key.replace("lora_A", "lora_B")
         if name not in linears or partner not in tensors:
             raise ModelError(f"{folder}: {key} belongs to no linear layer of this model, or its B is not there")
+        if a.shape[0] != rank:
+            raise ModelError(f"{folder}: {key} has the rank {a.shape[0]}, its {CONFIG} says {rank}")
         # In double precision, so that every processor rounds to the same weights: a memory belongs to exactly these.
         change = scale * (tensors[partner].double() @ a.double())
         if change.shape != linears[name].weight.shape:

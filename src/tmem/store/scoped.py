@@ -134,7 +134,7 @@ class ScopedMemory(View):
             return Receipt("absorb", self._version(), rows, reason=problem, milliseconds=took, details=details)
 
     def update(self, pair_id: str, answer: str) -> Receipt:
-        """Give a pair another answer: a new pair takes its place, and the old one is no longer rehearsed."""
+        """Give a pair another answer: a new one, with its date and metadata, takes its place and is rehearsed."""
         began = time.perf_counter()
         with self.home.lock(self.id), self._turn:
             old = self.get(pair_id)
@@ -143,7 +143,7 @@ class ScopedMemory(View):
             new = NewPair(old["question"], clean(answer), pair_id)
             if not new.answer or fold(new.answer) == fold(old["answer"]):
                 raise UsageError(f"pair {pair_id}: the new answer is empty, or the one that it has")
-            _, ids = self.home.tell(self.id, [new])
+            _, ids = self.home.tell(self.id, [new], None, old["timestamp"], old["metadata"])
             rows, problem = self._written(ids, self.home.absorb(self.id, "update"))
             return Receipt("update", self._version(), rows, reason=problem, milliseconds=milliseconds(began))
 
@@ -203,6 +203,7 @@ class ScopedMemory(View):
     def forget(self, ids: Sequence[str], *, mode: str = "replay") -> Receipt:
         """Forget pairs: weights as if they had never been told, and no byte of them left in the home.
 
+        What one of them had taken the place of holds again: ``restored`` of the receipt's details has the ids.
         The limit: what was told later was extracted by a model that had them. With ``mode="reextract"`` the later texts
         are read again without them, which may give other pairs: ``pairs`` of the receipt are those that are new.
         """

@@ -39,10 +39,10 @@ class View:
         return self._version()
 
     def search(self, query: str, *, top_k: int = 10) -> list[Record]:
-        """The active pairs that fit the query best, by BM25. Needs the extra ``eval``."""
+        """The active pairs that fit the query best, by BM25; none fits a blank one. Needs the extra ``eval``."""
         from tmem.retrieval import BM25
 
-        active = self._active()
+        active = self._active() if query.strip() else []
         best = BM25([f"{pair.question} {pair.answer}" for pair in active]).top(query, top_k) if active else []
         return self._rows([active[place].id for place in best])
 

@@ -235,7 +235,15 @@ def _read(path: Path) -> list[tuple[str, list[dict[str, str]], str]]:
     """(place, messages of the prompt, reply) of every line."""
     found = []
     for where, line in read_jsonl(path):
-        messages = line["messages"] if "messages" in line else _joined(line)
+        messages = line.get("messages")
+        if messages is None:  # not there, or as tables write what is not there
+            messages = _joined(line)
+        for place, one in enumerate(messages if isinstance(messages, list) else [], 1):
+            if isinstance(one, dict) and isinstance(one.get("role"), str) and not isinstance(one.get("content"), str):
+                raise DataError(
+                    f"{where}: message {place}, of the {one['role']}, has no text as its content: only texts are "
+                    "learnt from, write calls of tools as text or leave the row out"
+                )
         whole = isinstance(messages, list) and len(messages) > 1 and all(_is_message(one) for one in messages)
         if not whole or messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
             raise DataError(
