@@ -12,6 +12,7 @@ import checkpoints
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 from tmem.errors import ModelError, UsageError
 from tmem.fastweights import RECIPES
@@ -56,6 +57,22 @@ def test_half_precision_is_loaded_as_float32(copy: Path, loaded: Callable[[str],
     assert {parameter.dtype for parameter in model.hf.parameters()} == {torch.float32}
     assert model.weights_hash != loaded("qwen3").weights_hash
     assert load(copy, device="cpu", dtype="bfloat16").hf.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", ["GPT2Tokenizer", "Qwen2Tokenizer", "TokenizersBackend"])
+def test_texts_are_cut_as_the_file_says_whatever_the_class_has(kind: str, copy: Path) -> None:
+    """Seen in transformers 5.23: of a class that it knows only vocabulary and merges are read."""
+    path = copy / "tokenizer.json"
+    filed = Tokenizer.from_file(str(path))
+    digits, joined = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    filed.pre_tokenizer = pre_tokenizers.Sequence([digits, joined])
+    filed.normalizer = normalizers.Lowercase()
+    filed.save(str(path))
+    config = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": kind}))
+    model = load(copy, device="cpu")
+    assert model.chat.encode("GREEN 2023") == filed.encode("GREEN 2023", add_special_tokens=False).ids
+    assert model.decode(model.chat.encode("Green 2023")) == "green 2023"
 
 
 def test_settings_are_read(copy: Path) -> None:

@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tmem.errors import DataError, ModelError, first_line
@@ -259,7 +260,24 @@ def _load_tokenizer(name: str, directory: Path) -> PreTrainedTokenizerBase:
         )
     except Exception as error:  # tokenizer files break in as many ways as there are readers
         raise ModelError(f"{name}: its tokenizer cannot be loaded ({first_line(error)})") from None
+    _cut_as_filed(tokenizer, directory)
     return tokenizer
+
+
+def _cut_as_filed(tokenizer: Any, directory: Path) -> None:
+    """Cut texts as ``tokenizer.json`` says, also where the tokenizer's class has a way of its own.
+
+    transformers 5.23 reads only vocabulary and merges for classes that it knows: a model that names GPT2Tokenizer and
+    was trained on single digits would be given numbers (findings/tokenizer_class_wins.sh).
+    """
+    backend, path = getattr(tokenizer, "backend_tokenizer", None), directory / "tokenizer.json"
+    if backend is None or not path.exists():
+        return
+    filed = Tokenizer.from_file(str(path))
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        own = getattr(filed, part)
+        if own is not None and repr(own) != repr(getattr(backend, part)):
+            setattr(backend, part, own)
 
 
 def _load_weights(name: str, directory: Path, dtype: str) -> PreTrainedModel:

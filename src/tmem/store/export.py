@@ -61,6 +61,7 @@ A memory that tmem wrote: a LoRA adapter of {model.name}. It is personal data, l
     base = AutoModelForCausalLM.from_pretrained({base}, dtype="float32")
     model = PeftModel.from_pretrained(base, "the folder of this file")
 
+Memories of one base share their A: join them with `combination_type="cat"`, never "linear", which sums A and B apart.
 It fits no other base. This one has {model.hf.num_parameters():,} parameters, and the sha256 over them as float32
 (`tmem.fastweights.basis.tensors_hash(base.named_parameters())`) is {model.weights_hash}.
 """,
