@@ -25,7 +25,7 @@ HANG_UP = Raw(status=0)  # the connection is closed without a response
 Reply = str | Raw
 
 
-def completion(text: str | None) -> str:
+def completion(text: Any) -> str:
     """The body of a chat completion."""
     return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]})
 

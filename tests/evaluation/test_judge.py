@@ -108,7 +108,7 @@ def test_the_key_comes_from_the_environment_or_is_not_sent(monkeypatch: pytest.M
         ([OVERLOADED, OVERLOADED, "fine"], [1.0, 2.0]),
         ([HANG_UP, "fine"], [1.0]),
         ([Raw("<html>"), Raw("[" * 9), Raw('{"error": "busy"}'), Raw('{"choices": []}'), "fine"], [1.0, 2.0, 4.0, 8.0]),
-        ([Raw(completion(None)), Raw('{"choices": [{"message": "?"}]}'), "fine"], [1.0, 2.0]),
+        ([Raw('{"choices": [{"message": "?"}]}'), "fine"], [1.0]),
         ([Raw(delay=5), "fine"], [1.0]),
     ],
 )
@@ -138,6 +138,32 @@ def test_what_stays_is_an_error_after_the_last_try(reply: Reply, text: str) -> N
     assert text in str(error.value)
     assert "\n" not in str(error.value)
     assert (slept, len(server.requests)) == ([1.0, 2.0], 3)
+
+
+@pytest.mark.parametrize("content", [None, 7, [], [{"type": "image_url"}, "text"], {}])
+def test_a_reply_without_text_is_an_error_at_once(content: Any) -> None:
+    slept = Waits()
+    with ChatServer(in_turn(Raw(completion(content)))) as server:
+        endpoint = at(server.url, slept)
+        for _ in range(4):
+            with pytest.raises(EndpointError, match="a reply without text: ") as error:
+                endpoint.ask("?")
+        assert "\n" not in str(error.value) and len(server.requests) == 4
+    assert slept == []
+
+
+def test_a_reply_in_parts_is_joined() -> None:
+    parts = [{"type": "text", "text": "y"}, {"type": "reasoning"}, {"type": "text", "text": "es"}]
+    with ChatServer(in_turn(Raw(completion(parts)))) as server:
+        assert at(server.url).ask("?") == "yes"
+
+
+@pytest.mark.parametrize("proxy", ["gopher://127.0.0.1:1", "socks5://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(UsageError, match=r"the proxy that ALL_PROXY, .*; for none, unset it"):
+        at("http://judge.example/v1")
 
 
 @pytest.mark.parametrize(

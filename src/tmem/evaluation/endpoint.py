@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tmem.errors import TmemError, UsageError
+from tmem.errors import TmemError, UsageError, first_line
 from tmem.files import without_surrogates
 from tmem.texts import said
 
@@ -77,7 +77,13 @@ class Endpoint:
         self._reached = False
         self.refused: set[str] = set()  # what of a call this model does not take: max_tokens, temperature
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client = httpx.Client(headers=headers, timeout=timeout)
+        try:
+            self._client = httpx.Client(headers=headers, timeout=timeout)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise UsageError(
+                f"the proxy that ALL_PROXY, HTTP_PROXY or HTTPS_PROXY names cannot be used ({first_line(error)}): for "
+                "socks5:// pip install 'httpx[socks]'; for none, unset it"
+            ) from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -142,6 +148,9 @@ class Endpoint:
                         f"{self.url}: {self.model} came to no reply within its tokens, it thinks before it answers; "
                         "turn that off or allow more new tokens"
                     )
+                if _is_message(response):  # another try would get the same
+                    self._failed = 0
+                    raise EndpointError(f"{self.url}: a reply without text: {self._line(response.text)}")
                 problem = f"no reply in what it sent: {self._line(response.text)}"
                 continue
             problem = f"HTTP {response.status_code}: {self._line(response.text)}"
@@ -190,6 +199,14 @@ def _content(response: Any) -> tuple[str | None, bool]:
         text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str)) if parts else None
     cut_off = not text and choice.get("finish_reason") == "length"
     return (None if cut_off or not isinstance(text, str) else without_surrogates(text)), cut_off
+
+
+def _is_message(response: Any) -> bool:
+    """True for the body of a chat completion, whatever its message says."""
+    try:
+        return isinstance(response.json()["choices"][0]["message"], dict)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def _not_taken(response: Any) -> str | None:
