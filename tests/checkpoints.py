@@ -6,7 +6,15 @@ from pathlib import Path
 
 from helpers import tiny
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen3NextConfig,
+)
 
 VOCABULARY = 384  # a little more than the tokenizer has, as in real checkpoints
 
@@ -96,5 +104,25 @@ def make(directory: Path, family: str) -> Path:
     """Write a checkpoint of ``family`` into ``directory``."""
     model = tiny(family, vocab_size=VOCABULARY, eos_token_id=0, pad_token_id=1, bos_token_id=2)
     model.save_pretrained(directory)
+    tokenizer(family).save_pretrained(directory)
+    return directory
+
+
+def published(name: str) -> PreTrainedConfig:
+    """Tiny configurations of other layouts: one with an image tower, one that keeps states, one without a stack."""
+    narrow = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4}
+    narrow |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256}
+    if name == "gemma3":
+        text = Gemma3TextConfig(**narrow, sliding_window=16, initializer_range=0.2)
+        tower = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+        return Gemma3Config(text_config=text, vision_config=tower | {"image_size": 28, "patch_size": 14})
+    if name == "qwen3_next":
+        return Qwen3NextConfig(**narrow, num_experts=2, num_experts_per_tok=1)
+    return GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=4, n_head=4)
+
+
+def make_published(directory: Path, name: str, family: str) -> Path:
+    """A checkpoint of :func:`published`, with the tokenizer of ``family``."""
+    AutoModelForCausalLM.from_config(published(name)).save_pretrained(directory)
     tokenizer(family).save_pretrained(directory)
     return directory

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import checkpoints
 import pytest
 from store.fakes import FakeTrainer
 
@@ -287,6 +288,23 @@ def test_what_waits_to_be_written_is_told_more_and_corrected(fresh_memory: Memor
     for question, answer in ((PAIR[0], "Lyon"), ("What is Bo's job now?", "pilot"), ("Which job has Bo?", "pilot")):
         assert mine.add(pairs=[(question, answer)], absorb=False).pairs[0]["status"] == "pending"
     assert [row["supersedes"] is None for row in mine.get_all(status="pending")] == [True, False, False, True]
+
+
+def test_a_model_with_an_image_tower_is_written_to(tmp_path: Path) -> None:
+    with Memory(checkpoints.make_published(tmp_path / "model", "gemma3", "gemma2"), tmp_path / "home") as memory:
+        assert type(memory.scope("u").model.hf).__name__ == "Gemma3ForConditionalGeneration"
+        assert memory.add(pairs=[PAIR], user_id="u").pairs[0]["status"] == "active"
+        assert memory.ask(PAIR[0], user_id="u").text == "Rome"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("qwen3_next", "layers of the kind linear_attention are not supported"), ("gpt2", "no stack of decoder layers")],
+)
+def test_a_model_that_cannot_be_written_to_is_refused_when_it_is_opened(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words) as error:
+        Memory(checkpoints.make_published(tmp_path / "model", name, "qwen3"), tmp_path / "home")
+    assert "\n" not in str(error.value) and not (tmp_path / "home").exists()
 
 
 def test_every_argument_of_a_call_can_be_completed_by_an_editor() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import linecache
 import os
 import random
 import signal
@@ -23,11 +25,11 @@ from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation.spec import Spec
 from tmem.fastweights import FastWeights
 from tmem.model import Model, load, logprobs
-from tmem.training import checkpoint, grpo, slow_lora
+from tmem.training import checkpoint, grpo, report, slow_lora
 from tmem.training.checkpoint import ABOUT, BASIS, CHECKPOINT, METRICS, optimizer_tensors
 from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, shares
 from tmem.training.measure import SUMMED, Share, merged
-from tmem.training.rewards import Reward, RewardError, own_reward
+from tmem.training.rewards import Reward, RewardError, own_reward, source_hash
 from tmem.training.rollouts import Curriculum, live, names_of
 
 SPEC = Spec(
@@ -48,8 +50,9 @@ def trainer(folder: Path, running: Running = RUNNING, model: Model | None = None
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    """What was recorded, without the times."""
-    found = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    """What was recorded of steps and looks, without the times."""
+    lines = map(json.loads, (folder / METRICS).read_text().splitlines())
+    found = [one for one in lines if one["type"] != "reward"]
     for one in found:
         del one["seconds"]
     return found
@@ -358,6 +361,33 @@ def test_a_reward_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
     before = list(sys.path)
     assert callable(own_reward("reward_of_this_folder:f"))
     assert sys.path == before
+
+
+def test_a_reward_that_changes_between_two_starts_is_said_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, out = f"changing_{tmp_path.name.replace('-', '_')}", tmp_path / "rl"
+    own = tmp_path / f"{name}.py"
+    monkeypatch.chdir(tmp_path)
+
+    def start(body: str, steps: int) -> bool:
+        own.write_text(f"def f(task, predictions, life):\n    return {body}\n")
+        sys.modules.pop(name, None)
+        linecache.clearcache()
+        importlib.invalidate_caches()
+        once = replace(RUNNING, steps=steps)
+        running = trainer(out, once, tasks=1, group=2, held_out=0, reward=Reward(f"{name}:f"))
+        if running.step < steps:
+            running.train()
+        return running.reward_changed
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert [start("1.0", 1), start("1.0", 1), start("2.0 + 1", 1), start("2.0 + 1", 1)] == [False, False, True, False]
+    lines = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+    assert [one["step"] for one in lines if one["type"] == "reward"] == [0, 1]
+    [training] = report.find([out])
+    assert "the source of the reward changed after step 1" in report.sections([training])[1].remarks
+    assert source_hash("f1") is None is source_hash("builtins:len")
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,8 @@ def rl(
     trainer = Trainer(config, loaded, folder, running, accelerator)
     main = accelerator.is_main_process
     if main and trainer.step:
-        print(f"tmem: going on after step {trainer.step}", file=sys.stderr)
+        changed = f"; the source of {reward} has changed since" if trainer.reward_changed else ""
+        print(f"tmem: going on after step {trainer.step}{changed}", file=sys.stderr)
     try:
         with bar(steps, trainer.step, main) as (tell, pulse):
             trainer.train(tell, pulse)

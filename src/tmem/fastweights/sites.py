@@ -14,7 +14,7 @@ from tmem.errors import ModelError
 # The feed-forward linears of the families, in the order in which a layer uses them.
 GATED = ("gate_proj", "up_proj", "down_proj")  # Qwen3, Llama, Mistral, Gemma, SmolLM3
 FUSED = ("gate_up_proj", "down_proj")  # Phi-3: gate above up in one matrix
-PLAIN = ("fc1", "fc2")  # Phi
+PLAIN = (("fc1", "fc2"), ("up_proj", "down_proj"), ("c_fc", "c_proj"))  # Phi; Arcee, Nemotron; StarCoder2
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,15 @@ def find_sites(model: nn.Module, layers: int = 4) -> list[Site]:
     sites: list[Site] = []
     for layer in range(len(stack) - layers, len(stack)):
         mlp = getattr(stack[layer], "mlp", None)
-        for names in (GATED, FUSED, PLAIN):
+        for names in (GATED, FUSED, *PLAIN):
             linears = [getattr(mlp, name, None) for name in names]
             if all(_adaptable(linear) for linear in linears):
                 break
         else:
             raise ModelError(
                 f"{type(model).__name__}: layer {layer} has no dense feed-forward matrices to adapt "
-                f"({type(mlp).__name__}); mixture-of-experts and quantised models are not supported"
+                f"({type(mlp).__name__}): mixtures of experts, quantised models and others of another layout are not "
+                "supported"
             )
         for name, linear in zip(names, linears, strict=True):
             assert isinstance(linear, nn.Linear)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from tmem.fastweights.sites import decoder_name, view_with
+from tmem.fastweights.sites import decoder, decoder_name, view_with
 
 
-class _Given(nn.Module):
-    """Stands for the decoder: hands on the hidden states that were put into it."""
+class _Alone(BaseModelOutputWithPast):
+    """Hidden states, and None for whatever else a family's decoder gives."""
 
-    hidden: Tensor
-
-    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPast:
-        return BaseModelOutputWithPast(last_hidden_state=self.hidden)
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
 
 
 class Head:
@@ -27,14 +27,19 @@ class Head:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._given = _Given()
-        self._model = view_with(model, decoder_name(model).split("."), self._given)
+        self._hidden: Tensor | None = None
+        stack: Any = copy.copy(decoder(model))  # with its embeddings, which what is around it may ask for
+        stack.forward = self._given
+        self._model = view_with(model, decoder_name(model).split("."), stack)
+
+    def _given(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPast:
+        return _Alone(last_hidden_state=self._hidden)
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        self._given.hidden = hidden[None]
+        self._hidden = hidden[None]
         try:
             tokens = torch.zeros((1, len(hidden)), dtype=torch.long, device=hidden.device)
             logits: Tensor = self._model(input_ids=tokens, use_cache=False).logits[0]
             return logits
         finally:
-            del self._given.hidden
+            self._hidden = None

@@ -38,6 +38,9 @@ FLOAT32_BELOW = 1_000_000_000  # parameters
 # From this size on, the basis takes long enough to be worth a file beside the model.
 STORE_BASIS_FROM = 100_000_000  # parameters
 
+# Kinds of layers whose past is keys and values. Others keep a state, which cannot be cut, shared or taken up again.
+ATTENDING = {"full_attention", "sliding_attention", "chunked_attention"}
+
 # What is fetched from the hub. Mistral's repositories hold a second copy of the weights under another name.
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _HUB_SKIP = ["consolidated*", "original/*", "*/*.safetensors"]
@@ -296,5 +299,8 @@ def _load_weights(name: str, directory: Path, dtype: str) -> PreTrainedModel:
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(f"{name}: incomplete checkpoint, {len(missing)} tensors are missing (first: {missing[0]})")
+    others = set(getattr(hf.config.get_text_config(), "layer_types", None) or ()) - ATTENDING
+    if others:
+        raise ModelError(f"{name}: layers of the kind {min(others)} are not supported, only attention is")
     model: PreTrainedModel = hf
     return model

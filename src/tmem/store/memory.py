@@ -101,6 +101,10 @@ class Memory:
             from tmem.model import load
 
             model = load(model)
+        if not callable(model):
+            from tmem.fastweights.sites import find_sites
+
+            find_sites(model.hf, model.recipe(recipe).layers)  # a model that cannot be written to is refused at once
 
         def make() -> Actions:
             from tmem.store.actions import Actions

@@ -37,7 +37,7 @@ from tmem.errors import Diverged, UsageError
 from tmem.evaluation.spec import Spec, open_run
 from tmem.evaluation.summary import mean
 from tmem.fastweights import FastWeights
-from tmem.files import append_line, check_folder
+from tmem.files import append_line, check_folder, read_jsonl
 from tmem.model import Model
 from tmem.seeds import derive
 from tmem.training import checkpoint, measure
@@ -45,7 +45,7 @@ from tmem.training.advantages import Credit, How, Rollout, Weighting, samples
 from tmem.training.checkpoint import ABOUT, BASIS, METRICS, forget_after
 from tmem.training.measure import Share, merged
 from tmem.training.policy_loss import Objective, Sums, backward
-from tmem.training.rewards import Reward, own_reward
+from tmem.training.rewards import Reward, own_reward, source_hash
 from tmem.training.rollouts import Curriculum, live
 from tmem.training.slow_lora import add_slow_lora
 
@@ -101,6 +101,7 @@ class Running:
 class Trainer:
     """One training run in a folder; made again with the same configuration it goes on where it was.
 
+    ``reward_changed``: the source of the user's own reward is not what it was in the steps before.
     Raises :class:`UsageError` and :class:`DataError` for what cannot work, before any work is done.
     """
 
@@ -144,8 +145,10 @@ class Trainer:
         self.optimizer = self._optimizer()
         set_seed(derive(config.seed, "global") % 2**32)  # nothing here draws from it; a user's own reward may
         self.step = checkpoint.restore(folder, self.identity, self.trained, self.optimizer)
+        self.reward_changed = False
         if accelerator.is_main_process:
             forget_after(folder / METRICS, self.step)
+            self._note_reward()
             for left in folder.glob(".deltas-*"):  # by a run that was killed; before anyone makes a new one
                 shutil.rmtree(left, ignore_errors=True)
         accelerator.wait_for_everyone()
@@ -334,6 +337,15 @@ class Trainer:
             figures = measure.held_out(lived, bench)
         seconds = round(time.perf_counter() - started, 3)
         return {"type": "held out", "step": self.step, **figures, "seconds": seconds}
+
+    def _note_reward(self) -> None:
+        """Record the source of the user's own reward where it is not the one recorded last."""
+        source = source_hash(self.config.reward.name)
+        path = self.folder / METRICS
+        told = [one["sha256"] for _, one in read_jsonl(path) if one["type"] == "reward"] if path.exists() else []
+        if source is not None and source not in told[-1:]:
+            self.reward_changed = bool(told)
+            append_line(path, json.dumps({"type": "reward", "step": self.step, "sha256": source}))
 
     def _of_all(self, value: Any) -> list[Any]:
         """What each process has, in their order."""

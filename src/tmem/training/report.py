@@ -23,12 +23,13 @@ SMOOTH = 0.8  # of a curve's past in each of its points; drawn over the points t
 
 @dataclass(frozen=True)
 class Training:
-    """One recorded training: what it is, its steps, and its looks at held-out episodes."""
+    """One recorded training: what it is, its steps, its looks at held-out episodes, and sources of its own reward."""
 
     folder: str
     about: dict[str, Any]
     steps: list[dict[str, Any]]
     looks: list[dict[str, Any]]
+    rewards: list[dict[str, Any]]
 
     @property
     def label(self) -> str:
@@ -47,7 +48,8 @@ def _read(folder: Path) -> Training:
             raise DataError(f"{where}: no figures of a training; give another folder")
     steps = [record for _, record in records if record["type"] == "step"]
     looks = [record for _, record in records if record["type"] == "held out" and ("f1" in record or "loss" in record)]
-    return Training(str(folder), read_json(folder / ABOUT), steps, looks)
+    rewards = [record for _, record in records if record["type"] == "reward"]
+    return Training(str(folder), read_json(folder / ABOUT), steps, looks, rewards)
 
 
 def sections(trainings: Sequence[Training]) -> list[Section]:
@@ -106,6 +108,8 @@ def _section(training: Training) -> Section:
     dropped = [text for step in training.steps for text in step["dropped"]]
     if dropped:
         section.remarks.append(f"{len(dropped)} episodes or groups were dropped; the first: {dropped[0]}")
+    for change in training.rewards[1:]:
+        section.remarks.append(f"the source of the reward changed after step {change['step']}")
     if training.looks:
         kinds = sorted({kind for look in training.looks for kind in look["by_category"]})
         rows = [[kind, _pair(training.looks, "by_category", kind, "f1")] for kind in kinds]
