@@ -15,6 +15,9 @@ from tmem.texts import fold, names, said
         ("ＷＨＡＴ？", "what?"),
         ("a\u00a0b\n c", "A b c"),
         ("“yes”", '"YES"'),
+        ("Où ?", "où?"),
+        ("Where’s the co\u00adop\u200b—there?", "where`s the coop-there?"),
+        ("Ana´s", "ana's"),
     ],
 )
 def test_what_looks_alike_is_the_same(one: str, other: str) -> None:

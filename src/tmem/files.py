@@ -132,10 +132,15 @@ def read_json(path: str | Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: cannot be read, it is not UTF-8; save the file in that encoding") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON (line {error.lineno}: {error.msg})") from None
+        raise DataError(
+            f"{path}: not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}); correct it, or get the "
+            "file again"
+        ) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of levels
         raise DataError(f"{path}: not JSON that can be used ({error})") from None
 

@@ -25,12 +25,15 @@ _WORD = re.compile(r"[^\W\d_](?:[\w-]|['’](?=\w\w))*(?:['’]s\b)?")
 _END = re.compile(r"[.!?:]\s+$")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
-_QUOTES = str.maketrans("‘’‛“”„‟", '\'\'\'""""')
+_LIKE = {"'": "‘’‛′´`", '"': "“”„‟", "-": "‐‑–—−", "": "\u00ad\u200b\u2060\ufeff"}  # the last are not seen
+_SIGNS = {ord(sign): plain for plain, signs in _LIKE.items() for sign in signs}
+_SPACED = re.compile(r" +(?=[?!.,;:])")
 
 
 def fold(text: str) -> str:
-    """Case, white space and forms of one letter folded: texts that differ in nothing else are the same text."""
-    return " ".join(unicodedata.normalize("NFKC", text).translate(_QUOTES).casefold().split())
+    """Case, white space and forms of one letter or sign folded: texts that differ in nothing else are the same."""
+    plain = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    return _SPACED.sub("", " ".join(plain.casefold().split()))
 
 
 def said(reply: str) -> str:

@@ -265,12 +265,20 @@ def test_a_draft_in_a_thought_becomes_no_pair() -> None:
     assert parse(f"<think>{draft}, no", truncated=True).status == "truncated"
 
 
+def test_a_question_that_says_two_words_twice_in_a_row_is_dropped() -> None:
+    told = [QAPair("What does Maria think ofine think ofine?", "loves it"), QAPair("What did he say?", "so so so so")]
+    found = parse(json.dumps([pair.record() for pair in told]))
+    assert [drop.reason for drop in found.dropped] == ["it repeats itself"] and found.pairs == told[1:]
+
+
 @pytest.mark.parametrize(
     ("text", "refused"),
     [
         ("What does Maria it it that Maria it it that Maria it it that?", True),
         ("ha " * 9, True),
+        ("What does Maria it it that Maria it it that Maria it it?", True),
         ("no no no", False),
+        ("Who sang New York New York, and who said that that was had had?", False),
         ("What did Maria say to Kevin, and what did Kevin say to Maria, when she saw the whale again?", False),
         ("She sells sea shells by the sea shore, and the shells that she sells are sea shells I am sure.", False),
     ],

@@ -202,6 +202,24 @@ def test_bad_input_is_one_clear_line(file, content: Any, words: list[str]):
 def test_missing_files(tmp_path: Path):
     with pytest.raises(DataError, match=r"no such file; take data/locomo10\.json"):
         locomo.load(tmp_path / "none.json")
+    with pytest.raises(DataError, match=r"a folder; give the file in it, as locomo10\.json"):
+        locomo.load(tmp_path)
+
+
+def test_how_files_are_written_makes_no_difference_or_is_said(tmp_path: Path) -> None:
+    path, text = tmp_path / "f.json", json.dumps([SAMPLE], indent=1)
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert [conversation.id for conversation in locomo.load(path)] == ["conv-0"]
+    for content, words in (
+        (text.encode("utf-16"), "not UTF-8; save the file in that encoding"),
+        ((text[:-1] + ",]").encode(), r"line \d+, column \d+: .*; correct it, or get the file again"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=words):
+            locomo.load(path)
+    odd = break_sample("qa.1.evidence", ["D1:1; D9", None, " ", 3])
+    path.write_text(json.dumps([odd]))
+    assert locomo.load(path)[0].questions[1].evidence == ["D1:1; D9", "3"]
 
 
 def test_rendering(file):

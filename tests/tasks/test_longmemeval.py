@@ -124,6 +124,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "cut").write_text(json.dumps([INSTANCE, INSTANCE])[:-40])
     write(tmp_path / "twice", [INSTANCE, INSTANCE])
     write(tmp_path / "none", [])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "coded").write_bytes(json.dumps([changed(answer="X")]).encode().replace(b"X", b"\xe9"))
     write(tmp_path / "object", {"a": 1})
     for name, problem in (
         ("cut", "not valid JSON after 1 questions"),
@@ -131,6 +133,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ("none", "no questions in it"),
         ("object", "no questions in it"),
         ("missing", "no such file"),
+        ("folder", "a folder; give the file in it"),
+        ("coded", r"after 0 questions \(lexical error: invalid bytes in UTF8"),
     ):
         with pytest.raises(DataError, match=problem) as error:
             LongMemEval(tmp_path / name, official=True)

@@ -65,6 +65,7 @@ _START = re.compile(r"""\[\s*(?:[\[{"\]]|$)|\{\s*["']""")  # where prose ends an
 _OBJECT = re.compile(r"""\{\s*["']""")
 _TRAILING_COMMA = re.compile(r",?\s*\}")
 _CLOSING = re.compile(r"\}[\s,]*\]")
+_ECHO = re.compile(r"\b([a-z]\w*) (?!\1\b)([a-z]\w*) \1 \2\b")  # in no question that is asked, but for names
 _AROUND = " \t\r\n`"  # white space and code fences
 # Big integers are an error in Python ("exceeds the limit"), big floats are not; only strings are used anyway.
 NO_ANSWERS = ("no information available", "not mentioned", "not mentioned in the conversation")  # folded
@@ -157,7 +158,7 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
         if not isinstance(value.get(key), str):
             return Dropped(f"no string under {key!r}", text)
     question, answer = (without_surrogates(value[key]).strip() for key in ("instruction", "output"))
-    if _repeats(question) or _repeats(answer):
+    if _repeats(question) or _repeats(answer) or _ECHO.search(question):
         return Dropped("it repeats itself", text)
     return QAPair(question, answer)
 
@@ -198,6 +199,6 @@ def _repeats(text: str) -> bool:
     """Whether a model in a loop wrote it: a long run of one sign, or most groups of three words more than once."""
     if _RUN.search(text):
         return True
-    words = text.split()
+    words = [word.strip(".,;:?!") for word in text.split()]
     groups = [tuple(words[place : place + 3]) for place in range(len(words) - 2)]
     return len(groups) >= 6 and len(set(groups)) < 0.6 * len(groups)

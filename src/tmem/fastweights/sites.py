@@ -76,6 +76,8 @@ def find_sites(model: nn.Module, layers: int = 4) -> list[Site]:
     """
     stack = decoder(model).layers
     assert isinstance(stack, nn.ModuleList)
+    if hasattr(decoder(model), "altup_projections"):
+        raise ModelError(f"{type(model).__name__}: several streams of hidden states (AltUp) are not supported")
     if not 0 < layers <= len(stack):
         raise ModelError(f"cannot adapt the last {layers} layers of {type(model).__name__}: choose 1 to {len(stack)}")
     prefix = decoder_name(model)

@@ -77,6 +77,8 @@ class Conversation:
 def load(path: str | Path) -> list[Conversation]:
     """Read a file of LoCoMo's shape. Raises :class:`DataError`: one line with file, sample and cure."""
     path = Path(path)
+    if os.path.isdir(path):
+        raise DataError(f"{path}: a folder; give the file in it, as locomo10.json")
     if not os.path.isfile(path):
         raise DataError(f"{path}: no such file; take data/locomo10.json from github.com/snap-research/locomo")
     samples = read_json(path)
@@ -166,7 +168,7 @@ def _question(qa: Any, conversation: str, index: int, where: str) -> Question:
         gold=gold,
         category=category,
         kind=str(qa.get("kind", KINDS[category])),
-        evidence=[str(entry) for entry in evidence],
+        evidence=[text for text in map(_text, evidence) if text],
         distractor=distractor,
     )
 

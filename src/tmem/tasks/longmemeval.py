@@ -70,6 +70,8 @@ class LongMemEval:
     def __init__(self, path: str | Path, official: bool) -> None:
         """Raises :class:`DataError` in one line for a file that is missing or malformed anywhere."""
         self.path, self.official = fetched(path, "longmemeval_s_cleaned.json"), official
+        if self.path.is_dir():
+            raise DataError(f"{path}: a folder; give the file in it, as longmemeval_s_cleaned.json")
         if not self.path.is_file():
             raise DataError(
                 f"{path}: no such file; give longmemeval_s_cleaned.json, or xiaowu0162/longmemeval-cleaned to fetch it"
@@ -105,7 +107,9 @@ class LongMemEval:
                 try:
                     record = next(records, None)
                 except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
-                    reason = " ".join(str(error).split())[:100]
+                    said = error.args[0] if error.args else error  # bytes where the file is not UTF-8
+                    told = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(error)
+                    reason = " ".join(told.split())[:100]
                     raise DataError(
                         f"{self.path}: not valid JSON after {number} questions ({reason}); get the file again"
                     ) from None

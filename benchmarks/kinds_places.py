@@ -1,0 +1,321 @@
+"""Rows of kinds.py about where a home lives, and what they need beside it: other processes, a server of judgements."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import torch
+from kinds_rows import PAIR, Got, Place, refused, row
+
+import tmem as package
+from tmem import Memory
+from tmem.errors import TmemError
+from tmem.evaluation.endpoint import Endpoint, EndpointError
+from tmem.store.backup import restore
+
+ELSEWHERE, LIVES = "A home on another machine", "Where it lives"
+MORE = [("What is Ana's job?", "baker"), ("What is Ana's pet?", "cat")]
+
+THERE = """
+import json, sys
+from pathlib import Path
+from tmem import Memory
+from tmem.errors import TmemError
+
+home, found = Path(sys.argv[1]), {}
+with Memory("persona-nano", home) as memory:
+    mine = memory.scope("u")
+    found["verify"] = mine.verify(deep=True)
+    found["add"] = [pair["status"] for pair in memory.add(pairs=[("Who is Bo?", "a friend")], user_id="v").pairs]
+    for path in home.rglob("*.safetensors"):
+        path.unlink()
+    try:
+        found["lost"] = mine.ask("What is Ana's city?").text
+    except TmemError as error:
+        found["lost"] = str(error)
+    adopted = [done for _, done, _ in memory.rebuild_all()]
+    found["adopt"] = [adopted, mine.ask("What is Ana's city?").text, "made_on" in mine.verify(deep=True)]
+print(json.dumps(found))
+"""
+_FOUND = dict[str, Any]()
+
+
+def there(place: Place, what: str) -> Any:
+    """What another process finds that computes as a processor with AVX2 alone; None where that is this one.
+
+    All that is tried there is tried at the first call.
+    """
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return None
+    if not _FOUND:
+        for pair in (PAIR, *MORE):
+            place.memory.add(pairs=[pair], user_id="u")
+        place.memory.close()
+        done = script("-c", THERE, str(place.folder / "home"), ATEN_CPU_CAPABILITY="avx2")
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        _FOUND.update(json.loads(done.stdout.splitlines()[-1]))
+    return _FOUND[what]
+
+
+NO_OTHER = "not tried: this processor has no AVX-512, so that there is no other one to compare with", None
+
+
+def script(*command: str, folder: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with this copy of the package."""
+    env = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1]), **variables}
+    return subprocess.run([sys.executable, *command], env=env, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def tmem(*arguments: str, folder: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    return script("-m", "tmem", *arguments, folder=folder, **variables)
+
+
+@row(ELSEWHERE, "the same ledger on AVX2", "three writes, then verify --deep", "where it was made; answers the same")
+def verify_there(place: Place) -> Got:
+    found = there(place, "verify")
+    if found is None:
+        return NO_OTHER
+    got = f"made on {found.get('made_on')}, {found.get('distance', 0):.1e} apart, {found.get('differ')} answers differ"
+    return got, found.get("made_on") == "AVX512" and found["differ"] == 0
+
+
+@row(ELSEWHERE, "files of weights lost", "removed, then asked on AVX2", "works, or one line with the command")
+def lost_there(place: Place) -> Got:
+    found = there(place, "lost")
+    return NO_OTHER if found is None else (found, found == PAIR[1] or "tmem rebuild" in found)
+
+
+@row(ELSEWHERE, "the home is taken over", "rebuild --all on AVX2", "one command; sound then")
+def adopted_there(place: Place) -> Got:
+    found = there(place, "adopt")
+    return NO_OTHER if found is None else (str(found), found == [[1], PAIR[1], False])
+
+
+@row(ELSEWHERE, "add of one pair", "on AVX-512 and on AVX2", "active on both")
+def added_there(place: Place) -> Got:
+    found = there(place, "add")
+    if found is None:
+        return NO_OTHER
+    with Memory(place.model, place.folder / "here") as here:
+        own = [pair["status"] for pair in here.add(pairs=[("Who is Bo?", "a friend")], user_id="v").pairs]
+    return f"{own}, {found}", own == found == ["active"]
+
+
+@row(LIVES, "restore beside a left-over log", "a backup put back while the old log lies there", "what was backed up")
+def restored(place: Place) -> Got:
+    mine = place.memory.scope("u")
+    mine.add(pairs=[PAIR])
+    place.memory.backup(place.folder / "copy")
+    mine.add(pairs=[MORE[0]])
+    restore(place.folder / "copy", place.folder / "home")
+    with Memory(place.model, place.folder / "home") as again:
+        found = [pair["answer"] for pair in again.get_all(user_id="u")]
+    return str(found), found == [PAIR[1]]
+
+
+@row(LIVES, "signs in the path", "homes called who?a and who?b", "two homes, mode 0600")
+def signs(place: Place) -> Got:
+    for name in ("who?a", "who?b"):
+        with Memory(place.model, place.folder / name) as memory:
+            memory.add(pairs=[PAIR], user_id=name, absorb=False)
+    files = [place.folder / name / "tmem.db" for name in ("who?a", "who?b")]
+    modes = [oct(file.stat().st_mode)[-3:] for file in files if file.exists()]
+    return str(modes), modes == ["600", "600"]
+
+
+@row(LIVES, "fork", "a child of a process that has the home open adds", "raises at once")
+def forked(place: Place) -> Got:
+    place.memory.add(pairs=[PAIR], user_id="u", absorb=False)
+    child = os.fork()
+    if child == 0:
+        try:
+            place.memory.get_all(user_id="u")
+        except TmemError:
+            os._exit(3)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return f"ended with {code}", code == 3
+
+
+@row(LIVES, "home removed under a running process", "rmtree(home), add", "an error")
+def removed(place: Place) -> Got:
+    place.memory.add(pairs=[PAIR], user_id="u", absorb=False)
+    shutil.rmtree(place.folder / "home")
+    return refused(lambda: place.memory.add(pairs=[MORE[0]], user_id="u", absorb=False))
+
+
+@row(LIVES, "erasing a user", "erase, then the address in the bytes of the home", "nothing")
+def erased(place: Place) -> Got:
+    place.memory.add(pairs=[PAIR], user_id="ana@example.org")
+    place.memory.erase(user_id="ana@example.org")
+    found = [
+        file.name
+        for file in (place.folder / "home").rglob("*")
+        if file.is_file() and b"example.org" in file.read_bytes()
+    ]
+    return f"in {found or 'no file'}", not found and place.memory.users() == []
+
+
+@row(LIVES, "moving a user", "export, delete_all, import_, with metadata and a pending pair", "whole")
+def moved(place: Place) -> Got:
+    mine, path = place.memory.scope("u"), place.folder / "ledger"
+    mine.add(pairs=[PAIR], metadata={"tag": 1}, timestamp="8 May 2023")
+    mine.add(pairs=[MORE[0]], absorb=False)
+    mine.export(path)
+    path.write_text(path.read_text() + "\n")
+    mine.delete_all()
+    mine.import_(path)
+    back = [pair for status in ("active", "pending") for pair in mine.get_all(status=status)]
+    found = [(pair["answer"], pair["metadata"]) for pair in back]
+    return str(found), sorted(map(str, found)) == sorted(map(str, [(PAIR[1], {"tag": 1}), (MORE[0][1], None)]))
+
+
+@row(LIVES, "read-only home", "list, ask, stats, export, backup; add", "looking works; add is one line")
+def read_only(place: Place) -> Got:
+    from tmem.store import schema
+
+    place.memory.add(pairs=[PAIR], user_id="u")
+    place.memory.close()
+    own, schema.only_read = schema.only_read, lambda database: database.parent == place.folder / "home"
+    try:
+        with Memory(place.model, place.folder / "home") as memory:
+            mine = memory.scope("u")
+            looked = mine.ask(PAIR[0]).text == PAIR[1] and len(mine.get_all()) == 1 and bool(mine.stats())
+            looked = looked and mine.export(place.folder / "out") == 1 and memory.backup(place.folder / "copy") == 1
+            said, ok = refused(lambda: mine.add(pairs=[MORE[0]]))
+    finally:
+        schema.only_read = own
+    return said, looked and ok
+
+
+@row(LIVES, "terminals", "PYTHONIOENCODING=cp1252, a user Łukasz", "another letter, code 0")
+def terminals(place: Place) -> Got:
+    place.memory.add(pairs=[PAIR], user_id="Łukasz", absorb=False)
+    done = tmem("users", "--home", str(place.folder / "home"), PYTHONIOENCODING="cp1252")
+    return f"{done.returncode}: {done.stdout}", done.returncode == 0 and "?ukasz" in done.stdout
+
+
+@row(LIVES, "looking is slow", "tmem list", "at most 0.6 s of processor time")
+def looking(place: Place) -> Got:
+    place.memory.add(pairs=[PAIR], user_id="u", absorb=False)
+    took = list[float]()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = tmem("list", "-u", "u", "--home", str(place.folder / "home"))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return f"{min(took):.2f} s", done.returncode == 0 and min(took) < 0.6
+
+
+@row(LIVES, "mistyped ids", "tmem list -u marai", "no scope made, maria told")
+def mistyped(place: Place) -> Got:
+    place.memory.add(pairs=[PAIR], user_id="maria", absorb=False)
+    done = tmem("list", "-u", "marai", "--home", str(place.folder / "home"))
+    return done.stderr or done.stdout, "maria" in done.stdout + done.stderr and len(place.memory.users()) == 1
+
+
+@row(LIVES, "two at once", "two threads delete_all", "both succeed")
+def two_at_once(place: Place) -> Got:
+    place.memory.add(pairs=[PAIR, MORE[0]], user_id="u")
+    with ThreadPoolExecutor(2) as pool:
+        errors = [done.exception() for done in [pool.submit(place.memory.delete_all, user_id="u") for _ in range(2)]]
+    return f"{[error for error in errors if error] or 'no error'}", errors == [None, None]
+
+
+@row(LIVES, "narrow terminals", "tmem list at 80 columns, [bold] in an answer", "no wider, shown as it is")
+def narrow(place: Place) -> Got:
+    place.memory.add(pairs=[("What is Ana's city?", "[bold]Rome[/bold]")], user_id="u", absorb=False)
+    done = tmem("list", "-u", "u", "--all", "--home", str(place.folder / "home"), COLUMNS="80")
+    widest = max(map(len, done.stdout.splitlines()), default=0)
+    return f"{widest} columns", widest <= 80 and "[bold]Rome[/bold]" in done.stdout
+
+
+# ---- what rows about judges and training need ----
+
+
+@contextmanager
+def server(contents: Iterator[Any]) -> Iterator[str]:
+    """A chat model that takes neither max_tokens nor temperature, and gives one of the contents after another."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            bad = next((name for name in ("max_tokens", "temperature") if name in body), None)
+            reply: Any = {"error": f"Unsupported parameter: {bad}"}
+            if bad is None:
+                reply = {"choices": [{"message": {"role": "assistant", "content": next(contents)}}]}
+            data = json.dumps(reply).encode()
+            self.send_response(200 if bad is None else 400)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{serving.server_port}/v1"
+    finally:
+        serving.shutdown()
+        serving.server_close()
+
+
+def judges() -> Got:
+    """What an endpoint makes of such a server, of replies in parts and without text, and of a proxy."""
+    os.environ["NO_PROXY"] = "127.0.0.1"
+    slept = list[float]()
+    parts = [{"type": "text", "text": "ye"}, {"type": "text", "text": "s"}]
+    with server(iter(["yes", parts, None])) as url:
+        endpoint = Endpoint(url, "judge", sleep=slept.append)
+        odd = endpoint.check(10, 0.0)
+        read = endpoint.ask("?", 10, 0.0)
+        try:
+            without = endpoint.ask("?", 10, 0.0)
+        except EndpointError as error:
+            without = str(error)
+        endpoint.close()
+    os.environ["ALL_PROXY"] = "gopher://127.0.0.1:1"  # as one that a package is missing for
+    try:
+        line, ok = refused(lambda: Endpoint("http://judge.example/v1", "judge"))
+    finally:
+        del os.environ["ALL_PROXY"]
+    well = "left to the server" in odd and read == "yes" and "without text" in without and not slept
+    return f"{odd}; {line}", bool(ok) and well
+
+
+def train(folder: Path, body: str, steps: int = 1) -> tuple[int, str]:
+    """``tmem train rl`` for a reward with this source: its code, and what it says."""
+    folder.mkdir(exist_ok=True)
+    (folder / "own_reward.py").write_text(body)
+    small = [
+        "--facts",
+        "1",
+        "--tasks",
+        "1",
+        "--group",
+        "2",
+        "--held-out",
+        "0",
+        "--set",
+        "epochs=2",
+        "--save-every",
+        "1",
+    ]
+    where = ("--steps", str(steps), "--out", str(folder / "rl"), "--reward", "own_reward:f")
+    done = tmem("train", "rl", *small, *where, folder=folder, PYTHONDONTWRITEBYTECODE="1")
+    return done.returncode, done.stderr
