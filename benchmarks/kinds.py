@@ -157,7 +157,7 @@ def past_the_embedding(place: Place) -> Got:
     tokenizer = copy.deepcopy(place.model.tokenizer)
     rows = max(tokenizer.get_vocab().values()) + 1
     tokenizer.add_tokens(["<image>"])
-    ids = Chat("m", tokenizer, rows).encode("An <image> of Rome")
+    ids = Chat("m", tokenizer, rows).encode_chat([{"role": "user", "content": "An <image> of Rome"}])
     return f"ids up to {max(ids)} of {rows}", max(ids) < rows
 
 
