@@ -13,7 +13,8 @@ from store.fakes import Scripted
 from tmem import Memory
 from tmem.errors import UsageError
 from tmem.model import load
-from tmem.store.chat import split
+from tmem.model.request import Sampling
+from tmem.store.chat import _context, split
 
 
 def test_it_learns_answers_and_is_corrected(memory: Memory) -> None:
@@ -73,3 +74,35 @@ def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_
     reply = script.prompts[-1]
     assert reply.index("I live in Paris.") < reply.index("Paris is beautiful.") < reply.index("no, it is Lyon now")
     assert "<session>" not in reply
+
+
+def test_what_a_system_text_says_nobody_told() -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert _context(turns) == "user: Hi"
+
+
+def test_system_texts_stay_and_how_a_reply_is_chosen_reaches_the_engine(tmp_path: Path) -> None:
+    model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
+    model.settings = model.settings.model_copy(update={"window": 4096, "max_new_tokens_memory": 3})
+    heard: list[Any] = []
+
+    class Heard(Scripted):
+        def generate(self, requests: Any, *args: Any, **more: Any) -> Any:
+            heard.extend(requests)
+            return super().generate(requests, *args, **more)
+
+    with Memory(model, tmp_path / "home") as memory:
+        mine = memory.scope("u")
+        mine.actions.engine = Heard(model, [])  # type: ignore[assignment]
+        turns = [{"role": "system", "content": "Be brief."}]
+        for number in range(5):
+            turns += [{"role": "user", "content": f"u{number}"}, {"role": "assistant", "content": f"a{number}"}]
+        turns.append({"role": "user", "content": "Go on."})
+        mine.chat(turns, learn=False)
+        mine.chat(turns, learn=False, sampling=Sampling(2, 0.5, 0.9, 7, ("x",)))
+    plain, chosen = heard
+    assert (plain.max_new_tokens, plain.temperature, plain.stop_texts) == (3, 0.0, ())
+    fields = (chosen.max_new_tokens, chosen.temperature, chosen.top_p, chosen.seed, chosen.stop_texts)
+    assert fields == (2, 0.5, 0.9, 7, ("x",))
+    prompt = model.tokenizer.decode(plain.prompt_ids)
+    assert "Be brief." in prompt and "a4" in prompt and "u1" not in prompt

@@ -29,6 +29,20 @@ class Voices:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How a reply is chosen, as callers of a conversation may say; ``max_new_tokens`` None: as the model's settings.
+
+    The other fields are as in :class:`Request`.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop_texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Request:
     """One text to generate.
 

@@ -16,6 +16,7 @@ from tmem.fastweights import unusable
 from tmem.model import HFEngine, Request
 from tmem.model.answering import Found, Unknown, answers
 from tmem.model.gate import gate_of
+from tmem.model.request import Sampling
 from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger import Pair
 from tmem.store.queries import NewPair
@@ -23,6 +24,7 @@ from tmem.store.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import fold, said
 
 State = Mapping[str, Tensor]
+GREEDY = Sampling()
 
 
 class Actions:
@@ -40,8 +42,9 @@ class Actions:
         limit: int,
         stop: Any = "eos",
         rows: Sequence[int | None] | None = None,
+        sampling: Sampling = GREEDY,
     ) -> list[str]:
-        """Replies of at most ``limit`` tokens, without thoughts.
+        """Replies of at most ``limit`` tokens, without thoughts; of ``sampling`` all but its limit counts.
 
         Raises :class:`UsageError` for a prompt that leaves them no room.
 
@@ -53,7 +56,16 @@ class Actions:
         self._check(prompts, limit)
         window = self.model.window
         requests = [
-            Request(tuple(prompt), row, min(limit, window - len(prompt)), stop=stop)
+            Request(
+                tuple(prompt),
+                row,
+                min(limit, window - len(prompt)),
+                sampling.temperature,
+                sampling.top_p,
+                seed=sampling.seed,
+                stop=stop,
+                stop_texts=sampling.stop_texts,
+            )
             for prompt, row in zip(prompts, rows, strict=True)
         ]
         return [

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmem.agent.prompts import Message
 from tmem.dates import Moment
 from tmem.errors import ModelError, UsageError
 from tmem.store.records import Messages, Receipt, Reply, clean, milliseconds
 from tmem.store.scoped import ScopedMemory
+
+if TYPE_CHECKING:
+    from tmem.model.request import Sampling
 
 TURNS = 6  # earlier messages that an answer sees; all else is in the weights
 _SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
@@ -23,13 +26,15 @@ def chat(
     name: str | None = None,
     timestamp: str | Moment | None = None,
     learn: bool = True,
+    sampling: Sampling | None = None,
 ) -> Reply:
     """Answer the last message, which has to be a user's; what it tells is extracted, written and known by the answer.
 
     Earlier messages are only context of this turn, the last few of them: they were learned when they were the last.
     A question teaches nothing; what it asks of what was told the memory answers, and everything else the model. Models
     that were taught nothing but to answer questions get what is asked in the message, and nothing is answered where
-    nothing is. ``name``: who speaks.
+    nothing is. ``name``: who speaks. ``sampling``: of what the model says beside the memory; what was told is answered
+    as it was told.
     """
     began = time.perf_counter()
     several: Sequence[Any] = [messages] if isinstance(messages, str | Mapping) else messages
@@ -51,18 +56,22 @@ def chat(
     if asked and (memory.by_pairs or not converses):
         known = memory.ask(asked)
         if not converses or known.source in ("weights", "text"):
-            return Reply(known.text, memory.version, learned, milliseconds(began), known.source)
-    text = memory.say(prompt, memory.model.settings.max_new_tokens_memory)
+            return Reply(known.text, known.version, learned, milliseconds(began), known.source, known.pairs)
+    text = memory.say(prompt, sampling)
     return Reply(text, memory.version, learned, milliseconds(began), "base" if memory.by_pairs else "weights")
 
 
 def _prompt(memory: ScopedMemory, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
-    """The last turns and the message. Before anything is learned, so that a template that refuses them costs nothing.
+    """System texts, the last turns and the message.
+
+    Made before anything is learned, so that a template that refuses them costs nothing.
 
     Some templates want turns to alternate, beginning with the user's: neighbours of one role are joined then, and what
     the assistant said before is left out.
     """
-    recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in earlier[-TURNS:]]
+    system = [one for one in earlier if one["role"] == "system"]
+    kept = [*system, *[one for one in earlier if one["role"] != "system"][-TURNS:]]
+    recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in kept]
     recent.append({"role": "user", "content": said})
     try:
         return memory.model.encode_chat(recent)
@@ -84,5 +93,6 @@ def split(text: str) -> tuple[str, str]:
 
 
 def _context(turns: Sequence[Mapping[str, Any]]) -> str:
-    """The last exchange as lines of a session."""
-    return "\n".join(f"{one['role']}: {clean(one['content'])}" for one in turns[-2:])
+    """The last exchange as lines of a session; what a system text says nobody told."""
+    spoken = [one for one in turns if one["role"] != "system"][-2:]
+    return "\n".join(f"{one['role']}: {clean(one['content'])}" for one in spoken)

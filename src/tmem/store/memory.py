@@ -30,6 +30,7 @@ from tmem.store.states import Later
 if TYPE_CHECKING:
     from tmem.model import Model
     from tmem.model.answering import Unknown
+    from tmem.model.request import Sampling
     from tmem.store.actions import Actions
 
 
@@ -202,9 +203,10 @@ class Memory:
         name: str | None = None,
         timestamp: str | Moment | None = None,
         learn: bool = True,
+        sampling: Sampling | None = None,
         **ids: Unpack[Ids],
     ) -> Reply:
-        return self.scope(**ids).chat(messages, name=name, timestamp=timestamp, learn=learn)
+        return self.scope(**ids).chat(messages, name=name, timestamp=timestamp, learn=learn, sampling=sampling)
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """What is wrong with the home, all of it; ``fix`` makes anew what the ledger can make anew."""

@@ -58,7 +58,7 @@ class Answer:
 class Reply:
     """A turn of a conversation. ``text`` is "" if there was nothing to answer; ``learned``: what the message taught.
 
-    ``source``: what the text is from, as in :class:`Answer`.
+    ``source`` and ``pairs``: what the text is from, as in :class:`Answer`.
     """
 
     text: str
@@ -66,6 +66,7 @@ class Reply:
     learned: Receipt | None
     milliseconds: float
     source: str = "nothing"
+    pairs: list[str] = field(default_factory=list)
 
 
 def heard(messages: Messages, roles: Sequence[str] = ("user",)) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:

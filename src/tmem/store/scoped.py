@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tmem.agent.prompts import PromptSet
     from tmem.model import Model
     from tmem.model.answering import Unknown
+    from tmem.model.request import Sampling
     from tmem.store.actions import Actions
     from tmem.store.trainer import FastWeightTrainer
 
@@ -179,12 +180,18 @@ class ScopedMemory(View):
         return Answer(text.strip(), self._version(number), [row["id"] for row in shown], milliseconds(began))
 
     def chat(
-        self, messages: Messages, *, name: str | None = None, timestamp: str | Moment | None = None, learn: bool = True
+        self,
+        messages: Messages,
+        *,
+        name: str | None = None,
+        timestamp: str | Moment | None = None,
+        learn: bool = True,
+        sampling: Sampling | None = None,
     ) -> Reply:
         """Learn from the last message, at once, then answer it; see :func:`tmem.store.chat.chat`."""
         from tmem.store.chat import chat
 
-        return chat(self, messages, name, timestamp, learn)
+        return chat(self, messages, name, timestamp, learn, sampling)
 
     # ---- changing what was written ----
 
@@ -363,9 +370,16 @@ class ScopedMemory(View):
         refused = [row["id"] for row in rows if row["status"] == "quarantined"]
         return rows, self._why_quarantined(refused) if refused else None
 
-    def say(self, prompt: list[int], limit: int) -> str:
-        """A reply to a chat prompt, from the weights in force."""
+    def say(self, prompt: list[int], sampling: Sampling | None = None) -> str:
+        """A reply to a chat prompt, from the weights in force: greedy, and as long as the model's settings say.
+
+        ``sampling`` says otherwise.
+        """
+        from tmem.store.actions import GREEDY
+
+        sampling = sampling or GREEDY
+        limit = sampling.max_new_tokens or self.model.settings.max_new_tokens_memory
         self.home.check_engine(self.id)
         with self._turn:
-            [text] = self.actions.reply(self.home.state(self.id), [prompt], limit)
+            [text] = self.actions.reply(self.home.state(self.id), [prompt], limit, sampling=sampling)
         return text.strip()
