@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step; parent folders are made. Raises :class:`DataError` if that fails."""
+def write_bytes(path: str | Path, data: bytes, mode: int = 0o666) -> None:
+    """Write ``data`` to ``path`` in one step; parent folders are made. Raises :class:`DataError` if that fails.
+
+    ``mode``: who may read it, less what the process's umask takes away.
+    """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -36,6 +36,7 @@ from tmem.cli.common import (
 )
 from tmem.cli.evaluate import eval_app
 from tmem.cli.memories import register
+from tmem.cli.server import register as register_server
 from tmem.cli.train import train_app
 from tmem.errors import TmemError, UsageError
 
@@ -47,6 +48,7 @@ app.add_typer(eval_app, name="eval")
 app.add_typer(train_app, name="train")
 app.command()(card)
 register(app)
+register_server(app)
 
 
 def main() -> None:

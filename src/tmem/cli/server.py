@@ -1,0 +1,141 @@
+"""``tmem serve`` and ``tmem keys``: memories over HTTP, and who may ask."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+import typer
+
+from tmem.cli.common import JsonOption, MemoryModelOption, err, load_memory_model, print_json
+from tmem.cli.homes import HOME, HomeOption
+from tmem.cli.pairs import print_plain
+from tmem.errors import UsageError
+
+GRACE = 30  # seconds that answers in progress have when it is stopped
+keys_app = typer.Typer(no_args_is_help=True, help="Who may ask a server: make, list and revoke keys.")
+EXAMPLES = """Examples:
+
+tmem serve --model persona-nano : for this computer alone, no key needed
+
+tmem keys make phone --user ana && tmem serve --host 0.0.0.0 : for others, who need a key
+
+tmem serve --home /srv/memories --port 9000 : memories kept elsewhere, another port
+"""
+
+
+def serve(
+    model: MemoryModelOption = None,
+    home: HomeOption = HOME,
+    host: Annotated[str, typer.Option(help="Where to listen; elsewhere than on this computer it needs a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
+) -> None:
+    """Serve memories over HTTP: OpenAI's interface with a memory for each user, and routes to look into it."""
+    from tmem.server.keys import Keys
+
+    keys, local = Keys(home), is_local(host)
+    if not local and not keys.usable:
+        raise UsageError(
+            f"--host {host}: without a key only 127.0.0.1 or ::1 is served; make one: tmem keys make NAME --user ID"
+        )
+    try:
+        import uvicorn
+
+        from tmem.server.app import make_app
+    except ImportError as error:
+        raise UsageError(f"a server needs the extra server ({error.name}): pip install 'tmem[server]'") from None
+    from tmem import Memory
+
+    listening = listen(host, port)
+    with listening:
+        loaded = load_memory_model(model)
+        app = make_app(Memory(loaded, home), loaded.name, keys, local=local)
+        shown = f"[{host}]" if ":" in host else host
+        who = "with a key" if keys.needed or not local else "this computer alone, without a key"
+        err.print(
+            f"tmem: {loaded.name} at http://{shown}:{port}/v1 ({who}); Ctrl-C stops it", highlight=False, markup=False
+        )
+        settings: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
+        uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **settings)).run([listening])
+
+
+def is_local(host: str) -> bool:
+    """Whether nobody but this computer reaches an address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that others can connect to, before anything slow is done. Raises :class:`UsageError`."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UsageError(f"{host}:{port} cannot be listened on ({error.strerror}): choose another --port") from None
+
+
+@keys_app.command("make")
+def make_key(
+    name: Annotated[str, typer.Argument(help="What to call it; nothing secret.")],
+    user: Annotated[str | None, typer.Option("--user", "-u", help="Whose memory it opens, and no other.")] = None,
+    any_user: Annotated[
+        bool, typer.Option("--any-user", help="For an application that names the user with every request.")
+    ] = False,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key. It is shown once: only its hash is kept."""
+    from tmem.server.keys import Keys
+
+    if (user is None) != any_user:
+        raise UsageError("whose key? give either --user ID or --any-user")
+    secret = Keys(home).make(name, user)
+    if as_json:
+        print_json({"name": name, "user": user, "key": secret})
+    else:
+        print_plain(secret)
+        err.print(
+            f"tmem: {name} is for {user or 'any user'}; the key is not shown again", highlight=False, markup=False
+        )
+
+
+@keys_app.command("list")
+def list_keys(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Whose keys there are, without the keys."""
+    from tmem.server.keys import Keys
+
+    keys = Keys(home).all()
+    if as_json:
+        shown = ("name", "user", "made", "revoked")
+        print_json({"keys": [{field: getattr(key, field) for field in shown} for key in keys]})
+        return
+    for key in keys:
+        ended = f", revoked {key.revoked[:10]}" if key.revoked else ""
+        print_plain(f"{key.name}: {key.user or 'any user'}, made {key.made[:10]}{ended}")
+    if not keys:
+        print_plain("no keys yet: tmem keys make NAME --user ID")
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    name: Annotated[str, typer.Argument(help="The key's name.")], home: HomeOption = HOME, as_json: JsonOption = False
+) -> None:
+    """Let a key in no more, from the next request on, also of servers that run."""
+    from tmem.server.keys import Keys
+
+    key = Keys(home).revoke(name)
+    if as_json:
+        print_json({"name": key.name, "revoked": key.revoked})
+    else:
+        print_plain(f"{key.name} is revoked")
+
+
+def register(app: typer.Typer) -> None:
+    """Put these commands into the application."""
+    app.command(rich_help_panel="memories over HTTP", epilog=EXAMPLES)(serve)
+    app.add_typer(keys_app, name="keys", rich_help_panel="memories over HTTP")

@@ -1,0 +1,139 @@
+"""The application: routes behind a guard, errors in one shape, one OpenAPI document."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tmem.errors import TmemError
+from tmem.server import chats, memories
+from tmem.server.guard import OPEN, Guard
+from tmem.server.keys import Keys
+from tmem.server.pool import Pool
+from tmem.server.replies import Json, Refusal, refusal_of, reply
+from tmem.server.who import Served
+from tmem.store.memory import Memory
+
+BODY_BYTES = 1 << 20
+WAITING = 64  # calls, of each kind
+MODEL_THREADS, LOOKING_THREADS = 2, 4  # one uses the model at a time; the other reads what it needs meanwhile
+
+
+def make_app(
+    memory: Memory,
+    model: str,
+    keys: Keys,
+    *,
+    local: bool = True,
+    body_bytes: int = BODY_BYTES,
+    waiting: int = WAITING,
+) -> FastAPI:
+    """An ASGI application that serves ``memory`` under the name ``model``; it closes what it is given when it stops.
+
+    ``local``: it listens on this computer alone, so that it can do without keys. ``waiting``: so many calls queue
+    before others are told to come again.
+    """
+    work, look = Pool(MODEL_THREADS, waiting, "tmem-work"), Pool(LOOKING_THREADS, waiting, "tmem-look")
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        work.close()
+        look.close()
+        memory.close()
+
+    app = FastAPI(
+        title="TMEM",
+        version=_version(),
+        description="Memories that are weights: OpenAI's interface, and routes to look into a memory and change it.",
+        lifespan=life,
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    home = str(keys.home)
+    app.state.served = Served(memory, model, home, work, look, int(time.time()))
+
+    async def refuse(_: Request, error: Exception) -> Response:
+        return reply(refusal_of(error, home))
+
+    for kind in (Refusal, TmemError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, refuse)
+    app.add_middleware(Guard, keys=keys, local=local, limit=body_bytes)
+    app.include_router(chats.router)
+    app.include_router(memories.router)
+
+    @app.get("/healthz", summary="Whether the process is there", tags=["operating"])
+    async def healthz() -> Response:
+        return Json({"status": "ok"})
+
+    @app.get("/readyz", summary="Whether it can answer", tags=["operating"])
+    async def readyz() -> Response:
+        try:
+            await look.run(lambda: (keys.all(), memory.scope(user_id="-").known))
+        except (Refusal, TmemError):
+            return reply(Refusal(503, "it cannot answer now"))
+        return Json({"status": "ready"})
+
+    _describe(app)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """The OpenAPI document with the errors that there are, in their shape, and how to give a key."""
+    plain = app.openapi
+    error = {
+        "type": "object",
+        "properties": {
+            "message": {"type": "string"},
+            "type": {"type": "string"},
+            "param": {"type": ["string", "null"]},
+            "code": {"type": ["string", "null"]},
+        },
+        "required": ["message", "type", "param", "code"],
+    }
+    whose = {
+        "name": "X-Tmem-User",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "Whose memory, where the key does not say it",
+    }
+
+    def document() -> dict[str, Any]:
+        made = app.openapi_schema is None
+        found: dict[str, Any] = plain()
+        if not made:
+            return found
+        parts = found.setdefault("components", {})
+        schemas = parts.setdefault("schemas", {})
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        schemas["Error"] = {"type": "object", "properties": {"error": error}, "required": ["error"]}
+        parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+        for path, item in found["paths"].items():
+            for route in item.values():
+                route["responses"].pop("422", None)
+                if path not in OPEN:
+                    route["responses"]["4XX"] = {"description": "What is wrong, in one line", "content": content}
+                    route["security"] = [{"key": []}, {}]
+                    if not path.startswith("/v1/models"):
+                        route.setdefault("parameters", []).append(whose)
+        return found
+
+    app.openapi = document
+
+
+def _version() -> str:
+    try:
+        return version("tmem")
+    except PackageNotFoundError:
+        return "0"

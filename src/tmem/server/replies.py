@@ -1,0 +1,82 @@
+"""What every reply looks like: JSON that always can be sent, and errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from tmem.errors import DeltaError, NotFound, StoreError, TmemError
+from tmem.files import without_surrogates
+
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 500: "server_error"}
+
+
+class Json(JSONResponse):
+    """JSON in UTF-8, whatever halves of characters a caller has sent."""
+
+    def render(self, content: Any) -> bytes:
+        return as_json(content).encode()
+
+
+class Refusal(Exception):
+    """A request that gets an error: its status, one line, and which part of the request it is about."""
+
+    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.param, self.code = status, param, code
+
+
+def as_json(content: Any) -> str:
+    """One line of JSON."""
+    return without_surrogates(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+
+
+def shape(refusal: Refusal) -> dict[str, Any]:
+    """An error as OpenAI's clients read it."""
+    kind = TYPES.get(refusal.status, "invalid_request_error")
+    return {"error": {"message": str(refusal), "type": kind, "param": refusal.param, "code": refusal.code}}
+
+
+def reply(refusal: Refusal) -> Json:
+    """An error as a response."""
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}.get(refusal.status)
+    return Json(shape(refusal), refusal.status, headers)
+
+
+def refusal_of(error: Exception, home: str) -> Refusal:
+    """What a caller is told of an error: the one line of ours, of any other nothing.
+
+    ``home``: the folder, which is nobody's business who asks from elsewhere.
+    """
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return Refusal(error.status_code, str(error.detail or HTTPStatus(error.status_code).phrase))
+    if isinstance(error, TmemError):
+        text = str(error).replace(f"{home}: ", "").replace(home, "the home")
+        if isinstance(error, NotFound):
+            return Refusal(404, text, code="not_found")
+        return Refusal(409 if isinstance(error, DeltaError | StoreError) else 400, text)
+    return Refusal(500, "something went wrong in the server; its log says what")
+
+
+def _invalid(error: RequestValidationError) -> Refusal:
+    """The first thing that is wrong with a request's parts."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return Refusal(400, f"the body is not JSON: {first.get('ctx', {}).get('error', 'it does not end')}")
+    place = [str(part) for part in first["loc"][1:]]
+    param = ".".join(place) or None
+    if first["type"] == "missing" and not place:
+        return Refusal(400, "this needs a body of JSON (Content-Type: application/json)")
+    if first["type"] == "extra_forbidden":
+        return Refusal(400, f"there is no {param} here", param)
+    text = str(first["msg"]).removeprefix("Value error, ")
+    return Refusal(400, f"{param}: {text}" if param else text, param)

@@ -1,0 +1,141 @@
+"""The bodies of requests."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+# What the parts of a chat request that are not supported may say: nothing that would change the answer.
+HARMLESS: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+}
+
+
+class Own(BaseModel):
+    """A body of our own: what it does not know it refuses, since a name that is not heard would be another's memory."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Part(BaseModel):
+    type: str
+    text: str | None = None
+
+
+class ChatMessage(BaseModel):
+    role: str
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[Any] | None = None
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool = False
+
+
+class MemoryOptions(Own):
+    learn: bool = False
+
+
+class ChatRequest(BaseModel):
+    """OpenAI's request. Other parts are passed over, but for those that would change the answer: they are refused."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "persona-nano",
+                    "messages": [{"role": "user", "content": "Where does Ana live?"}],
+                    "user": "ana",
+                    "memory": {"learn": False},
+                }
+            ]
+        },
+    )
+
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    safety_identifier: str | None = None
+    memory: MemoryOptions | None = None
+
+
+class WrittenPair(Own):
+    question: str
+    answer: str
+
+
+class AddRequest(Own):
+    """What was said, or pairs as they are to be written, or both."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "messages": [{"role": "user", "content": "I live in Lyon.", "name": "Ana"}],
+                    "timestamp": "2026-05-08",
+                },
+                {"pairs": [{"question": "What is Ana's city?", "answer": "Lyon"}], "metadata": {"from": "form"}},
+            ]
+        },
+    )
+
+    messages: str | list[dict[str, Any]] = ""
+    pairs: list[WrittenPair] = []
+    infer: bool = True
+    timestamp: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class UpdateRequest(Own):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"answer": "Nice"}]})
+
+    answer: str = Field(validation_alias=AliasChoices("answer", "text"))
+
+
+class SearchRequest(Own):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "city", "top_k": 3}]})
+
+    query: str
+    top_k: int = Field(10, ge=1)
+
+
+class AskRequest(Own):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"question": "Where does Ana live?"}]})
+
+    question: str
+    version: int | str | None = None
+    unknown: Literal["refuse", "base"] = "refuse"
+    show_pairs: int = Field(0, ge=0)
+
+
+class RollbackRequest(Own):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": "v3-0a1b2c3d4e5f"}]})
+
+    version: int | str

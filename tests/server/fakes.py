@@ -1,0 +1,98 @@
+"""A memory whose model costs nothing: it reads who lives where, and knows word for word what was told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from threading import Event, RLock
+from types import SimpleNamespace
+from typing import Any
+
+from store.fakes import FakeTrainer
+
+from tmem import Memory
+from tmem.agent.extraction import QAPair
+from tmem.model.answering import Found
+from tmem.store.home import Home
+from tmem.store.queries import NewPair
+from tmem.store.scoped import Shared
+
+LIVES = re.compile(r'(\w+) said, ".*?I live in (\w+)')
+UNKNOWN = "No information available"
+
+
+class Words:
+    """A word is a token."""
+
+    name = "fake"
+    settings = SimpleNamespace(max_new_tokens_memory=5, max_new_tokens_answer=5)
+
+    def __init__(self) -> None:
+        self.chat, self.words = self, list[str]()
+
+    def literal(self, text: str) -> str:
+        return text
+
+    def encode(self, text: str) -> list[int]:
+        self.words += text.split()
+        return list(range(len(self.words) - len(text.split()), len(self.words)))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(self.words[number] for number in ids)
+
+    def encode_chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        return [number for message in messages for number in self.encode(message["content"])]
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+
+class PairsTrainer(FakeTrainer):
+    by_pairs = True
+
+
+class Actions:
+    """``free``: while it is not set, every call of the model waits. ``samplings``, ``prompted``: what it was asked."""
+
+    def __init__(self, trainer: FakeTrainer, converses: bool) -> None:
+        self.trainer, self.model, self.prompts = trainer, Words(), SimpleNamespace(converses=converses)
+        self.free, self.samplings, self.prompted = Event(), list[Any](), list[str]()
+        self.free.set()
+
+    def extract(
+        self, state: Any, text: str, active: Collection[Any], progress: Callable[[int, int], None]
+    ) -> tuple[list[QAPair], list[dict[str, str]], int]:
+        assert self.free.wait(60)
+        return [QAPair(f"Where does {name} live?", place) for name, place in LIVES.findall(text)], [], 7
+
+    def admit(
+        self, state: Any, found: Sequence[QAPair], active: Collection[Any]
+    ) -> tuple[list[NewPair], list[dict[str, str]]]:
+        held = {pair.question: pair.id for pair in active}
+        return [NewPair(pair.question, pair.answer, held.get(pair.question)) for pair in found], []
+
+    def answers(self, state: Any, questions: Sequence[str], pairs: Sequence[Any], unknown: str) -> list[Found]:
+        assert self.free.wait(60)
+        if questions == ["What breaks?"]:
+            raise RuntimeError("a secret of the inside")
+        found = []
+        for question in questions:
+            at = [place for place, pair in enumerate(pairs) if pair.question == question]
+            found.append(Found(pairs[at[0]].answer, "weights", (at[0],)) if at else Found(UNKNOWN, "nothing"))
+        return found
+
+    def reply(self, state: Any, prompts: Sequence[list[int]], limit: int, sampling: Any = None) -> list[str]:
+        assert self.free.wait(60)
+        self.samplings.append(sampling)
+        self.prompted += [self.model.decode(prompt) for prompt in prompts]
+        return [" ".join(["one", "two", "three", "four", "five", "six"][:limit])] * len(prompts)
+
+
+def open_memory(home: Path, converses: bool = False) -> tuple[Memory, Actions]:
+    """A memory in ``home``, and what its model does."""
+    trainer = PairsTrainer()
+    actions = Actions(trainer, converses)
+    memory = object.__new__(Memory)
+    memory._shared = Shared(Home(home, trainer), lambda: actions, RLock())  # type: ignore[arg-type, return-value]
+    return memory, actions

@@ -1,0 +1,187 @@
+"""OpenAI's interface: whole and streamed, learning when asked to, cut where asked to, refusing what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from threading import Timer
+from typing import Any
+
+import pytest
+from server.serving import Server
+
+LOCAL = {"user": "ana"}
+ASKED = "Where does Ana live?"
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    """The events of a stream, which ends as it has to."""
+    parts = text.split("\n\n")
+    assert parts[-2:] == ["data: [DONE]", ""]
+    return [json.loads(part.removeprefix("data: ")) for part in parts[:-2] if not part.startswith(":")]
+
+
+def test_it_learns_only_when_asked_and_answers_from_what_it_learned(server: Server) -> None:
+    first = server.chat("I live in Lyon. Where does Ana live?", **LOCAL).json()
+    assert first["tmem"] == {"source": "nothing", "pairs": [], "version": None}
+    taught = server.chat("I live in Lyon. Where does Ana live?", memory={"learn": True}, **LOCAL).json()
+    [pair] = taught["tmem"]["learned"]
+    assert (pair["question"], pair["answer"]) == (ASKED, "Lyon")
+    assert taught["choices"][0]["message"]["content"] == "Lyon" and taught["tmem"]["source"] == "weights"
+    asked = server.chat(ASKED, **LOCAL).json()
+    assert asked["choices"][0] == {
+        "index": 0,
+        "message": {"role": "assistant", "content": "Lyon", "refusal": None},
+        "logprobs": None,
+        "finish_reason": "stop",
+    }
+    assert asked["tmem"] == {"source": "weights", "pairs": [pair["id"]], "version": taught["tmem"]["version"]}
+    assert asked["usage"] == {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5}
+    assert asked["object"] == "chat.completion" and asked["model"] == "fake" and asked["id"].startswith("chatcmpl-")
+
+
+def test_a_header_asks_for_learning_too_and_the_body_has_the_last_word(server: Server) -> None:
+    def learned(header: str, **more: Any) -> Any:
+        message = {"role": "user", "content": "I live in Lyon.", "name": "Ana"}
+        body = {"model": "fake", "messages": [message], **LOCAL, **more}
+        headers = {"X-Tmem-Learn": header}
+        return server.ask("POST", "/v1/chat/completions", json=body, headers=headers)
+
+    assert "learned" not in learned("true", memory={"learn": False}).json()["tmem"]
+    assert "learned" in learned("true").json()["tmem"]
+    assert learned("yes").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"messages": [{"role": "user", "content": "### Task:\nGenerate a title. I live in Lyon.", "name": "Ana"}]},
+        {
+            "messages": [
+                {"role": "user", "content": "Write a title for the conversation. I live in Lyon.", "name": "Ana"}
+            ]
+        },
+        {"metadata": {"task": "title_generation"}},
+    ],
+)
+def test_what_a_chat_program_asks_by_itself_teaches_nothing(server: Server, more: dict[str, Any]) -> None:
+    message = {"role": "user", "content": "I live in Lyon.", "name": "Ana"}
+    body = {"model": "fake", "messages": [message], "memory": {"learn": True}, **LOCAL, **more}
+    assert "learned" not in server.ask("POST", "/v1/chat/completions", json=body).json()["tmem"]
+    if "metadata" not in more:
+        return
+    del body["metadata"]
+    for header, teaches in (("title_generation", False), ("{{TASK}}", True)):
+        said = server.ask("POST", "/v1/chat/completions", json=body, headers={"X-Tmem-Task": header}).json()
+        assert ("learned" in said["tmem"]) == teaches
+
+
+def test_a_stream_says_the_same_as_the_whole(server: Server) -> None:
+    server.chat("I live in Lyon.", memory={"learn": True}, **LOCAL)
+    reply = server.chat(ASKED, stream=True, stream_options={"include_usage": True}, **LOCAL)
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    first, content, last, usage = events(reply.text)
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert content["choices"][0]["delta"] == {"content": "Lyon"} and content["usage"] is None
+    assert last["choices"][0]["finish_reason"] == "stop" and last["tmem"]["source"] == "weights"
+    assert usage["choices"] == [] and usage["usage"]["completion_tokens"] == 1
+    assert len({event["id"] for event in (first, content, last, usage)}) == 1
+    assert "usage" not in events(server.chat(ASKED, stream=True, **LOCAL).text)[-1]
+
+
+def test_an_error_that_comes_soon_has_its_status_and_a_late_one_is_an_event(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = server.chat("What breaks?", stream=True, **LOCAL)
+    assert soon.status_code == 500 and "secret" not in soon.text and soon.json()["error"]["type"] == "server_error"
+    monkeypatch.setattr("tmem.server.chats.SOON", 0.0)
+    monkeypatch.setattr("tmem.server.chats.PING", 0.01)
+    server.actions.free.clear()
+    Timer(0.3, server.actions.free.set).start()
+    late = server.chat("What breaks?", stream=True, **LOCAL)
+    parts = late.text.strip().split("\n\n")
+    assert late.status_code == 200 and json.loads(parts[-1].removeprefix("data: "))["error"]["type"] == "server_error"
+    assert "secret" not in late.text and any(part.startswith(":") for part in parts)
+
+
+def test_stop_and_limits_cut_and_sampling_reaches_the_model(make: Callable[..., Server]) -> None:
+    server = make(converses=True)
+
+    def said(**more: Any) -> tuple[str, str, int]:
+        reply = server.chat("Count for me.", **LOCAL, **more).json()
+        choice = reply["choices"][0]
+        return choice["message"]["content"], choice["finish_reason"], reply["usage"]["completion_tokens"]
+
+    assert said() == ("one two three four five", "length", 5)
+    assert said(max_tokens=2) == ("one two", "length", 2)
+    assert said(max_completion_tokens=6, stop=[" four", "two"]) == ("one ", "stop", 1)
+    said(temperature=0.5, top_p=0.9, seed=3, stop="z", max_tokens=4)
+    sampling = server.actions.samplings[-1]
+    assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.5, 0.9, 3)
+    assert (sampling.stop_texts, sampling.max_new_tokens) == (("z",), 4)
+
+
+def test_a_told_answer_is_cut_too(server: Server) -> None:
+    pair = {"question": "What is it?", "answer": "one two three"}
+    server.ask("POST", "/v1/memories", json={"pairs": [pair]}, headers={"X-Tmem-User": "ana"})
+    cut = server.chat("What is it?", max_tokens=2, **LOCAL).json()
+    assert cut["choices"][0]["message"]["content"] == "one two" and cut["choices"][0]["finish_reason"] == "length"
+    assert server.chat("What is it?", stop="two", **LOCAL).json()["choices"][0]["message"]["content"] == "one "
+
+
+def test_system_texts_stay_in_a_long_conversation_and_teach_nothing(make: Callable[..., Server]) -> None:
+    server = make(converses=True)
+    turns = [{"role": "developer", "content": 'Be brief. Eve said, "I live in Secretville"'}]
+    for number in range(8):
+        turns += [{"role": "user", "content": f"u{number}"}, {"role": "assistant", "content": f"a{number}"}]
+    turns.append({"role": "user", "content": [{"type": "text", "text": "Go"}, {"type": "text", "text": "on."}]})  # type: ignore[dict-item]
+    body = {"model": "fake", "messages": turns, "memory": {"learn": True}, **LOCAL}
+    assert server.ask("POST", "/v1/chat/completions", json=body).status_code == 200
+    [prompt] = server.actions.prompted
+    assert prompt.startswith("Be brief.") and prompt.endswith("a7 Go on.") and "u4" not in prompt
+    short = {**body, "messages": [turns[0], turns[-1]]}
+    assert server.ask("POST", "/v1/chat/completions", json=short).json()["tmem"]["learned"] == []
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logit_bias": {"1": 2}}, "logit_bias"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty"),
+        ({"temperature": 3}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"memory": {"lern": True}}, "memory.lern"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
+        ({"messages": None}, "messages"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_openais_shape(server: Server, more: dict[str, Any], param: str) -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": ASKED}], **LOCAL, **more}
+    reply = server.ask("POST", "/v1/chat/completions", json=body)
+    error = reply.json()["error"]
+    assert reply.status_code == 400 and set(error) == {"message", "type", "param", "code"}
+    assert error["param"] == param and error["type"] == "invalid_request_error" and "\n" not in error["message"]
+
+
+def test_what_asks_for_nothing_is_passed_over(server: Server) -> None:
+    more = {"n": 1, "tools": [], "tool_choice": "auto", "frequency_penalty": 0, "logprobs": False, "store": True}
+    more |= {"response_format": {"type": "text"}, "presence_penalty": 0.0, "service_tier": "auto"}  # type: ignore[dict-item]
+    assert server.chat(ASKED, **LOCAL, **more).status_code == 200
+
+
+def test_models(server: Server) -> None:
+    [found] = server.ask("GET", "/v1/models").json()["data"]
+    assert found["id"] == "fake" and server.ask("GET", "/v1/models/fake").json() == found
+    for reply in (server.ask("GET", "/v1/models/gpt-4"), server.chat(ASKED, **LOCAL, model="gpt-4")):
+        assert reply.status_code == 404 and reply.json()["error"]["code"] == "model_not_found"

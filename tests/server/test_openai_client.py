@@ -1,0 +1,80 @@
+"""The ``openai`` package as the client: whole, streamed, with extras of ours, and errors that it knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from server.serving import Server
+
+openai = pytest.importorskip("openai")
+http = pytest.importorskip("httpx2")
+ASKED: Any = [{"role": "user", "content": "Where does Ana live?"}]
+
+
+def client(server: Server, key: str = "unused") -> Any:
+    transport = http.ASGITransport(server.app, raise_app_exceptions=False)
+    own = http.AsyncClient(transport=transport)
+    return openai.AsyncOpenAI(api_key=key, base_url="http://localhost/v1", http_client=own, max_retries=0)
+
+
+def test_a_life_with_it(server: Server, run: Callable[..., Any]) -> None:
+    key = server.keys.make("ana", "ana")
+
+    async def life() -> None:
+        async with client(server, key) as own:
+            assert [model.id async for model in own.models.list()] == ["fake"]
+            assert (await own.models.retrieve("fake")).id == "fake"
+            told: Any = [{"role": "user", "content": "I live in Lyon.", "name": "Ana"}]
+            learns = {"memory": {"learn": True}}
+            taught = await own.chat.completions.create(model="fake", messages=told, extra_body=learns)
+            assert taught.tmem["learned"][0]["answer"] == "Lyon"
+            whole = await own.chat.completions.create(model="fake", messages=ASKED)
+            assert whole.choices[0].message.content == "Lyon" and whole.usage.total_tokens == 5
+            stream = await own.chat.completions.create(
+                model="fake", messages=ASKED, stream=True, stream_options={"include_usage": True}
+            )
+            chunks = [chunk async for chunk in stream]
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "Lyon"
+            assert chunks[-1].usage.total_tokens == 5 and chunks[-2].tmem["source"] == "weights"
+
+    run(life())
+
+
+def test_errors_are_its_own_and_say_what_is_wrong(server: Server, run: Callable[..., Any]) -> None:
+    key = server.keys.make("ana", "ana")
+
+    async def errors() -> None:
+        async with client(server, key) as own:
+            with pytest.raises(openai.NotFoundError, match="no model 'gpt-4'"):
+                await own.chat.completions.create(model="gpt-4", messages=ASKED)
+            with pytest.raises(openai.BadRequestError, match="tools is not supported"):
+                await own.chat.completions.create(model="fake", messages=ASKED, tools=[{"type": "function"}])
+            with pytest.raises(openai.PermissionDeniedError):
+                await own.chat.completions.create(model="fake", messages=ASKED, user="ben")
+        async with client(server, "tmem-wrong") as own:
+            with pytest.raises(openai.AuthenticationError, match="valid key"):
+                await own.models.list()
+
+    run(errors())
+
+
+def test_a_late_error_ends_its_stream_with_an_exception(
+    server: Server, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmem.server.chats.SOON", 0.0)
+    monkeypatch.setattr("tmem.server.chats.PING", 0.01)
+
+    async def late() -> None:
+        server.actions.free.clear()
+        asyncio.get_running_loop().call_later(0.3, server.actions.free.set)
+        async with client(server) as own:
+            breaks: Any = [{"role": "user", "content": "What breaks?"}]
+            stream = await own.chat.completions.create(model="fake", messages=breaks, stream=True, user="ana")
+            with pytest.raises(openai.APIError, match="went wrong"):
+                async for _ in stream:
+                    pass
+
+    run(late())

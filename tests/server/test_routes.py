@@ -1,0 +1,226 @@
+"""Our own routes, and what any route does with bodies that are too long, broken, or too many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server.fakes import open_memory
+from server.serving import Server
+
+ANA = {"X-Tmem-User": "ana"}
+LYON = {"question": "Where does Ana live?", "answer": "Lyon"}
+
+
+def test_a_life_of_a_memory(server: Server, tmp_path: Path) -> None:
+    def call(method: str, path: str, **body: Any) -> Any:
+        reply = server.ask(method, path, headers=ANA, json=body or None)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    receipt = call("POST", "/v1/memories", pairs=[LYON], metadata={"from": "form"}, timestamp="2026-05-08")
+    [pair] = receipt["pairs"]
+    assert (pair["answer"], pair["metadata"]) == ("Lyon", {"from": "form"}) and receipt["version"].startswith("v1-")
+    assert call("GET", f"/v1/memories/{pair['id']}")["timestamp"].startswith("2026-05-08")
+    [newer] = call("PUT", f"/v1/memories/{pair['id']}", text="Nice")["pairs"]
+    assert call("POST", "/v1/ask", question=LYON["question"]) | {"milliseconds": 0} == {
+        "text": "Nice",
+        "source": "weights",
+        "pairs": [newer["id"]],
+        "shown": [],
+        "version": call("GET", "/v1/versions")["results"][-1]["id"],
+        "milliseconds": 0,
+    }
+    assert call("POST", "/v1/ask", question=LYON["question"], version=1)["text"] == "Lyon"
+    history = call("GET", f"/v1/memories/{newer['id']}/history")["results"]
+    assert [row["answer"] for row in history] == ["Nice", "Lyon"]
+    assert [row["id"] for row in call("GET", "/v1/memories?status=all")["results"]] == [pair["id"], newer["id"]]
+    assert [row["answer"] for row in call("POST", "/v1/memories/search", query="live")["results"]] == ["Nice"]
+    assert call("POST", "/v1/rollback", version=1)["kind"] == "rollback"
+    assert call("GET", "/v1/why?question=Where+does+Ana+live%3F&answer=")["results"] == []
+    lines = server.ask("GET", "/v1/export", headers=ANA)
+    assert lines.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line) for line in lines.text.splitlines()]
+    (tmp_path / "ledger.jsonl").write_bytes(lines.content)
+    elsewhere, _ = open_memory(tmp_path / "elsewhere")
+    with elsewhere:
+        elsewhere.import_(tmp_path / "ledger.jsonl", user_id="ana")
+        assert [row["answer"] for row in elsewhere.get_all(user_id="ana")] == ["Lyon"]
+    assert call("DELETE", f"/v1/memories/{pair['id']}")["kind"] == "forget"
+    call("DELETE", "/v1/memories")
+    assert call("GET", "/v1/memories")["results"] == []
+
+
+def test_who_only_looks_leaves_no_trace(server: Server) -> None:
+    for method, path, body in (
+        ("GET", "/v1/memories", None),
+        ("DELETE", "/v1/memories", None),
+        ("POST", "/v1/ask", {"question": "Who?"}),
+        ("POST", "/v1/rollback", {"version": 1}),
+        ("DELETE", "/v1/memories/x", None),
+        ("GET", "/v1/export", None),
+    ):
+        server.ask(method, path, headers=ANA, json=body)
+    assert server.memory.users() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v1/memories", {"messages": "x", "user_id": "ben"}, 400),
+        ("POST", "/v1/memories", {"pairs": [{"question": "x"}]}, 400),
+        ("POST", "/v1/memories", {"messages": 3}, 400),
+        ("POST", "/v1/memories", {"messages": [{"role": "user"}]}, 400),
+        ("POST", "/v1/memories", {"messages": "x", "timestamp": "08/05/2023"}, 400),
+        ("POST", "/v1/memories/search", {"query": "x", "top_k": 0}, 400),
+        ("GET", "/v1/memories?status=gone", None, 400),
+        ("POST", "/v1/ask", {"question": "x", "version": "v9"}, 404),
+        ("POST", "/v1/ask", {"question": "x", "unknown": "guess"}, 400),
+        ("POST", "/v1/rollback", {"version": 7}, 404),
+        ("POST", "/v1/ask", {"question": "What breaks?"}, 500),
+        ("GET", "/v1/why", None, 400),
+        ("PATCH", "/v1/memories", None, 405),
+        ("GET", "/v1/nothing", None, 404),
+    ],
+)
+def test_errors_have_one_shape(server: Server, method: str, path: str, body: Any, status: int) -> None:
+    reply = server.ask(method, path, headers=ANA, json=body)
+    assert reply.status_code == status, reply.text
+    error = reply.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"] and "\n" not in error["message"]
+    assert str(server.keys.home) not in reply.text and "secret" not in reply.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"null",
+        b'"x"',
+        b"[1",
+        b'{"question": "\xff\xfe"}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"question": ' + b"9" * 10_000 + b"}",
+        b'{"question": NaN}',
+    ],
+)
+def test_broken_bodies(server: Server, content: bytes) -> None:
+    headers = ANA | {"Content-Type": "application/json"}
+    reply = server.ask("POST", "/v1/ask", headers=headers, content=content)
+    assert reply.status_code == 400 and reply.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/memories", {"pairs": [LYON], "metadata": {"half": "\ud800"}}, 200),
+        ("/v1/ask", {"question": "\ud800"}, 200),
+        ("/v1/ask", {"question": "x", "version": "\ud800"}, 404),
+        ("/v1/ask", {"question": "x", "\ud800": 1}, 400),
+        ("/v1/chat/completions", {"model": "\ud800", "messages": [{"role": "user", "content": "x"}]}, 404),
+    ],
+)
+def test_half_characters_come_back_as_something_that_can_be_sent(
+    server: Server, path: str, body: dict[str, Any], status: int
+) -> None:
+    headers = ANA | {"Content-Type": "application/json"}
+    reply = server.ask("POST", path, headers=headers, content=json.dumps(body).encode())
+    assert reply.status_code == status and reply.json()
+
+
+def test_a_body_that_is_too_long(make: Callable[..., Server]) -> None:
+    server = make(body_bytes=1000)
+    long = {"question": "x" * 2000}
+    assert server.ask("POST", "/v1/ask", headers=ANA, json=long).status_code == 413
+
+    async def parts() -> Any:
+        for _ in range(30):
+            yield b"x" * 100
+
+    reply = server.ask("POST", "/v1/ask", headers=ANA, content=parts())
+    assert reply.status_code == 413 and reply.json()["error"]["code"] == "too_long"
+    assert server.ask("POST", "/v1/ask", headers=ANA, json={"question": "x"}).status_code == 200
+
+
+def test_who_comes_when_the_queue_is_full_is_told_to_come_again(make: Callable[..., Server]) -> None:
+    server = make(waiting=2)  # beside the two that are at work
+    server.actions.free.clear()
+
+    async def many() -> list[Any]:
+        async with server.client(**ANA) as client:
+            ask = {"question": "Who?"}
+            tasks = [asyncio.create_task(client.post("/v1/ask", json=ask)) for _ in range(7)]
+            while sum(task.done() for task in tasks) < 3:
+                await asyncio.sleep(0.01)
+            looked = await client.get("/v1/memories")  # looking needs no model, and does not wait for it
+            assert looked.status_code == 200 and (await client.get("/healthz")).status_code == 200
+            server.actions.free.set()
+            done = await asyncio.gather(*tasks)
+            assert (await client.post("/v1/ask", json=ask)).status_code == 200
+            return done
+
+    done = asyncio.run(many())
+    assert sorted(reply.status_code for reply in done) == [200] * 4 + [429] * 3
+    refused = next(reply for reply in done if reply.status_code == 429)
+    assert refused.headers["retry-after"] == "1" and refused.json()["error"]["type"] == "rate_limit_error"
+
+
+def test_users_at_the_same_time_are_not_mixed(server: Server) -> None:
+    async def one(client: Any, user: str) -> None:
+        headers = {"X-Tmem-User": user}
+        for turn in range(3):
+            place = f"Town{user}x{turn}"
+            body = {"messages": [{"role": "user", "content": f"I live in {place}.", "name": "Ana"}]}
+            assert (await client.post("/v1/memories", json=body, headers=headers)).status_code == 200
+            said = await client.post("/v1/ask", json={"question": LYON["question"]}, headers=headers)
+            assert said.json()["text"] == place
+
+    async def all_of_them() -> None:
+        async with server.client() as client:
+            await asyncio.gather(*[one(client, f"u{number}") for number in range(8)])
+
+    asyncio.run(all_of_them())
+
+
+def test_stopping_finishes_what_was_begun(make: Callable[..., Server]) -> None:
+    server = make()
+
+    async def life() -> Any:
+        async with server.app.router.lifespan_context(server.app):
+            server.actions.free.clear()
+            async with server.client(**ANA) as client:
+                message = {"role": "user", "content": "I live in Lyon.", "name": "Ana"}
+                task = asyncio.create_task(client.post("/v1/memories", json={"messages": [message]}))
+                await asyncio.sleep(0.2)
+                task.cancel()  # who asked has gone
+            asyncio.get_running_loop().call_later(0.0, server.actions.free.set)
+            await asyncio.sleep(0.1)
+
+    began = time.perf_counter()
+    asyncio.run(life())
+    assert time.perf_counter() - began < 60
+    again, _ = open_memory(server.keys.home)
+    with again:
+        assert [row["answer"] for row in again.get_all(user_id="ana")] == ["Lyon"]
+
+
+def test_health_and_one_document(server: Server) -> None:
+    server.keys.make("ana", "ana")  # they need none
+    assert server.ask("GET", "/healthz").json() == {"status": "ok"}
+    assert server.ask("GET", "/readyz").json() == {"status": "ready"}
+    document = server.ask("GET", "/openapi.json").json()
+    assert document == server.ask("GET", "/openapi.json").json()
+    assert {"/v1/chat/completions", "/v1/memories", "/v1/memories/{pair}/history", "/v1/why"} <= set(document["paths"])
+    text = json.dumps(document)
+    assert "HTTPValidationError" not in text and '"422"' not in text and "I live in Lyon." in text
+    for path, item in document["paths"].items():
+        for route in item.values():
+            assert route["summary"] and ("4XX" in route["responses"]) == path.startswith("/v1/")
