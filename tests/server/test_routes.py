@@ -43,6 +43,7 @@ def test_a_life_of_a_memory(server: Server, tmp_path: Path) -> None:
     assert [row["answer"] for row in call("POST", "/v1/memories/search", query="live")["results"]] == ["Nice"]
     assert call("POST", "/v1/rollback", version=1)["kind"] == "rollback"
     assert call("GET", "/v1/why?question=Where+does+Ana+live%3F&answer=")["results"] == []
+    assert [row["id"] for row in call("GET", "/v1/why?question=Where+does+Ana+live%3F")["results"]] == [pair["id"]]
     lines = server.ask("GET", "/v1/export", headers=ANA)
     assert lines.headers["content-type"] == "application/x-ndjson"
     assert [json.loads(line) for line in lines.text.splitlines()]
@@ -148,6 +149,17 @@ def test_a_body_that_is_too_long(make: Callable[..., Server]) -> None:
     reply = server.ask("POST", "/v1/ask", headers=ANA, content=parts())
     assert reply.status_code == 413 and reply.json()["error"]["code"] == "too_long"
     assert server.ask("POST", "/v1/ask", headers=ANA, json={"question": "x"}).status_code == 200
+
+
+def test_a_body_that_does_not_arrive(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmem.server.guard.BODY_SECONDS", 0.05)
+
+    async def slow() -> Any:
+        yield b"{"
+        await asyncio.sleep(5)
+        yield b"}"
+
+    assert server.ask("POST", "/v1/ask", headers=ANA, content=slow()).status_code == 408
 
 
 def test_who_comes_when_the_queue_is_full_is_told_to_come_again(make: Callable[..., Server]) -> None:

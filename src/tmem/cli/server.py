@@ -17,11 +17,11 @@ GRACE = 30  # seconds that answers in progress have when it is stopped
 keys_app = typer.Typer(no_args_is_help=True, help="Who may ask a server: make, list and revoke keys.")
 EXAMPLES = """Examples:
 
-tmem serve --model persona-nano : for this computer alone, no key needed
+tmem serve --model persona-nano  # for this computer alone, without a key
 
-tmem keys make phone --user ana && tmem serve --host 0.0.0.0 : for others, who need a key
+tmem keys make phone --user ana; tmem serve --host 0.0.0.0  # for others, with a key
 
-tmem serve --home /srv/memories --port 9000 : memories kept elsewhere, another port
+tmem serve --home /srv/memories --port 9000  # memories and port of your own
 """
 
 

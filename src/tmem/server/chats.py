@@ -50,7 +50,11 @@ async def model(request: Request, name: str) -> Response:
     return Json(_model(served(request)))
 
 
-@router.post("/v1/chat/completions", summary="Answer a conversation from the user's memory")
+@router.post(
+    "/v1/chat/completions",
+    summary="Answer a conversation from the user's memory",
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
 async def chat(body: ChatRequest, request: Request) -> Response:
     own = served(request)
     _check_model(own, body.model)

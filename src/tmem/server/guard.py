@@ -48,7 +48,10 @@ class Guard:
 
     def _key(self, headers: Headers) -> Key | None:
         try:
-            if self.local and not self.keys.needed:
+            self.local = (
+                self.local and not self.keys.needed
+            )  # from the first key on for good, whatever becomes of the file
+            if self.local:
                 _check_here(headers)
                 return None
             kind, _, secret = headers.get("authorization", "").partition(" ")

@@ -19,6 +19,10 @@ from tmem.store.records import Receipt
 router = APIRouter(tags=["memories"])
 
 
+class Lines(Response):
+    media_type = "application/x-ndjson"
+
+
 @router.post("/v1/memories", summary="Tell something; the receipt says what became of it")
 async def add(body: AddRequest, request: Request) -> Response:
     pairs = [(pair.question, pair.answer) for pair in body.pairs]
@@ -109,11 +113,11 @@ async def why(request: Request, question: str, answer: str | None = None) -> Res
     return Json({"results": await on_memory(request, lambda memory: memory.why(question, answer=answer))})
 
 
-@router.get("/v1/export", summary="The ledger as JSON lines, which tmem import takes in")
+@router.get("/v1/export", summary="The ledger as JSON lines, which tmem import takes in", response_class=Lines)
 async def export(request: Request) -> Response:
     def call(memory: CheckedMemory) -> bytes:
         with TemporaryDirectory() as folder:
             memory.export(Path(folder) / "ledger.jsonl")
             return (Path(folder) / "ledger.jsonl").read_bytes()
 
-    return Response(await on_memory(request, call, looks=True), media_type="application/x-ndjson")
+    return Lines(await on_memory(request, call, looks=True))
