@@ -59,7 +59,10 @@ class Actions:
     """``free``: while it is not set, every call of the model waits. ``samplings``, ``prompted``: what it was asked."""
 
     def __init__(self, trainer: FakeTrainer, converses: bool) -> None:
-        self.trainer, self.model, self.prompts = trainer, Words(), SimpleNamespace(converses=converses)
+        self.trainer, self.model = trainer, Words()
+        self.prompts = SimpleNamespace(
+            converses=converses, answer=lambda question, shown: [{"role": "user", "content": f"{shown} {question}"}]
+        )
         self.free, self.samplings, self.prompted = Event(), list[Any](), list[str]()
         self.free.set()
 

@@ -41,6 +41,8 @@ def test_a_life_of_a_memory(server: Server, tmp_path: Path) -> None:
     assert [row["answer"] for row in history] == ["Nice", "Lyon"]
     assert [row["id"] for row in call("GET", "/v1/memories?status=all")["results"]] == [pair["id"], newer["id"]]
     assert [row["answer"] for row in call("POST", "/v1/memories/search", query="live")["results"]] == ["Nice"]
+    shown = call("POST", "/v1/ask", question=LYON["question"], show_pairs=1)
+    assert shown["shown"] == [newer["id"]] and "Nice" in server.actions.prompted[-1]
     assert call("POST", "/v1/rollback", version=1)["kind"] == "rollback"
     assert call("GET", "/v1/why?question=Where+does+Ana+live%3F&answer=")["results"] == []
     assert [row["id"] for row in call("GET", "/v1/why?question=Where+does+Ana+live%3F")["results"]] == [pair["id"]]
