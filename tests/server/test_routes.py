@@ -59,6 +59,14 @@ def test_a_life_of_a_memory(server: Server, tmp_path: Path) -> None:
     assert call("GET", "/v1/memories")["results"] == []
 
 
+def test_parts_that_are_no_text_are_named_in_the_receipt(server: Server) -> None:
+    parts = [{"type": "text", "text": "I live in Lyon."}, {"type": "image_url", "image_url": {"url": "x"}}]
+    body = {"messages": [{"content": parts, "name": "Ana"}, {"role": "assistant", "content": "I live in Oslo."}]}
+    receipt = server.ask("POST", "/v1/memories", headers=ANA, json=body).json()
+    assert [row["answer"] for row in receipt["pairs"]] == ["Lyon"]
+    assert receipt["rejected"] == [{"reason": "not a text, not read", "text": "image_url"}]
+
+
 def test_who_only_looks_leaves_no_trace(server: Server) -> None:
     for method, path, body in (
         ("GET", "/v1/memories", None),
@@ -79,6 +87,7 @@ def test_who_only_looks_leaves_no_trace(server: Server) -> None:
         ("POST", "/v1/memories", {"pairs": [{"question": "x"}]}, 400),
         ("POST", "/v1/memories", {"messages": 3}, 400),
         ("POST", "/v1/memories", {"messages": [{"role": "user"}]}, 400),
+        ("POST", "/v1/memories", {"messages": [{"content": "x", "user": "ben"}]}, 400),
         ("POST", "/v1/memories", {"messages": "x", "timestamp": "08/05/2023"}, 400),
         ("POST", "/v1/memories/search", {"query": "x", "top_k": 0}, 400),
         ("GET", "/v1/memories?status=gone", None, 400),
@@ -98,6 +107,7 @@ def test_errors_have_one_shape(server: Server, method: str, path: str, body: Any
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"] and "\n" not in error["message"]
     assert str(server.keys.home) not in reply.text and "secret" not in reply.text
+    assert ("allow" in reply.headers) == (status == 405)
 
 
 @pytest.mark.parametrize(

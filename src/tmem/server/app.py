@@ -62,7 +62,9 @@ def make_app(
     app.state.served = Served(memory, model, home, work, look, int(time.time()))
 
     async def refuse(_: Request, error: Exception) -> Response:
-        return reply(refusal_of(error, home))
+        answer = reply(refusal_of(error, home))
+        answer.headers.update(getattr(error, "headers", None) or {})  # which methods a route has
+        return answer
 
     for kind in (Refusal, TmemError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, refuse)

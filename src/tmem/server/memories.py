@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -16,6 +16,7 @@ from tmem.server.who import on_memory
 from tmem.store.memory import CheckedMemory
 from tmem.store.records import Receipt
 
+Status = Literal["active", "pending", "superseded", "quarantined", "forgotten", "all"]
 router = APIRouter(tags=["memories"])
 
 
@@ -26,18 +27,18 @@ class Lines(Response):
 @router.post("/v1/memories", summary="Tell something; the receipt says what became of it")
 async def add(body: AddRequest, request: Request) -> Response:
     pairs = [(pair.question, pair.answer) for pair in body.pairs]
+    told = body.messages
+    messages = told if isinstance(told, str) else [one.model_dump(exclude_none=True) for one in told]
 
     def call(memory: CheckedMemory) -> Receipt:
-        return memory.add(
-            body.messages, pairs=pairs, infer=body.infer, timestamp=body.timestamp, metadata=body.metadata
-        )
+        return memory.add(messages, pairs=pairs, infer=body.infer, timestamp=body.timestamp, metadata=body.metadata)
 
     return Json((await on_memory(request, call)).record())
 
 
 @router.get("/v1/memories", summary="All pairs, those that hold by default")
-async def get_all(request: Request, status: str | None = "active") -> Response:
-    chosen = None if status in ("", "all") else status
+async def get_all(request: Request, status: Status = "active") -> Response:
+    chosen = None if status == "all" else status
     return Json({"results": await on_memory(request, lambda memory: memory.get_all(status=chosen), looks=True)})
 
 

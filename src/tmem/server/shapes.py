@@ -85,6 +85,14 @@ class ChatRequest(BaseModel):
     memory: MemoryOptions | None = None
 
 
+class Told(Own):
+    """What somebody said; parts that are no text are named in the receipt."""
+
+    role: str = "user"
+    content: str | list[Part]
+    name: str | None = None
+
+
 class WrittenPair(Own):
     question: str
     answer: str
@@ -106,7 +114,7 @@ class AddRequest(Own):
         },
     )
 
-    messages: str | list[dict[str, Any]] = ""
+    messages: str | list[Told] = ""
     pairs: list[WrittenPair] = []
     infer: bool = True
     timestamp: str | None = None
