@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def test_keys_are_made_listed_and_revoked(tmem: Run, tmp_path: Path) -> None:  #
 def test_it_does_not_listen_elsewhere_without_a_key(tmem: Run, tmp_path: Path, host: str) -> None:  # noqa: F811
     code, out, err = tmem("serve", "--host", host, "--home", tmp_path)
     assert code == 2 and out == "" and "tmem keys make" in err and err.count("\n") == 1
+
+
+def test_without_the_extra_it_says_so(tmem: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    code, out, err = tmem("serve", "--home", tmp_path)
+    assert code == 2 and out == "" and "pip install 'tmem[server]'" in err and err.count("\n") == 1
 
 
 def test_a_port_that_is_taken_is_one_line(tmem: Run, tmp_path: Path) -> None:  # noqa: F811

@@ -19,12 +19,55 @@ from tmem.server.guard import OPEN, Guard
 from tmem.server.keys import Keys
 from tmem.server.pool import Pool
 from tmem.server.replies import Json, Refusal, refusal_of, reply
-from tmem.server.who import Served
+from tmem.server.who import HEADER, Served
 from tmem.store.memory import Memory
 
 BODY_BYTES = 1 << 20
 WAITING = 64  # calls, of each kind
 MODEL_THREADS, LOOKING_THREADS = 2, 4  # one uses the model at a time; the other reads what it needs meanwhile
+_TEXT, _TEXT_OR_NULL = {"type": "string"}, {"type": ["string", "null"]}
+_PARTS = {"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NULL, "code": _TEXT_OR_NULL}
+ERROR = {
+    "type": "object",
+    "properties": {"error": {"type": "object", "properties": _PARTS, "required": list(_PARTS)}},
+    "required": ["error"],
+}
+WHOSE = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "schema": _TEXT,
+    "description": "Whose memory, where the key does not say it",
+}
+
+
+class Application(FastAPI):
+    """Its OpenAPI document has the errors that there are, in their shape, and how to give a key."""
+
+    def openapi(self) -> dict[str, Any]:
+        made = self.openapi_schema is None
+        found: dict[str, Any] = super().openapi()
+        if made:
+            _describe(found)
+        return found
+
+
+def _describe(document: dict[str, Any]) -> None:
+    parts = document.setdefault("components", {})
+    schemas = parts.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Error"] = ERROR
+    parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for path, item in document["paths"].items():
+        for route in item.values():
+            route["responses"].pop("422", None)
+            if path not in OPEN:
+                route["responses"]["4XX"] = {"description": "What is wrong, in one line", "content": content}
+                route["security"] = [{"key": []}, {}]
+                if not path.startswith("/v1/models"):
+                    route.setdefault("parameters", []).append(WHOSE)
 
 
 def make_app(
@@ -50,7 +93,7 @@ def make_app(
         look.close()
         memory.close()
 
-    app = FastAPI(
+    app = Application(
         title="TMEM",
         version=_version(),
         description="Memories that are weights: OpenAI's interface, and routes to look into a memory and change it.",
@@ -84,54 +127,7 @@ def make_app(
             return reply(Refusal(503, "it cannot answer now"))
         return Json({"status": "ready"})
 
-    _describe(app)
     return app
-
-
-def _describe(app: FastAPI) -> None:
-    """The OpenAPI document with the errors that there are, in their shape, and how to give a key."""
-    plain = app.openapi
-    error = {
-        "type": "object",
-        "properties": {
-            "message": {"type": "string"},
-            "type": {"type": "string"},
-            "param": {"type": ["string", "null"]},
-            "code": {"type": ["string", "null"]},
-        },
-        "required": ["message", "type", "param", "code"],
-    }
-    whose = {
-        "name": "X-Tmem-User",
-        "in": "header",
-        "required": False,
-        "schema": {"type": "string"},
-        "description": "Whose memory, where the key does not say it",
-    }
-
-    def document() -> dict[str, Any]:
-        made = app.openapi_schema is None
-        found: dict[str, Any] = plain()
-        if not made:
-            return found
-        parts = found.setdefault("components", {})
-        schemas = parts.setdefault("schemas", {})
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        schemas["Error"] = {"type": "object", "properties": {"error": error}, "required": ["error"]}
-        parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-        for path, item in found["paths"].items():
-            for route in item.values():
-                route["responses"].pop("422", None)
-                if path not in OPEN:
-                    route["responses"]["4XX"] = {"description": "What is wrong, in one line", "content": content}
-                    route["security"] = [{"key": []}, {}]
-                    if not path.startswith("/v1/models"):
-                        route.setdefault("parameters", []).append(whose)
-        return found
-
-    app.openapi = document
 
 
 def _version() -> str:
