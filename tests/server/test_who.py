@@ -88,7 +88,6 @@ def test_a_key_of_one_user_never_speaks_for_another(server: Server) -> None:
     for named in ({"user": "ana"}, {"metadata": {"user_id": "ana"}}):
         assert server.chat("Where does Ana live?", ben, **named).status_code == 403
     assert server.chat("Where does Ana live?", ben, user="ben").status_code == 200
-    assert server.chat("Where does Ana live?", ben, safety_identifier="ana").json()["tmem"]["source"] == "nothing"
 
 
 def test_an_application_names_its_users_in_the_order_of_trust(server: Server) -> None:
@@ -97,7 +96,6 @@ def test_an_application_names_its_users_in_the_order_of_trust(server: Server) ->
         told(server, app, place, headers={"X-Tmem-User": name})
     ask = {"model": "fake", "messages": [{"role": "user", "content": "Where does Ana live?"}]}
     names: list[tuple[str, Any]] = [
-        ("Esch", {"safety_identifier": "e"}),
         ("Dover", {"metadata": {"user_id": "d"}}),
         ("Cork", {"user": "c"}),
     ]

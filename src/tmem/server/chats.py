@@ -60,7 +60,7 @@ async def chat(body: ChatRequest, request: Request) -> Response:
     _check_model(own, body.model)
     _check_parts(body)
     named = {"user": body.user, "metadata.user_id": (body.metadata or {}).get("user_id")}
-    memory = own.memory.scope(user_id=whose(request, named | {"safety_identifier": body.safety_identifier}))
+    memory = own.memory.scope(user_id=whose(request, named))
     turns, sampling, learn = _turns(body.messages), _sampling(body), _learns(body, request)
     future = own.work.start(lambda: answer(memory, turns, sampling, learn))
     number = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": own.model}

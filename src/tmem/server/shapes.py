@@ -81,7 +81,6 @@ class ChatRequest(BaseModel):
     stop: str | list[str] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
-    safety_identifier: str | None = None
     memory: MemoryOptions | None = None
 
 
