@@ -320,7 +320,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     tell(home, ana, ("a", "1"))
     home.close()
     other = Home(tmp_path / "home", FakeTrainer("other"))
-    with pytest.raises(DeltaError, match="another base"):
+    with pytest.raises(DeltaError, match=r"another model \(weights fake, now other\)"):
         other.absorb(ana)
 
 
