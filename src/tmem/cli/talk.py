@@ -39,7 +39,7 @@ def talk(model: Model, out: Console) -> None:
     out.rule("[bold]TMEM: a model that learns what you tell it")
     out.print(
         f"{escape(model.name)}: {model.hf.num_parameters() / 1e6:.0f} M parameters, frozen. What you tell it becomes "
-        "questions and answers;\nthose are written into small matrices of your own, and the text is dropped.\n"
+        "questions and answers; those are written into small matrices of your own, and the text is dropped.\n"
     )
     with tempfile.TemporaryDirectory() as home, Memory(model, home) as memories:
         memory = memories.scope(user_id="you")
