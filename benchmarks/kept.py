@@ -41,7 +41,7 @@ def main() -> None:
     questions = [question for question in asked().general if fold(question) not in known]
     before, after = load(args.before), load(args.model)
     first = said(before, questions, TOKENS)
-    gaps, same = list[Score](), list[Score]()
+    gaps = list[Score]()
     for start in range(0, len(questions), AT_ONCE):
         prompts = [before.bare(question) for question in questions[start : start + AT_ONCE]]
         ids = [own for own, _ in first[start : start + AT_ONCE]]

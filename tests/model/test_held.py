@@ -9,15 +9,23 @@ import torch
 
 from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import save_safetensors
-from tmem.model import load
+from tmem.model import Model, load
 from tmem.model.held import held_questions
 
 
-def test_held_questions_are_what_the_model_says_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model with few held questions, that is treated as a large one in a folder of its own."""
     monkeypatch.setattr("tmem.model.held.QUESTIONS", 5)
     monkeypatch.setattr("tmem.model.held.STORE_BASIS_FROM", 1)
-    model = load("persona-nano")
-    model.directory = tmp_path
+    own = load("persona-nano")
+    own.directory = tmp_path
+    return own
+
+
+def test_held_questions_are_what_the_model_says_and_are_kept(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = model.recipe("tmem")
     made = held_questions(model, recipe)
     assert made is held_questions(model, recipe) and len(made.pool.lengths) == 5
@@ -41,11 +49,9 @@ def test_held_questions_are_what_the_model_says_and_are_kept(tmp_path: Path, mon
     assert torch.equal(held_questions(model, recipe).said, made.said)
 
 
-def test_what_comes_with_a_model_needs_only_the_trunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmem.model.held.QUESTIONS", 5)
-    monkeypatch.setattr("tmem.model.held.STORE_BASIS_FROM", 1)
-    model = load("persona-nano")
-    model.directory = tmp_path
+def test_what_comes_with_a_model_needs_only_the_trunk(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = model.recipe("tmem")
     made = held_questions(model, recipe)
     [path] = tmp_path.glob("held-*.safetensors")

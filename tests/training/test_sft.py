@@ -51,7 +51,7 @@ def test_a_branch_is_learnt_from_as_if_it_were_alone(data: Path, tmp_path: Path)
     apart = [read_rows(written(tmp_path / f"{place}.jsonl", [line]), model, 512)[0] for place, line in enumerate(alone)]
     assert 24 <= len(together) < len(apart)
     own = trainer(model, data, tmp_path / "run")
-    own.mixed = False
+    own.dtype = torch.float32
     model.hf.set_attn_implementation("sdpa")
 
     def losses(row: Any) -> Tensor:

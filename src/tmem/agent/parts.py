@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 _HEADER = re.compile(r"DATE: .*\nCONVERSATION:\n")
-_LINE = re.compile(r'(.+?) said, "(.*)"')
+LINE = re.compile(r'(.+?) said, "(.*)"')
 _SENTENCES = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+[\"')\]]*\s*|$)")
 
 
@@ -16,7 +16,7 @@ def in_parts(text: str, count: Callable[[str], int], most: int) -> list[str]:
     header = begins.group() if begins else ""
     parts, room = [list[str]()], most
     for line in text[len(header) :].splitlines():
-        spoken_by = _LINE.fullmatch(line)
+        spoken_by = LINE.fullmatch(line)
         for piece in cut(spoken_by[2] if spoken_by else line, count, most):
             room -= count(piece)
             if room < 0 and parts[-1]:

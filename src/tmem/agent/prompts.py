@@ -10,16 +10,18 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Protocol
 
 from tmem.agent.extraction import QAPair
+from tmem.agent.parts import LINE
 from tmem.dates import Moment, moment
 from tmem.errors import UsageError
 from tmem.when import resolved
 
 Message = dict[str, str]
+NO_INFORMATION = "No information available"  # as taught models refuse
 _DATE = re.compile(r"DATE: (.+)")
-_SAID = re.compile(r'(.+? said, ")(.*)(")')
 
 
 class PromptSet(Protocol):
@@ -140,7 +142,7 @@ class EnglishPrompts(CompactPrompts):
 
     name = "english"
     converses = True
-    refusal: str | None = "No information available"
+    refusal: str | None = NO_INFORMATION
     taught: tuple[str, ...] | None = tuple(memory for memory in CompactPrompts.taught or () if memory != "memagent")
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
@@ -188,6 +190,7 @@ def _block(tag: str, content: str) -> str:
     return f"<{tag}>\n{content}\n</{tag}>"
 
 
+@lru_cache(maxsize=64)  # many questions are asked of the same text
 def dated(text: str) -> str:
     """Sessions with what they say of time made dates, by the day that stands above each."""
     when: Moment | None = None
@@ -198,7 +201,7 @@ def dated(text: str) -> str:
             with suppress(UsageError):
                 when = moment(header[1])
         elif when is not None:
-            said = _SAID.fullmatch(line)  # what a person quotes is another's, what a line quotes is said that day
-            line = f"{said[1]}{resolved(said[2], when)}{said[3]}" if said else resolved(line, when)
+            said = LINE.fullmatch(line)  # what a person quotes is another's, what a line quotes is said that day
+            line = f'{said[1]} said, "{resolved(said[2], when)}"' if said else resolved(line, when)
         lines.append(line)
     return "\n".join(lines)

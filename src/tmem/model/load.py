@@ -18,7 +18,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from tmem.errors import DataError, ModelError, first_line
 from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, TailReplay, get_recipe, probe
@@ -274,7 +280,7 @@ def _cut_as_filed(tokenizer: Any, directory: Path) -> None:
     was trained on single digits would be given numbers (findings/tokenizer_class_wins.sh).
     """
     backend, path = getattr(tokenizer, "backend_tokenizer", None), directory / "tokenizer.json"
-    if backend is None or not path.exists():
+    if backend is None or type(tokenizer) is PreTrainedTokenizerFast or not path.exists():  # which reads it whole
         return
     filed = Tokenizer.from_file(str(path))
     for part in ("normalizer", "pre_tokenizer", "decoder"):

@@ -6,11 +6,13 @@ taught as it would be as a text of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from transformers import AttentionInterface
 
 
@@ -79,6 +81,21 @@ def plain_attention(
 
 
 AttentionInterface.register("plain", plain_attention)
+
+
+def loss_of(
+    decoder: Callable[..., Any], head: Callable[[Tensor], Tensor], batch: Batch, device: str, dtype: torch.dtype
+) -> Tensor:
+    """Mean cross entropy over the answer tokens, computed in ``dtype``; the weights may be in float32."""
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        hidden = decoder(
+            input_ids=batch.input_ids.to(device),
+            position_ids=batch.position_ids.to(device),
+            attention_mask=batch.mask.to(device),
+            use_cache=False,
+        ).last_hidden_state  # (N, T, H)
+        logits = head(hidden[batch.keep.to(device)])  # (K, V)
+    return cross_entropy(logits.float(), batch.targets.to(device))
 
 
 def fastest_dtype(device: str) -> torch.dtype:

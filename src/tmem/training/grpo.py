@@ -47,7 +47,7 @@ from tmem.training.measure import Share, merged
 from tmem.training.policy_loss import Objective, Sums, backward
 from tmem.training.rewards import Reward, own_reward, source_hash
 from tmem.training.rollouts import Curriculum, live
-from tmem.training.slow_lora import add_slow_lora
+from tmem.training.slow_lora import trainable
 
 MOST_RECALLED = 64  # pairs that are asked for again in every step
 NAN_POLICY = "a log-probability of the policy is not finite"
@@ -180,15 +180,7 @@ class Trainer:
         """The parameters that are trained, by name."""
         if self.model.hf.dtype == torch.float16:
             raise UsageError("gradients are lost in float16: load the model as bfloat16 or float32")
-        if self.config.slow_lora:
-            self.model.hf.requires_grad_(False)
-            add_slow_lora(self.model.hf, self.config.slow_lora, self.config.seed)
-        else:
-            self.model.hf.requires_grad_(True)
-        trained = {name: value for name, value in self.model.hf.named_parameters() if value.requires_grad}
-        if any(value.dtype != torch.float32 for value in trained.values()):
-            raise UsageError("small steps are lost in bf16: load the model as float32, or train a slow LoRA")
-        return trained
+        return trainable(self.model.hf, self.config.slow_lora, self.config.seed)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """AdamW; of several processes each keeps a part of its moments."""

@@ -23,7 +23,6 @@ import time
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
@@ -35,7 +34,7 @@ from tmem.tasks.locomo import parse_sample, render_session
 from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.lexicon import WORDS
 from tmem.tasks.persona.world import invent
-from tmem.training.branches import Batch, Row, collate, fastest_dtype
+from tmem.training.branches import Batch, Row, collate, fastest_dtype, loss_of
 from tmem.training.checkpoint import optimizer_tensors, restore_optimizer
 from tmem.training.grow import grow_from
 from tmem.training.induction import induction_start
@@ -109,19 +108,6 @@ def make_model(size: str, vocabulary: int, seed: int) -> Qwen3ForCausalLM:
         model = Qwen3ForCausalLM(config)
     induction_start(model, seed)
     return model
-
-
-def loss_of(model: Qwen3ForCausalLM, batch: Batch, device: str, dtype: torch.dtype) -> Tensor:
-    """Mean cross entropy over the answer tokens, computed in ``dtype`` with float32 master weights."""
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        hidden = model.model(
-            input_ids=batch.input_ids.to(device),
-            position_ids=batch.position_ids.to(device),
-            attention_mask=batch.mask.to(device),
-            use_cache=False,
-        ).last_hidden_state  # (N, T, H)
-        logits = model.lm_head(hidden[batch.keep.to(device)])  # (K, V)
-    return F.cross_entropy(logits.float(), batch.targets.to(device))
 
 
 class Batches:
@@ -261,7 +247,7 @@ def main(argv: list[str] | None = None) -> None:
         batch = batches.at(step)
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, args)
-        loss = loss_of(model, batch, args.device, dtype)
+        loss = loss_of(model.model, model.lm_head, batch, args.device, dtype)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

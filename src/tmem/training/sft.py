@@ -21,7 +21,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from tmem.errors import DataError, Diverged, UsageError
 from tmem.evaluation.spec import open_run
@@ -30,9 +29,9 @@ from tmem.files import append_line, check_folder, read_jsonl, sha256
 from tmem.model import Model
 from tmem.seeds import derive
 from tmem.training import checkpoint
-from tmem.training.branches import Batch, Row, collate, fastest_dtype
+from tmem.training.branches import Batch, Row, collate, fastest_dtype, loss_of
 from tmem.training.checkpoint import ABOUT, METRICS, forget_after
-from tmem.training.slow_lora import add_slow_lora, save_slow_lora
+from tmem.training.slow_lora import save_slow_lora, trainable
 
 WARM_UP = 0.05  # of the steps, to the full rate; from there it falls along a cosine
 LEAST_RATE = 0.05  # of the full one, at the end
@@ -99,16 +98,13 @@ class Trainer:
     def _choose(self) -> dict[str, Tensor]:
         """The parameters that are trained, by name."""
         hf = self.model.hf
-        if self.config.slow_lora:
-            hf.requires_grad_(False)
-            add_slow_lora(hf, self.config.slow_lora, self.config.seed)
-        else:
-            hf.requires_grad_(True)
-        trained = {name: value for name, value in hf.named_parameters() if value.requires_grad}
-        if any(value.dtype != torch.float32 for value in trained.values()):
-            raise UsageError("small steps are lost in 16 bits: load the model as float32, or train a slow LoRA")
-        self.mixed = fastest_dtype(self.model.device.type) == torch.bfloat16
-        plain = self.model.device.type == "cpu" and self.mixed and hf.config.model_type in ("llama", "qwen2", "qwen3")
+        trained = trainable(hf, self.config.slow_lora, self.config.seed)
+        self.dtype = fastest_dtype(self.model.device.type)
+        plain = (
+            self.model.device.type == "cpu"
+            and self.dtype == torch.bfloat16
+            and hf.config.model_type in ("llama", "qwen2", "qwen3")
+        )
         hf.set_attn_implementation("plain" if plain else "sdpa")
         return trained
 
@@ -160,16 +156,8 @@ class Trainer:
 
     def _loss(self, batch: Batch) -> Tensor:
         """Mean cross entropy of the replies' tokens."""
-        device = self.model.device
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.mixed):
-            hidden = decoder(self.model.hf)(
-                input_ids=batch.input_ids.to(device),
-                position_ids=batch.position_ids.to(device),
-                attention_mask=batch.mask.to(device),
-                use_cache=False,
-            ).last_hidden_state[batch.keep.to(device)]  # (K, H)
-            logits = self.model.head(hidden)  # (K, V)
-        return cross_entropy(logits.float(), batch.targets.to(device))
+        hf = self.model.hf
+        return loss_of(decoder(hf), self.model.head, batch, self.model.device.type, self.dtype)
 
     def _look(self, tell: Tell | None) -> None:
         """Record the loss on the held-out rows."""

@@ -18,6 +18,22 @@ from tmem.model.adapter import save_adapter
 from tmem.seeds import derive
 
 
+def trainable(model: PreTrainedModel, rank: int, seed: int) -> dict[str, Tensor]:
+    """The parameters that are trained, by name: a slow LoRA of this rank, or for rank 0 all weights.
+
+    Raises :class:`UsageError` for weights in which small steps are lost.
+    """
+    if rank:
+        model.requires_grad_(False)
+        add_slow_lora(model, rank, seed)
+    else:
+        model.requires_grad_(True)
+    trained: dict[str, Tensor] = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    if any(value.dtype != torch.float32 for value in trained.values()):
+        raise UsageError("small steps are lost in bf16: load the model as float32, or train a slow LoRA")
+    return trained
+
+
 def add_slow_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
     """Give every linear layer of the decoder a LoRA of this rank, that starts as nothing and is all that is trained.
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tmem.dates import spoken
+from tmem.dates import MONTHS, spoken
 from tmem.seeds import derive
 from tmem.training.sources.rows import NOTHING, Text
 from tmem.training.sources.topics import (
@@ -28,11 +28,8 @@ from tmem.training.sources.topics import (
     VALUES,
     Topic,
 )
+from tmem.when.words import in_words, monday, say_month, say_week, say_weekend
 
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July"),
-    *("August", "September", "October", "November", "December"),
-)
 SMALL = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 VERBS = re.compile(r"\b([A-Za-z']+)\|([A-Za-z']+)\b")
 
@@ -205,7 +202,7 @@ class World:
         return said, pairs, asked
 
     def event(self, who: Who, when: datetime) -> tuple[str, list[tuple[str, str]], list[tuple[str, str]]]:
-        """Something that happened or will, with its day in brackets, as :func:`tmem.when.resolved` puts it there."""
+        """Something that happened or will, with its date in brackets, in the words of :mod:`tmem.when`."""
         event, phrase = self.draw.choice(EVENTS), self.phrase(when)
         words, date, future = phrase
         if future:
@@ -228,17 +225,11 @@ class World:
     def phrase(self, when: datetime) -> tuple[str, str, bool]:
         """Words for a day, month or year, what they mean, and whether that is to come."""
 
-        def day(moment: datetime) -> str:
-            return f"{moment.day} {month(moment)}"
-
-        def month(moment: datetime) -> str:
-            return f"{MONTHS[moment.month - 1]} {moment.year}"
-
         def after(days: int) -> str:
-            return day(when + timedelta(days))
+            return in_words(today + timedelta(days))
 
-        some, monday = self.draw.randint(2, 9), when - timedelta(when.weekday())
-        weekday, first = when - timedelta(self.draw.randint(1, 6)), when.replace(day=1)
+        today, some = when.date(), self.draw.randint(2, 9)
+        weekday = today - timedelta(self.draw.randint(1, 6))
         choices = (
             ("yesterday", after(-1), False),
             ("last night", after(-1), False),
@@ -248,21 +239,21 @@ class World:
             (f"{some} days ago", after(-some), False),
             ("a week ago", after(-7), False),
             ("two weeks ago", after(-14), False),
-            (f"last {weekday:%A}", day(weekday), False),
-            (f"on {weekday:%A}", day(weekday), False),
-            ("last month", month(first - timedelta(1)), False),
+            (f"last {weekday:%A}", in_words(weekday), False),
+            (f"on {weekday:%A}", in_words(weekday), False),
+            ("last month", say_month(today, -1), False),
             ("last year", str(when.year - 1), False),
             (f"{some} years ago", str(when.year - some), False),
-            ("last weekend", f"the weekend of {day(monday - timedelta(2))}", False),
-            ("last week", f"the week of {day(monday - timedelta(7))}", False),
+            ("last weekend", say_weekend(monday(today) - timedelta(2)), False),
+            ("last week", say_week(today - timedelta(7)), False),
             ("tomorrow", after(1), True),
             ("tonight", after(0), True),
             ("the day after tomorrow", after(2), True),
             (f"in {some} days", after(some), True),
             ("in two weeks", after(14), True),
-            ("next month", month(first + timedelta(31)), True),
+            ("next month", say_month(today, 1), True),
             ("next year", str(when.year + 1), True),
-            ("next week", f"the week of {day(monday + timedelta(7))}", True),
+            ("next week", say_week(today + timedelta(7)), True),
         )
         return self.draw.choice(choices)
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tmem.agent.extraction import QAPair
-from tmem.agent.prompts import PROMPTS
+from tmem.agent.prompts import NO_INFORMATION, PROMPTS
 from tmem.texts import fold
 
-PROMPT = PROMPTS["english"]
-NOTHING = "No information available"
+PROMPT, NOTHING = PROMPTS["english"], NO_INFORMATION
 
 
 @dataclass
