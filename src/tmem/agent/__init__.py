@@ -5,6 +5,7 @@ Read ``context`` (when to write), ``prompts`` (what the model is asked), ``extra
 """
 
 from tmem.agent.episode import Ask, Episode, SearchGame
-from tmem.agent.lives import Agent, Pulse, Sampling
+from tmem.agent.life import Sampling
+from tmem.agent.lives import Agent, Pulse
 
 __all__ = ["Agent", "Ask", "Episode", "Pulse", "Sampling", "SearchGame"]

@@ -7,24 +7,21 @@ work and gets the result back. So many lives can be driven at once, each batch h
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from tmem.agent.context import Packed
 from tmem.agent.episode import JOINER, Ask, Episode
-from tmem.agent.prompts import Message
+from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import DataError
-from tmem.fastweights import Delta, Example, WriteAccount
-from tmem.model import Completion, Request
+from tmem.fastweights import Delta, Example, Recipe, WriteAccount
+from tmem.model import Completion, Engine, Model, Request
 from tmem.model.contents import Contents
 from tmem.model.request import Voices
 from tmem.seeds import derive
-
-if TYPE_CHECKING:
-    from tmem.agent.lives import Agent
 
 T = TypeVar("T")
 TailUse = Literal["shown", "observed", "dropped"]
@@ -112,10 +109,57 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen; temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """How episodes are lived: the model, its memory, and every setting that changes a result.
+
+    ``question_known``: a memory that can use it sees the question while it reads, so that every question is an
+    episode of its own (paper). ``write_tail``: fast weights take in the last working context too, and answers see
+    nothing but Delta. ``building`` decides the tokens of extractions and all other work on the memory, ``answering``
+    those of answers. ``extractions``: how often each context is read for pairs, after the first time by sampling: more
+    of what it says is found, and more that it does not say. ``top_k``: what a memory that retrieves shows to an answer;
+    ``whole_units``: its notes are the units themselves (sessions) instead of what a benchmark cuts them into (turns).
+    """
+
+    model: Model
+    recipe: Recipe
+    prompts: PromptSet
+    policy: type[Policy]
+    budget: int
+    question_known: bool
+    write_tail: bool = False
+    seed: int = 0
+    building: Sampling = Sampling()
+    answering: Sampling = Sampling()
+    grammar: bool = False
+    extractions: int = 1
+    top_k: int = 10
+    whole_units: bool = False
+    retriever: Callable[[Sequence[str]], Any] | None = None  # makes an index of texts; None: BM25
+    keep_deltas: bool = False
+    at_once: int = 16  # episodes in one batch; does not change results
+    engine: Engine | None = None  # None: the model's own decode loop
+    strict: bool = True  # an episode that cannot be lived ends the run; else it ends alone, and says why
+
+    @property
+    def split(self) -> bool:
+        """True if every question is lived through on its own."""
+        return self.question_known and self.policy.question_aware
+
+
 class Life:
     """An episode being lived, with what its memory works with."""
 
-    def __init__(self, agent: Agent, episode: Episode, packed: Packed, key: str) -> None:
+    def __init__(self, agent: AgentConfig, episode: Episode, packed: Packed, key: str) -> None:
         self.agent, self.episode, self.packed = agent, episode, packed
         self.key = key  # names the life in seeds
         self.model = agent.model

@@ -12,24 +12,14 @@ from typing import Any
 
 from tmem.agent.context import Packed, pack
 from tmem.agent.episode import JOINER, Episode
-from tmem.agent.life import Call, Life, Policy, Steps, WriteJob
-from tmem.agent.prompts import PromptSet
+from tmem.agent.life import AgentConfig, Call, Life, Steps, WriteJob
 from tmem.agent.search import play
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError
-from tmem.fastweights import Delta, FastWeights, Recipe, write
+from tmem.fastweights import Delta, FastWeights, write
 from tmem.fastweights.delta import together
-from tmem.model import Completion, Engine, HFEngine, Model, Request
+from tmem.model import Completion, Engine, HFEngine, Request
 from tmem.model.contents import Job, nothing, write_pairs
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen; temperature 0 is greedy."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
 
 
 @dataclass
@@ -42,37 +32,8 @@ class Pulse:
     living: int = 0
 
 
-@dataclass(frozen=True)
-class Agent:
-    """How episodes are lived: the model, its memory, and every setting that changes a result.
-
-    ``question_known``: a memory that can use it sees the question while it reads, so that every question is an
-    episode of its own (paper). ``write_tail``: fast weights take in the last working context too, and answers see
-    nothing but Delta. ``building`` decides the tokens of extractions and all other work on the memory, ``answering``
-    those of answers. ``extractions``: how often each context is read for pairs, after the first time by sampling: more
-    of what it says is found, and more that it does not say. ``top_k``: what a memory that retrieves shows to an answer;
-    ``whole_units``: its notes are the units themselves (sessions) instead of what a benchmark cuts them into (turns).
-    """
-
-    model: Model
-    recipe: Recipe
-    prompts: PromptSet
-    policy: type[Policy]
-    budget: int
-    question_known: bool
-    write_tail: bool = False
-    seed: int = 0
-    building: Sampling = Sampling()
-    answering: Sampling = Sampling()
-    grammar: bool = False
-    extractions: int = 1
-    top_k: int = 10
-    whole_units: bool = False
-    retriever: Callable[[Sequence[str]], Any] | None = None  # makes an index of texts; None: BM25
-    keep_deltas: bool = False
-    at_once: int = 16  # episodes in one batch; does not change results
-    engine: Engine | None = None  # None: the model's own decode loop
-    strict: bool = True  # an episode that cannot be lived ends the run; else it ends alone, and says why
+class Agent(AgentConfig):
+    """Lives through episodes as it is configured."""
 
     def run(
         self,
@@ -98,11 +59,6 @@ class Agent:
         ``progress`` is told after every batch, ``on_write`` gets a trajectory right after each of its writes.
         """
         yield from _Lives(self, on_write).run(self._lives(episodes), progress)
-
-    @property
-    def split(self) -> bool:
-        """True if every question is lived through on its own."""
-        return self.question_known and self.policy.question_aware
 
     def _lives(self, episodes: Iterable[Episode]) -> Iterator[Life]:
         units: tuple[str, ...] | None = None

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from tmem.agent.lives import Agent, Sampling
+from tmem.agent.life import Sampling
+from tmem.agent.lives import Agent
 from tmem.errors import DataError, UsageError
 from tmem.files import read_json, write_json
 from tmem.memory import make_agent

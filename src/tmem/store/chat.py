@@ -5,23 +5,45 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tmem.agent.prompts import Message
+from tmem.agent.prompts import Message, PromptSet
 from tmem.dates import Moment
 from tmem.errors import ModelError, UsageError
-from tmem.store.records import Messages, Receipt, Reply, clean, milliseconds
-from tmem.store.scoped import ScopedMemory
+from tmem.store.records import Answer, Messages, Receipt, Reply, clean, milliseconds
 
 if TYPE_CHECKING:
+    from tmem.model import Model
     from tmem.model.request import Sampling
 
 TURNS = 6  # earlier messages that an answer sees; all else is in the weights
 _SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
 
 
+class Listener(Protocol):
+    """What a conversation needs of a user's memory (:class:`tmem.store.scoped.ScopedMemory`)."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def prompts(self) -> PromptSet: ...
+
+    @property
+    def by_pairs(self) -> bool: ...
+
+    @property
+    def version(self) -> str | None: ...
+
+    def add(self, messages: Messages, *, timestamp: str | Moment | None = None) -> Receipt: ...
+
+    def ask(self, question: str) -> Answer: ...
+
+    def say(self, prompt: list[int], sampling: Sampling | None = None) -> str: ...
+
+
 def chat(
-    memory: ScopedMemory,
+    memory: Listener,
     messages: Messages,
     name: str | None = None,
     timestamp: str | Moment | None = None,
@@ -61,7 +83,7 @@ def chat(
     return Reply(text, memory.version, learned, milliseconds(began), "base" if memory.by_pairs else "weights")
 
 
-def _prompt(memory: ScopedMemory, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
+def _prompt(memory: Listener, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
     """System texts, the last turns and the message.
 
     Made before anything is learned, so that a template that refuses them costs nothing.

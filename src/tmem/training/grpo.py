@@ -32,7 +32,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 
-from tmem.agent.lives import Pulse, Sampling
+from tmem.agent.life import Sampling
+from tmem.agent.lives import Pulse
 from tmem.errors import Diverged, UsageError
 from tmem.evaluation.spec import Spec, open_run
 from tmem.evaluation.summary import mean

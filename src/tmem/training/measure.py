@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from tmem.agent.lives import Agent, Sampling
+from tmem.agent.life import Sampling
+from tmem.agent.lives import Agent
 from tmem.agent.trajectory import Trajectory
 from tmem.evaluation.records import EXTRACTION, extraction_counts, extraction_totals, life_records
 from tmem.evaluation.summary import mean, summarize
