@@ -100,7 +100,7 @@ def arguments(place: Place) -> Got:
     "both follow",
 )
 def corrections(place: Place) -> Got:
-    from tmem.model.gate import gate_of
+    from tmem.model.reading import gate_of
 
     told = [("What is Maria's vehicle?", "camper"), ("Which vehicle does Maria have?", "camper")]
     mine = place.memory.scope("u")

@@ -13,7 +13,8 @@ from torch import Tensor
 from tmem.errors import UsageError
 from tmem.model import load
 from tmem.model.answering import as_asked
-from tmem.model.gate import CROWDED, Gate, TrunkKeys, gate_of, general_questions, make_keys
+from tmem.model.gate import CROWDED, Gate, TrunkKeys, general_questions, make_keys
+from tmem.model.reading import gate_of
 from tmem.model.wordings import Wordings
 
 PAIRS = [

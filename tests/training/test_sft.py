@@ -16,16 +16,19 @@ from torch import Tensor
 from tmem.errors import DataError, Diverged, ModelError, UsageError
 from tmem.model import Model, load
 from tmem.model.adapter import add_adapter
+from tmem.tasks.everyday import statements
 from tmem.tasks.persona import make_sample
+from tmem.texts import fold
 from tmem.training.branches import collate
 from tmem.training.sft import Config, Running, Trainer, batches, config_of, read_rows
+from tmem.training.sources import written as by_hand
 from tmem.training.sources.everyday import everyday
 from tmem.training.sources.locomo import locomo
 from tmem.training.sources.personas import personas
 from tmem.training.sources.rows import NOTHING, rows
 from tmem.training.sources.squad import squad
 
-LEARNT = {"lr": 3e-3, "slow_lora": 4, "tokens": 512, "held_out": 4}
+LEARNT = {"lr": 3e-3, "slow_lora": 4, "tokens": 640, "held_out": 4}
 
 
 def written(path: Path, lines: list[Any]) -> Path:
@@ -44,11 +47,11 @@ def trainer(model: Model, data: Path, folder: Path, running: Running | None = No
 
 def test_a_branch_is_learnt_from_as_if_it_were_alone(data: Path, tmp_path: Path) -> None:
     model = load("persona-nano")
-    together = read_rows(data, model, 512)
+    together = read_rows(data, model, 640)
     alone = [
         {"messages": [*line["prompt"], *line["completion"]]} for line in map(json.loads, data.read_text().splitlines())
     ]
-    apart = [read_rows(written(tmp_path / f"{place}.jsonl", [line]), model, 512)[0] for place, line in enumerate(alone)]
+    apart = [read_rows(written(tmp_path / f"{place}.jsonl", [line]), model, 640)[0] for place, line in enumerate(alone)]
     assert 24 <= len(together) < len(apart)
     own = trainer(model, data, tmp_path / "run")
     own.dtype = torch.float32
@@ -100,6 +103,27 @@ def test_what_is_learnt_lowers_the_loss_and_stands_in_the_adapter_too(data: Path
         add_adapter(load("persona-small").hf, tmp_path / "run" / "adapter")
 
 
+def test_a_training_goes_on_from_an_adapter(data: Path, tmp_path: Path) -> None:
+    first = trainer(load("persona-nano"), data, tmp_path / "first", Running(stop_at=3), lr=1e-2)
+    first.train()
+    adapter = tmp_path / "first" / "adapter"
+
+    def going_on(folder: str, **changes: Any) -> Trainer:
+        config = config_of([data], adapter, **(LEARNT | changes))
+        return Trainer(config, [data], load("persona-nano"), tmp_path / folder, Running(stop_at=2), adapter)
+
+    second = going_on("second")
+    for name, value in first.trained.items():  # the adapter is in float16
+        assert torch.allclose(value, second.trained[name], atol=1e-3), name
+    assert any(bool(value.any()) for name, value in second.trained.items() if "lora_B" in name)
+    second.train()
+    assert not torch.equal(second.trained[name], first.trained[name])
+    with pytest.raises(ModelError, match=r"rank 4 for .* layers; this training has rank 8"):
+        going_on("third", slow_lora=8)
+    with pytest.raises(UsageError, match="no adapter"):
+        config_of([data], tmp_path)
+
+
 def test_all_weights_can_be_trained(data: Path, tmp_path: Path) -> None:
     own = trainer(load("persona-nano"), data, tmp_path / "run", Running(stop_at=2), slow_lora=0, lr=1e-4)
     own.train()
@@ -121,12 +145,12 @@ def test_a_training_that_diverges_keeps_its_last_checkpoint(data: Path, tmp_path
 
 
 def test_every_row_is_seen_once_an_epoch_in_steps_of_the_given_size(data: Path) -> None:
-    every = read_rows(data, load("persona-nano"), 512)
-    config = Config((), tokens=512)
+    every = read_rows(data, load("persona-nano"), 640)
+    config = Config((), tokens=640)
     first, second = batches(every, config, 0), batches(every, config, 1)
     assert sorted(place for batch in first for place in batch) == list(range(len(every)))
     assert first != second and first == batches(every, config, 0)
-    assert all(len(batch) * max(len(every[place]) for place in batch) <= 512 for batch in first)
+    assert all(len(batch) * max(len(every[place]) for place in batch) <= 640 for batch in first)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +194,25 @@ def test_what_the_everyday_world_says_holds_its_answers() -> None:
                 assert answer.lower() in one.text.lower(), (question, answer, one.text)
     assert sum(not one.pairs for one in texts) > 20  # small talk
     assert sum(answer == NOTHING for one in texts for _, answer in one.asked) > 200
+
+
+def test_what_was_written_by_hand_is_whole_and_none_of_it_is_in_the_benchmark() -> None:
+    texts = by_hand.written(1)
+    assert texts == by_hand.written(1)
+    said, noted = [one for one in texts if one.pairs is not None], [one for one in texts if one.pairs is None]
+    assert len(said) > 1200 and len(noted) > 1000 and sum(not one.pairs for one in said) > 100
+    for one in texts:
+        for question, answer in [*(one.pairs or ()), *one.asked]:
+            assert question.endswith("?") and answer.strip() == answer != "" and len(answer.split()) < 10
+    for one in noted:  # asked in other words than they are noted in
+        lines = one.text.split("\n")
+        assert all(answer == NOTHING or any(line.endswith(f" {answer}") for line in lines) for _, answer in one.asked)
+    same = [
+        question for one in noted for question, answer in one.asked if f"{question} {answer}" in one.text.split("\n")
+    ]
+    assert len(same) < 3  # but for two people of one age
+    told = {fold(text) for statement in statements() for _, text in (*statement.said, *statement.later)}
+    assert not any(fold(line) in told for one in said for line in one.text.split("\n"))
 
 
 def test_passages_and_personas_become_texts(tmp_path: Path) -> None:

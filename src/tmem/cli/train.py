@@ -220,6 +220,9 @@ def sft(
     tokens: Annotated[int, typer.Option(min=64, help="Tokens of a step.")] = 2_048,
     rate: Annotated[float, typer.Option("--lr", help="Rate of AdamW, at its height.")] = 1e-3,
     slow_lora: Annotated[int, typer.Option(min=0, help="Train a LoRA of this rank; 0: all weights.")] = 32,
+    adapter: Annotated[
+        Path | None, typer.Option(help="Go on from this LoRA: the adapter of an earlier training of the same model.")
+    ] = None,
     held_out: Annotated[int, typer.Option(min=0, help="Rows that are only looked at.")] = 32,
     settings: Annotated[
         Path | None,
@@ -246,13 +249,16 @@ def sft(
 
     if not 0 < rate < math.inf:
         raise UsageError(f"--lr {rate:g}: give a number above 0")
-    config = config_of(files, epochs=epochs, tokens=tokens, lr=rate, slow_lora=slow_lora, held_out=held_out, seed=seed)
+    if adapter is not None and not slow_lora:
+        raise UsageError("--adapter is a LoRA to go on from: --slow-lora 0 trains all weights instead")
+    chosen = {"epochs": epochs, "tokens": tokens, "lr": rate, "slow_lora": slow_lora, "held_out": held_out}
+    config = config_of(files, adapter, **chosen, seed=seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = str(fastest_dtype(device)).removeprefix("torch.") if slow_lora else "float32"
     own = None if settings is None else settings_of(settings)
     loaded = load_model(model, threads, device, dtype)
     loaded.settings = own or loaded.settings
-    trainer = Trainer(config, files, loaded, folder, Running(save_every, eval_every, stop_at))
+    trainer = Trainer(config, files, loaded, folder, Running(save_every, eval_every, stop_at), adapter)
     if trainer.step:
         print(f"tmem: going on after step {trainer.step}", file=sys.stderr)
     try:
@@ -267,6 +273,7 @@ def sft(
 
 
 class Source(StrEnum):
+    written = "written"
     everyday = "everyday"
     squad = "squad"
     personas = "personas"
@@ -287,8 +294,9 @@ def rows_command(
 ) -> None:
     """Make rows for tmem train sft: what a text gives, what it answers and what it does not.
 
-    everyday is a world of its own; squad (CC BY-SA 4.0), personas (CC BY 4.0) and locomo (CC BY-NC 4.0: five of its
-    conversations, for research) are read from --data; chat is what --model itself answers to general requests.
+    written was written by hand, everyday is a world of its own; squad (CC BY-SA 4.0), personas (CC BY 4.0) and locomo
+    (CC BY-NC 4.0: five of its conversations, for research) are read from --data; chat is what --model itself answers to
+    general requests.
     """
     import json
     import random
@@ -307,6 +315,10 @@ def rows_command(
         from tmem.training.sources.everyday import everyday
 
         lines = list(made.rows(everyday(seed, count)))
+    elif source is Source.written:
+        from tmem.training.sources.written import written
+
+        lines = list(made.rows(written(seed)))
     elif source is Source.squad:
         assert data is not None
         from tmem.training.sources.squad import squad

@@ -26,7 +26,7 @@ from tmem.files import read_jsonl
 from tmem.model import HFEngine, Model, Request
 from tmem.model.answering import Known, answers, recalled
 from tmem.model.contents import Contents, Job, nothing, write_pairs
-from tmem.model.gate import gate_of
+from tmem.model.reading import gate_of
 from tmem.model.score import answer_logits
 from tmem.tasks.scoring import exact_match, f1
 

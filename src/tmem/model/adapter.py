@@ -47,11 +47,10 @@ def save_adapter(folder: Path, base: str, matrices: Mapping[str, tuple[Tensor, T
     write_json(folder / CONFIG, about)
 
 
-@torch.no_grad()
-def add_adapter(hf: PreTrainedModel, folder: Path) -> None:
-    """Add an adapter's B A to the weights of its layers, in place.
+def read_adapter(folder: Path) -> tuple[int, float, dict[str, tuple[Tensor, Tensor]]]:
+    """Rank, scale, and A (r, in) and B (out, r) by the name of their linear layer.
 
-    Raises :class:`ModelError` for one of another kind or another model, before any weight is changed.
+    Raises :class:`ModelError` for an adapter of another kind.
     """
     about = read_json(folder / CONFIG)
     tensors, _ = read_safetensors(folder / WEIGHTS)
@@ -63,24 +62,38 @@ def add_adapter(hf: PreTrainedModel, folder: Path) -> None:
     alpha, rank = about.get("lora_alpha"), about.get("r")
     if not isinstance(alpha, int | float) or type(rank) is not int or rank < 1:
         raise ModelError(f"{folder}: its {CONFIG} gives no rank and scale (r and lora_alpha)")
-    scale = alpha / rank
-    linears = {name: module for name, module in hf.named_modules() if isinstance(module, torch.nn.Linear)}
-    changes = {}
+    found = {}
     for key, a in tensors.items():
         if not key.endswith(".lora_A.weight"):
             continue
         name, partner = key.removeprefix(BEFORE).removesuffix(".lora_A.weight"), key.replace("lora_A", "lora_B")
-        if name not in linears or partner not in tensors:
-            raise ModelError(f"{folder}: {key} belongs to no linear layer of this model, or its B is not there")
+        if partner not in tensors:
+            raise ModelError(f"{folder}: the B of {key} is not there")
         if a.shape[0] != rank:
             raise ModelError(f"{folder}: {key} has the rank {a.shape[0]}, its {CONFIG} says {rank}")
-        # In double precision, so that every processor rounds to the same weights: a memory belongs to exactly these.
-        change = scale * (tensors[partner].double() @ a.double())
-        if change.shape != linears[name].weight.shape:
-            raise ModelError(f"{folder}: {key} is of another model: it changes {tuple(change.shape)} numbers")
-        changes[name] = change
-    if 2 * len(changes) != len(tensors):
+        found[name] = a, tensors[partner]
+    if 2 * len(found) != len(tensors):
         raise ModelError(f"{folder}: holds tensors that are no LoRA's")
+    return rank, alpha / rank, found
+
+
+@torch.no_grad()
+def add_adapter(hf: PreTrainedModel, folder: Path) -> None:
+    """Add an adapter's B A to the weights of its layers, in place.
+
+    Raises :class:`ModelError` for one of another kind or another model, before any weight is changed.
+    """
+    _, scale, matrices = read_adapter(folder)
+    linears = {name: module for name, module in hf.named_modules() if isinstance(module, torch.nn.Linear)}
+    changes = {}
+    for name, (a, b) in matrices.items():
+        if name not in linears:
+            raise ModelError(f"{folder}: {name} is no linear layer of this model")
+        # In double precision, so that every processor rounds to the same weights: a memory belongs to exactly these.
+        change = scale * (b.double() @ a.double())
+        if change.shape != linears[name].weight.shape:
+            raise ModelError(f"{folder}: {name} is of another model: it changes {tuple(change.shape)} numbers")
+        changes[name] = change
     for name, change in changes.items():
         weight = linears[name].weight
         weight.copy_(weight.double() + change)

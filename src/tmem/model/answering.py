@@ -12,8 +12,9 @@ from torch import Tensor
 from tmem.fastweights import Delta, Recipe
 from tmem.model.contents import Pair
 from tmem.model.engine import HFEngine
-from tmem.model.gate import Meant, gate_of
+from tmem.model.gate import Meant
 from tmem.model.load import Model
+from tmem.model.reading import gate_of
 from tmem.model.request import Request
 from tmem.model.score import logprobs
 from tmem.texts import said

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tmem.errors import DataError, UsageError
-from tmem.fastweights import Recipe
 from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import read_jsonl, save_safetensors
 from tmem.model.load import STORE_BASIS_FROM, Model
@@ -173,6 +172,30 @@ def _encoder_keys() -> EncoderKeys:
     return EncoderKeys()
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """How alike a question is to every pair. ``same``: the place of the pair that asks the same but for its look.
+
+    ``pairs`` (n,): -2 for those that are about other people; None if the question is about people of whom nothing was
+    told. ``crowd``: what is taken off, for among many pairs one is always somewhat alike. ``named`` as in Meant.
+    """
+
+    same: int | None = None
+    pairs: Tensor | None = None
+    crowd: float = 0.0
+    named: bool = False
+
+    def best(self, limit: float) -> Meant | None:
+        """The pair that the question is most like, and whether that is enough."""
+        if self.same is not None:
+            return Meant(self.same, 1.0, opens=True, same=True)
+        if self.pairs is None:
+            return None
+        place = int(self.pairs.argmax())
+        alike = float(self.pairs[place]) - self.crowd
+        return Meant(place, alike, alike >= limit, named=self.named)
+
+
 class Gate:
     """Which of a memory's pairs questions mean. Nothing is kept: pairs and their keys are the caller's."""
 
@@ -183,30 +206,32 @@ class Gate:
         """For every question the pair that it is most like, None if it is about people of whom nothing was told."""
         if not pairs:
             return [None] * len(questions)
+        every = self.likeness(questions, pairs, keys)
+        compared = any(like.pairs is not None for like in every)
+        limit = self.keys.threshold(keys) if compared else 0.0
+        return [like.best(limit) for like in every]
+
+    def likeness(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Likeness]:
+        """How alike every question is to the pairs, which are some."""
         same = {fold(question): place for place, (question, _) in enumerate(pairs)}
         known = [(set(_folded(question)), set(_folded(f"{question} {answer}"))) for question, answer in pairs]
         people = set().union(*(own for own, _ in known)) - CALENDAR
         told = set().union(*(own for _, own in known))
-        likeness, limit = self.keys.questions(questions) @ keys.mT, None
-        found: list[Meant | None] = []
-        for question, row in zip(questions, likeness, strict=True):
-            if fold(question) in same:
-                found.append(Meant(same[fold(question)], 1.0, opens=True, same=True))
-                continue
+        found = []
+        for question, row in zip(questions, self.keys.questions(questions) @ keys.mT, strict=True):
             own = set(_folded(question))
+            if fold(question) in same:
+                found.append(Likeness(same=same[fold(question)]))
+                continue
             if own and people and not own & told:
-                found.append(None)
+                found.append(Likeness())
                 continue
             wanted = own & people
             # Where names are not in the keys, a question without any is about nobody that a pair is about.
             nobody = self.keys.nameless and not wanted
             fits = torch.tensor([wanted <= theirs and not (nobody and theirs & people) for _, theirs in known])
-            row = row.masked_fill(~fits, -2.0)
-            best = int(row.argmax())
             crowd = CROWDED * max(0.0, math.log2(max(1, int(fits.sum())) / FEW)) if self.keys.nameless else 0.0
-            alike = float(row[best]) - crowd
-            limit = self.keys.threshold(keys) if limit is None else limit
-            found.append(Meant(best, alike, alike >= limit, named=bool(own & told)))
+            found.append(Likeness(None, row.masked_fill(~fits, -2.0), crowd, bool(own & told)))
         return found
 
 
@@ -219,12 +244,3 @@ def _nameless(text: str) -> str:
     for name in names(text):
         text = re.sub(rf"\b{re.escape(name)}(['’]s)?\b", "", text)
     return " ".join(text.split()) or "?"
-
-
-def gate_of(model: Model, recipe: Recipe) -> Gate:
-    """The gate of a model's memories under a recipe, made when it is first needed."""
-    first = model.fast(recipe).sites[0].layer
-    if first not in model.gates:
-        model.gates[first] = Gate(make_keys(model, first))
-    gate: Gate = model.gates[first]
-    return gate

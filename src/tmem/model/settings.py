@@ -21,7 +21,8 @@ class Settings(BaseModel):
     the longest sequence, both in tokens (None: the model config's own). ``lr`` replaces the learning rate of every
     write recipe and ``recipes`` holds further overrides by recipe name. ``question_known`` says whether the
     extraction sees the question (None: as the prompt set has it). ``gate``: what tells which pair a question means
-    (None: a sentence encoder where the extra ``encoder`` is installed, else the model's own trunk). ``basis``: the
+    (None: a sentence encoder where the extra ``encoder`` is installed, else the model's own trunk; ``reading``: of the
+    likeliest by either the one that theta_0 answers with, for models that were taught to read pairs). ``basis``: the
     file with the A of a theta_0 that was trained through its fast weights; None: A is taken from the weights.
     ``figures`` are the model's measured results, only ever shown.
     """
@@ -34,7 +35,7 @@ class Settings(BaseModel):
     lr: PositiveFloat | None = None
     recipes: dict[str, dict[str, Any]] = {}
     question_known: bool | None = None
-    gate: Literal["encoder", "trunk"] | None = None
+    gate: Literal["encoder", "trunk", "reading"] | None = None
     basis: str | None = Field(default=None, pattern=r"^[\w-]+\.safetensors$")
     max_new_tokens_extract: PositiveInt = 4096
     max_new_tokens_memory: PositiveInt = 1024

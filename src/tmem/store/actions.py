@@ -15,7 +15,7 @@ from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import HFEngine, Request
 from tmem.model.answering import Found, Unknown, answers
-from tmem.model.gate import gate_of
+from tmem.model.reading import gate_of
 from tmem.model.request import Sampling
 from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger import Pair

@@ -17,7 +17,8 @@ from tmem.fastweights.basis import tensors_hash
 from tmem.model import Model, logprobs
 from tmem.model.answering import Known, recalled
 from tmem.model.contents import Contents, Job, write_pairs
-from tmem.model.gate import Gate, gate_of
+from tmem.model.gate import Gate
+from tmem.model.reading import gate_of
 from tmem.seeds import generator
 from tmem.store.ledger import Pair, Step
 from tmem.store.states import ABOUT, Tensors, Trained, weights

@@ -27,6 +27,7 @@ from tmem.evaluation.spec import open_run
 from tmem.fastweights.sites import decoder
 from tmem.files import append_line, check_folder, read_jsonl, sha256
 from tmem.model import Model
+from tmem.model.adapter import WEIGHTS
 from tmem.seeds import derive
 from tmem.training import checkpoint
 from tmem.training.branches import Batch, Row, collate, fastest_dtype, loss_of
@@ -44,8 +45,9 @@ Tell = Callable[[dict[str, Any]], None]
 class Config:
     """All that decides what is learnt. ``data``: digests of the files, in their order.
 
-    ``tokens`` of a step, padding included. ``slow_lora``: its rank, 0 trains all weights. ``held_out``: rows that are
-    only looked at (each with what shares its system message).
+    ``tokens`` of a step, padding included. ``slow_lora``: its rank, 0 trains all weights; ``adapter``: digest of the
+    one that it begins as, "" for none. ``held_out``: rows that are only looked at (each with what shares its system
+    message).
     """
 
     data: tuple[str, ...]
@@ -53,6 +55,7 @@ class Config:
     tokens: int = 2_048
     lr: float = 1e-3
     slow_lora: int = 32
+    adapter: str = ""
     grad_norm: float = 1.0
     held_out: int = 32
     seed: int = 1
@@ -73,7 +76,15 @@ class Trainer:
     Raises :class:`UsageError` and :class:`DataError` for what cannot work, before any work is done.
     """
 
-    def __init__(self, config: Config, files: Sequence[Path], model: Model, folder: Path, running: Running) -> None:
+    def __init__(
+        self,
+        config: Config,
+        files: Sequence[Path],
+        model: Model,
+        folder: Path,
+        running: Running,
+        adapter: Path | None = None,
+    ) -> None:
         self.config, self.model, self.folder, self.running = config, model, folder, running
         check_folder(folder)
         rows = [row for path in files for row in read_rows(path, model, config.tokens)]
@@ -90,15 +101,15 @@ class Trainer:
         about = json.loads(json.dumps({**about, "version": version("tmem")}))
         open_run(folder, about, "", ABOUT)
         self.identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-        self.trained = self._choose()
+        self.trained = self._choose(adapter)
         self.optimizer = torch.optim.AdamW(self.trained.values(), lr=config.lr, betas=(0.9, 0.95), weight_decay=0.0)
         self.step = checkpoint.restore(folder, self.identity, self.trained, self.optimizer)
         forget_after(folder / METRICS, self.step)
 
-    def _choose(self) -> dict[str, Tensor]:
+    def _choose(self, adapter: Path | None) -> dict[str, Tensor]:
         """The parameters that are trained, by name."""
         hf = self.model.hf
-        trained = trainable(hf, self.config.slow_lora, self.config.seed)
+        trained = trainable(hf, self.config.slow_lora, self.config.seed, adapter)
         self.dtype = fastest_dtype(self.model.device.type)
         plain = (
             self.model.device.type == "cpu"
@@ -287,9 +298,16 @@ def schedule(done: float) -> float:
     return LEAST_RATE + (1 - LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def config_of(files: Sequence[Path], **chosen: Any) -> Config:
-    """The configuration for these files. Raises :class:`UsageError` for a file that is not there."""
+def config_of(files: Sequence[Path], adapter: Path | None = None, **chosen: Any) -> Config:
+    """The configuration for these files, and the adapter to begin as.
+
+    Raises :class:`UsageError` for a file that is not there.
+    """
     for path in files:
         if not path.is_file():
             raise UsageError(f"{path}: no such file; give rows in JSON lines")
-    return Config(tuple(sha256(path) for path in files), **chosen)
+    weights = None if adapter is None else adapter / WEIGHTS
+    if weights is not None and not weights.is_file():
+        raise UsageError(f"{adapter}: no adapter; give a folder with {WEIGHTS}, such as the adapter of a training")
+    digest = "" if weights is None else sha256(weights)
+    return Config(tuple(sha256(path) for path in files), adapter=digest, **chosen)

@@ -12,20 +12,23 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tmem.errors import UsageError
+from tmem.errors import ModelError, UsageError
 from tmem.fastweights.sites import linear_names
-from tmem.model.adapter import save_adapter
+from tmem.model.adapter import read_adapter, save_adapter
 from tmem.seeds import derive
 
 
-def trainable(model: PreTrainedModel, rank: int, seed: int) -> dict[str, Tensor]:
+def trainable(model: PreTrainedModel, rank: int, seed: int, start: Path | None = None) -> dict[str, Tensor]:
     """The parameters that are trained, by name: a slow LoRA of this rank, or for rank 0 all weights.
 
-    Raises :class:`UsageError` for weights in which small steps are lost.
+    ``start``: an adapter in PEFT's format that the slow LoRA begins as. Raises :class:`UsageError` for weights in
+    which small steps are lost, :class:`ModelError` for an adapter of another model or rank.
     """
     if rank:
         model.requires_grad_(False)
         add_slow_lora(model, rank, seed)
+        if start is not None:
+            _begin_as(model, start, rank)
     else:
         model.requires_grad_(True)
     trained: dict[str, Tensor] = {name: value for name, value in model.named_parameters() if value.requires_grad}
@@ -51,6 +54,22 @@ def add_slow_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
         if ".lora_" in name:
             value.data = value.data.float()  # small steps would be lost in bf16
     model.eval()
+
+
+@torch.no_grad()
+def _begin_as(model: PreTrainedModel, folder: Path, rank: int) -> None:
+    own, scale, matrices = read_adapter(folder)
+    layers: dict[str, Any] = {name: layer for name, layer in model.named_modules() if hasattr(layer, "base_layer")}
+    if own != rank or set(matrices) != set(layers):
+        raise ModelError(
+            f"{folder}: rank {own} for {len(matrices)} layers; this training has rank {rank} for {len(layers)}"
+        )
+    for name, (a, b) in matrices.items():
+        ours = layers[name].lora_A["default"].weight, layers[name].lora_B["default"].weight
+        if (a.shape, b.shape) != tuple(one.shape for one in ours):
+            raise ModelError(f"{folder}: {name} is of another model")
+        ours[0].copy_(a.float())
+        ours[1].copy_(scale * b.float())
 
 
 def save_slow_lora(model: PreTrainedModel, folder: Path, base: str, rank: int) -> None:

@@ -16,21 +16,25 @@ PROMPT, NOTHING = PROMPTS["english"], NO_INFORMATION
 
 @dataclass
 class Text:
-    """A text with what it tells. ``asked``: questions with answers, :data:`NOTHING` where it does not say."""
+    """A text with what it tells; ``pairs`` None: it is only read, not extracted from.
+
+    ``asked``: questions with answers, :data:`NOTHING` where it does not say.
+    """
 
     text: str
-    pairs: list[tuple[str, str]]
+    pairs: list[tuple[str, str]] | None
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
 def rows(texts: Iterable[Text]) -> Iterator[dict[str, Any]]:
     """Extraction, then each question, as prompt and completion."""
     for one in texts:
-        found: dict[str, tuple[str, str]] = {}
-        for question, answer in one.pairs:
-            found.setdefault(fold(question), (question, answer))
-        array = [QAPair(*pair).record() for pair in found.values()]
-        yield row(PROMPT.extraction(one.text, None, ()), json.dumps(array, ensure_ascii=False))
+        if one.pairs is not None:
+            found: dict[str, tuple[str, str]] = {}
+            for question, answer in one.pairs:
+                found.setdefault(fold(question), (question, answer))
+            array = [QAPair(*pair).record() for pair in found.values()]
+            yield row(PROMPT.extraction(one.text, None, ()), json.dumps(array, ensure_ascii=False))
         for question, answer in dict(one.asked).items():
             yield row(PROMPT.answer(question, one.text), answer)
 

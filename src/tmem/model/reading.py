@@ -1,0 +1,80 @@
+"""A gate that reads: theta_0, which was taught to, is shown the likeliest pairs as text and says what they answer.
+
+Likeness of questions finds what a question may mean; whether a pair answers it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from tmem.fastweights import Recipe
+from tmem.model.engine import HFEngine
+from tmem.model.gate import Gate, Keys, Likeness, Meant, make_keys
+from tmem.model.load import Model
+from tmem.model.request import Request
+from tmem.texts import fold, said
+
+SHOWN = 6  # pairs, at most
+FAR = 0.1  # what is less alike is not shown
+
+
+def notes(pairs: Iterable[tuple[str, str]]) -> str:
+    """Pairs as a text that is read: a line each."""
+    return "\n".join(f"{question} {answer}" for question, answer in pairs)
+
+
+class ReadingGate(Gate):
+    """Opens where theta_0, reading the pairs that a question is most like, answers it with one of theirs."""
+
+    def __init__(self, keys: Keys, model: Model) -> None:
+        super().__init__(keys)
+        self.model = model
+
+    def nearest(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Meant | None]:
+        """For every question the pair that answers it; of those that none does, the one that it is most like."""
+        if not pairs:
+            return [None] * len(questions)
+        every = self.likeness(questions, pairs, keys)
+        shown = [_shown(like) for like in every]
+        read = [place for place, own in enumerate(shown) if own]
+        replies = self._read([(questions[place], [pairs[own] for own in shown[place]]) for place in read])
+        found = [like.best(0.0) for like in every]
+        for place, reply in zip(read, replies, strict=True):
+            near = found[place]
+            assert near is not None
+            answering = [own for own in shown[place] if fold(pairs[own][1]) == fold(reply)]
+            found[place] = replace(near, pair=(answering or [near.pair])[0], opens=bool(answering))
+        for place, near in enumerate(found):
+            if near is not None and not near.same and not shown[place]:
+                found[place] = replace(near, opens=False)
+        return found
+
+    def _read(self, asked: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
+        """What theta_0 answers to each question, reading its pairs."""
+        requests = []
+        for question, pairs in asked:
+            messages = [{"role": "system", "content": notes(pairs)}, {"role": "user", "content": question}]
+            prompt = tuple(self.model.encode_chat(messages))
+            requests.append(Request(prompt, max_new_tokens=self.model.settings.max_new_tokens_answer))
+        return [said(one.text) for one in HFEngine(self.model).generate(requests)]
+
+
+def _shown(like: Likeness) -> list[int]:
+    """The places of the pairs that are read, the likeliest first."""
+    if like.same is not None or like.pairs is None:
+        return []
+    values, places = like.pairs.topk(min(SHOWN, len(like.pairs)))
+    return [int(place) for value, place in zip(values, places, strict=True) if value > FAR]
+
+
+def gate_of(model: Model, recipe: Recipe) -> Gate:
+    """The gate of a model's memories under a recipe, made when it is first needed."""
+    first = model.fast(recipe).sites[0].layer
+    if first not in model.gates:
+        keys = make_keys(model, first)
+        model.gates[first] = ReadingGate(keys, model) if model.settings.gate == "reading" else Gate(keys)
+    gate: Gate = model.gates[first]
+    return gate

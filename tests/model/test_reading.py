@@ -1,0 +1,76 @@
+"""The gate that reads: likeness finds what may be meant, theta_0 says whether a pair answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from model.test_gate import PAIRS, Words
+from torch import Tensor
+
+from tmem.model import load
+from tmem.model.gate import Meant
+from tmem.model.reading import SHOWN, ReadingGate, gate_of, notes
+from tmem.model.settings import Settings
+
+Asked = Sequence[tuple[str, Sequence[tuple[str, str]]]]
+
+
+class Scripted(ReadingGate):
+    """Reads what a test says, and remembers what it was shown."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(Words(), load("persona-nano"))
+        self.reply, self.shown = reply, list[tuple[str, list[tuple[str, str]]]]()
+
+    def _read(self, asked: Asked) -> list[str]:
+        self.shown += [(question, list(pairs)) for question, pairs in asked]
+        return [self.reply] * len(asked)
+
+
+def found(gate: ReadingGate, question: str, pairs: Sequence[tuple[str, str]] = PAIRS) -> Meant | None:
+    keys: Tensor = gate.keys.pairs(pairs)
+    [one] = gate.nearest([question], pairs, keys)
+    return one
+
+
+def test_the_pair_whose_answer_is_read_is_meant_even_if_another_is_more_alike() -> None:
+    question, gate = "What is Maria's own vehicle or job?", Scripted("Baker")
+    near = found(gate, question)
+    assert near is not None and near.opens and PAIRS[near.pair][1] == "baker"
+    [(asked, shown)] = gate.shown
+    assert asked == question and PAIRS[1] not in shown  # Kevin's is not read for Maria
+
+
+@pytest.mark.parametrize("reply", ["No information available", "a zeppelin", ""])
+def test_it_stays_shut_where_theta_0_finds_no_answer(reply: str) -> None:
+    near = found(Scripted(reply), "What is Maria's vehicle called?")
+    assert near is not None and not near.opens and near.pair == 0
+
+
+def test_the_same_question_and_unknown_people_are_not_read() -> None:
+    gate = Scripted("camper")
+    near = found(gate, "what is  maria's VEHICLE?")
+    assert near is not None and near.same and near.opens
+    assert found(gate, "What is Otto's vehicle?") is None
+    far = found(gate, "qwerty zxcvb")
+    assert far is None or not far.opens
+    assert not gate.shown and gate.nearest(["anything"], [], gate.keys.pairs([])) == [None]
+
+
+def test_only_the_likeliest_pairs_are_read() -> None:
+    pairs = [(f"What is the code of door {number}?", str(number)) for number in range(3 * SHOWN)]
+    gate = Scripted("7")
+    found(gate, "What is the code of the door number 7?", pairs)
+    [(_, shown)] = gate.shown
+    assert len(shown) == SHOWN and ("What is the code of door 7?", "7") in shown
+
+
+def test_theta_0_reads_for_itself_where_the_settings_say_so() -> None:
+    model = load("persona-nano")
+    model.settings = Settings(**model.settings.model_dump() | {"gate": "reading"})
+    gate = gate_of(model, model.recipe("tmem"))
+    assert isinstance(gate, ReadingGate)
+    assert notes(PAIRS[:2]) == "What is Maria's vehicle? camper\nWhat is Kevin's vehicle? tram"
+    near = found(gate, "What is Maria's vehicle called?")
+    assert near is not None and near == found(gate, "What is Maria's vehicle called?")
