@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import torch
 from helpers import tiny
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -105,6 +107,28 @@ def make(directory: Path, family: str) -> Path:
     model = tiny(family, vocab_size=VOCABULARY, eos_token_id=0, pad_token_id=1, bos_token_id=2)
     model.save_pretrained(directory)
     tokenizer(family).save_pretrained(directory)
+    return directory
+
+
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LLAMA_LIKE: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "llama with biases": {"attention_bias": True, "tie_word_embeddings": False},
+    "llama 3.1": {"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 16}},
+    "qwen2": {},
+    "qwen3": {"tie_word_embeddings": True},
+}
+
+
+def make_llama_like(directory: Path, name: str) -> Path:
+    """A checkpoint of what llama.cpp reads, in one of its variants; biases are random, too."""
+    family = name.split()[0]
+    model = tiny(family, vocab_size=VOCABULARY, eos_token_id=0, **LLAMA_LIKE[name])
+    for key, value in model.named_parameters():
+        if key.endswith(".bias"):
+            value.data.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(len(key))))
+    model.save_pretrained(directory)
+    tokenizer("qwen3" if family == "qwen2" else family).save_pretrained(directory)
     return directory
 
 

@@ -14,16 +14,18 @@ from transformers import (
     Phi3Config,
     PhiConfig,
     PreTrainedConfig,
+    Qwen2Config,
     Qwen3Config,
     SmolLM3Config,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from tmem.fastweights import Example
+from tmem.fastweights import Basis, Delta, Example, FastWeights
 from tmem.seeds import derive
 
 VOCABULARY = 128
 CONFIGS: dict[str, type[PreTrainedConfig]] = {
+    "qwen2": Qwen2Config,
     "qwen3": Qwen3Config,
     "llama": LlamaConfig,
     "mistral": MistralConfig,
@@ -77,3 +79,12 @@ def examples(count: int, seed: int = 0, longest: int = 9) -> list[Example]:
         return tuple(rng.randrange(3, VOCABULARY) for _ in range(rng.randint(1, longest)))
 
     return [Example((1, *tokens()), (*tokens(), 2), f"question {seed}.{number}") for number in range(count)]
+
+
+def random_memory(model: Any, sessions: int = 1) -> tuple[FastWeights, Delta]:
+    """Memories of random numbers, each another, large enough to change what is said."""
+    fast = FastWeights(model, Basis.from_model(model, layers=2, rank=3))
+    delta = fast.zeros(sessions)
+    for number, value in enumerate(delta.b.values()):
+        value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(number)) / 5)
+    return fast, delta

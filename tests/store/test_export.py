@@ -62,6 +62,30 @@ def test_an_adapter_is_loaded_elsewhere_with_what_its_folder_says(
     torch.testing.assert_close(alone, found)
 
 
+def test_adapters_for_llama_cpp_have_a_name_for_each_version(fresh_memory: Memory, tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    mine, yours, folder = fresh_memory.scope("u"), fresh_memory.scope("v"), tmp_path / "out"
+    with pytest.raises(UsageError, match="no weights to export"):
+        mine.export(folder, format="gguf")
+    assert not folder.exists()
+    mine.add(pairs=[(VEHICLE, "camper")])
+    yours.add(pairs=[(VEHICLE, "camper")])
+    [first] = mine.save_gguf(folder)
+    kept = first.read_bytes(), first.stat().st_mtime_ns
+    assert mine.export(folder, format="gguf") == 1 and (first.read_bytes(), first.stat().st_mtime_ns) == kept
+    [theirs] = yours.save_gguf(folder)
+    mine.add(pairs=[(COLOUR, "silver")])
+    [second, base] = mine.save_gguf(folder, base="f16")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in (first, theirs, second, base)}
+    assert first.stem.split("-")[:2] == ["tmem", mine.id[:12]] and first.stem[-16:] == theirs.stem[-16:]
+    told = [gguf.GGUFReader(path).get_field("tmem.base").contents() for path in (first, second, base)]
+    assert set(told) == {mine.model.weights_hash}
+    for wrong in ({"format": "gguf", "base": "q4_0"}, {"format": "peft", "base": "f16"}, {"format": "onnx"}):
+        with pytest.raises(UsageError):
+            mine.export(tmp_path / "no", **wrong)
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_model_of_the_hub_is_named_as_there(model: Model, tmp_path: Path) -> None:
     fetched = tmp_path / "models--owner--some--name" / "snapshots" / "0a1b"
     assert Model("x", fetched, model.hf, model.tokenizer, model.settings).origin == "owner/some--name"

@@ -32,6 +32,7 @@ Opener = Callable[[], AbstractContextManager[Any]]  # the memory that the option
 class Form(StrEnum):
     ledger = "ledger"
     peft = "peft"
+    gguf = "gguf"
 
 
 class WhenUnknown(StrEnum):
@@ -350,18 +351,24 @@ def why(
 
 def export(
     open_memory: Opener,
-    target: Annotated[Path, typer.Argument(help="A file for the ledger, a folder for an adapter.")],
-    form: Annotated[Form, typer.Option("--format", help="ledger: JSON lines; peft: a LoRA adapter.")] = Form.ledger,
+    target: Annotated[Path, typer.Argument(help="A file for the ledger, a folder for adapters.")],
+    form: Annotated[
+        Form, typer.Option("--format", help="ledger: JSON lines; peft: a LoRA adapter; gguf: one for llama.cpp.")
+    ] = Form.ledger,
     version: Annotated[str | None, typer.Option(help="An earlier version (number, id or tag).")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="With gguf, also the base model: f32, f16, bf16 or q8_0.", metavar="TYPE")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a memory elsewhere. It is personal data there too, and no forgetting reaches it."""
     with open_memory() as memory:
-        memory.export(target, format=form.value, version=version)
+        memory.export(target, format=form.value, version=version, base=base)
     if as_json:
         print_json({"file": str(target), "format": form.value})
     else:
-        print_plain(f"{target}: keep it as you would keep the text; what is forgotten here stays there")
+        gate = "" if form is Form.ledger else "; it has no gate, and answers also what it was never told"
+        print_plain(f"{target}: keep it as you would keep the text; what is forgotten here stays there{gate}")
 
 
 def import_(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,33 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tmem.errors import ModelError
+from tmem.fastweights import FastWeights
 from tmem.fastweights.basis import read_safetensors
 from tmem.files import read_json, save_safetensors, write_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 OTHER = ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "fan_in_fan_out")  # other ranks, other scales
 BEFORE = "base_model.model."  # what PEFT puts before every name
+Matrices = Mapping[str, tuple[Tensor, Tensor]]  # A (r, in) and B (out, r) by the name of the linear layer
 
 
-def save_adapter(folder: Path, base: str, matrices: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> None:
-    """Write an adapter whose change is B A, unscaled.
+def matrices_of(fast: FastWeights, b: Mapping[str, Tensor], row: int = 0) -> Matrices:
+    """One memory as the change of whole layers; ``row`` of every B (sessions, out, rank).
 
-    ``matrices``: A (r, in) and B (out, r) by the name of the linear layer; ``rank``: of most of them.
+    Where a family fuses gate and up into one matrix, its A's are stacked and its B's stand in a diagonal of blocks.
     """
+    matrices = {}
+    for linear, group in groupby(fast.sites, key=lambda site: site.module):
+        sites = list(group)
+        a = torch.cat([fast.basis.a[site.name] for site in sites])
+        change = torch.block_diag(*(b[site.name][row] for site in sites))
+        assert linear.out_features == change.shape[0]
+        matrices[sites[0].name.partition("[")[0]] = a, change
+    return matrices
+
+
+def save_adapter(folder: Path, base: str, matrices: Matrices, rank: int) -> None:
+    """Write an adapter whose change is B A, unscaled; ``rank``: of most of the matrices."""
     tensors = {}
     for name, (a, b) in matrices.items():
         tensors[f"{BEFORE}{name}.lora_A.weight"] = a

@@ -1,11 +1,10 @@
-"""A memory for elsewhere: as an adapter that peft loads, or as the ledger in JSON lines that another home takes in."""
+"""A memory for elsewhere: as adapters for peft, vLLM and llama.cpp, or as the ledger, which another home takes in."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,35 +14,48 @@ from tmem.files import check_folder, without_surrogates, write_text
 from tmem.store import checking, queries
 from tmem.store.ledger import History, Pair
 from tmem.store.queries import NewPair
-from tmem.store.states import Tensors
 
 if TYPE_CHECKING:
-    from tmem.fastweights import FastWeights
+    from torch import Tensor
+
+    from tmem.fastweights import Delta, FastWeights
     from tmem.model import Model
 
 LONGEST_LINE = 64_000_000  # bytes
 LONGEST_PAIR = 1_000_000  # characters; a write takes pairs of a few hundred tokens
 
 
-def save_peft(folder: Path, fast: FastWeights, state: Tensors, base: str, row: int = 0) -> None:
-    """Write a memory as a LoRA of the base model, in PEFT's format.
+def save_peft(folder: Path, fast: FastWeights, b: Mapping[str, Tensor], base: str, row: int = 0) -> None:
+    """Write a memory as a LoRA of the base model, in PEFT's format. ``row``: of every B, the block that is written."""
+    from tmem.model.adapter import matrices_of, save_adapter
 
-    ``row``: of B, the block that is written.
-    Where a family fuses gate and up into one matrix, its A's are stacked and its B's stand in a diagonal of blocks.
-    """
-    import torch
-
-    from tmem.model.adapter import save_adapter
-
-    matrices = {}
-    for linear, group in groupby(fast.sites, key=lambda site: site.module):
-        sites = list(group)
-        a = torch.cat([fast.basis.a[site.name] for site in sites])
-        b = torch.block_diag(*(state[site.name][row] for site in sites))
-        assert linear.out_features == b.shape[0]
-        matrices[sites[0].name.partition("[")[0]] = a, b
     check_folder(folder)
-    save_adapter(folder, base, matrices, fast.basis.rank)
+    save_adapter(folder, base, matrices_of(fast, b, row), fast.basis.rank)
+
+
+def save_gguf(
+    folder: Path, model: Model, fast: FastWeights, delta: Delta, scope: str, base: str | None = None
+) -> list[Path]:
+    """Write every block of a memory as a LoRA for llama.cpp, and the base model if a type is given for it.
+
+    Names say what is in a file, so one that is there already is the same.
+    """
+    from tmem.model.adapter import matrices_of
+    from tmem.model.to_gguf import adapter_name, base_name, save_base, save_lora, type_named
+
+    check_folder(folder)
+    kind = None if base is None else type_named(base)
+    made = []
+    for row in range(delta.sessions):
+        own = delta.select([row])
+        made.append(folder / f"{adapter_name(model, own, scope)}.gguf")
+        if not made[-1].exists():
+            save_lora(made[-1], model, matrices_of(fast, own.b))
+    if kind is not None:
+        made.append(folder / base_name(model, kind))
+        if not made[-1].exists():
+            save_base(made[-1], model, kind)
+    return made
 
 
 def save_readme(folder: Path, model: Model) -> None:
@@ -57,6 +69,7 @@ base_model: {base}
 ---
 
 A memory that tmem wrote: a LoRA adapter of {model.name}. It is personal data, like the text that it was made from.
+It has no gate: where tmem asks a memory only what it was told of, this one answers everything that it is given.
 
     base = AutoModelForCausalLM.from_pretrained({base}, dtype="float32")
     model = PeftModel.from_pretrained(base, "the folder of this file")

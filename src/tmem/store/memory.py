@@ -64,17 +64,30 @@ class CheckedMemory(ScopedMemory):
     search = checked(ScopedMemory.search, query=checking.text, top_k=checking.count(1))
     why = checked(ScopedMemory.why, question=checking.text, answer=checking.text_or_none, most=checking.count(1))
 
-    def export(self, path: str | Path, *, format: str = "ledger", version: str | int | None = None) -> int:
-        """Take a version elsewhere: as JSON lines for :meth:`import_`, or as :meth:`save_pretrained` does.
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: str = "ledger",
+        version: str | int | None = None,
+        base: str | None = None,
+    ) -> int:
+        """Take a version elsewhere: as JSON lines for :meth:`import_`, or as the methods below do.
 
-        ``format``: ledger or peft. Returns the number of steps of the version.
+        ``format``: ledger, peft (:meth:`save_pretrained`) or gguf (:meth:`save_gguf`, which takes ``base``). Returns
+        the number of steps of the version.
         """
-        if format not in ("ledger", "peft"):
-            raise UsageError(f"there is no format {format!r} to export: choose ledger or peft")
+        if format not in ("ledger", "peft", "gguf"):
+            raise UsageError(f"there is no format {format!r} to export: choose ledger, peft or gguf")
+        if base is not None and format != "gguf":
+            raise UsageError(f"base: only gguf is exported with its base, not {format}")
         if format == "ledger":
             return super().export(path, version=version)
         number = self.home.head(self.id) if version is None else self._number(version)
-        self.save_pretrained(path, version=number)
+        if format == "peft":
+            self.save_pretrained(path, version=number)
+        else:
+            self.save_gguf(path, version=number, base=base)
         return len(self.home.history(self.id, number))
 
 
@@ -284,10 +297,21 @@ class Memory:
     def save_pretrained(self, folder: str | Path, *, version: str | int | None = None, **ids: Unpack[Ids]) -> None:
         self.scope(**ids).save_pretrained(folder, version=version)
 
+    def save_gguf(
+        self, folder: str | Path, *, version: str | int | None = None, base: str | None = None, **ids: Unpack[Ids]
+    ) -> list[Path]:
+        return self.scope(**ids).save_gguf(folder, version=version, base=base)
+
     def export(
-        self, path: str | Path, *, format: str = "ledger", version: str | int | None = None, **ids: Unpack[Ids]
+        self,
+        path: str | Path,
+        *,
+        format: str = "ledger",
+        version: str | int | None = None,
+        base: str | None = None,
+        **ids: Unpack[Ids],
     ) -> int:
-        return self.scope(**ids).export(path, format=format, version=version)
+        return self.scope(**ids).export(path, format=format, version=version, base=base)
 
     def import_(self, path: str | Path, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).import_(path)

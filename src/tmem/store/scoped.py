@@ -24,6 +24,7 @@ from tmem.texts import fold
 
 if TYPE_CHECKING:
     from tmem.agent.prompts import PromptSet
+    from tmem.fastweights import Delta
     from tmem.model import Model
     from tmem.model.answering import Unknown
     from tmem.model.request import Sampling
@@ -294,18 +295,33 @@ class ScopedMemory(View):
 
         It is personal data, like the text that it was made from, and no forgetting reaches it.
         """
-        number = self.home.head(self.id) if version is None else self._number(version)
         with self._turn:
-            state = self.home.state(self.id, number)
-            blocks = self.trainer.delta(state).sessions
-            if not blocks:
-                raise UsageError("nothing was written to this memory yet: there are no weights to export")
-            if blocks > 1:
+            delta = self._exported(version)
+            if delta.sessions > 1:
                 check_folder(Path(folder))
-            for row in range(blocks):
-                own = Path(folder) / f"block-{row + 1}" if blocks > 1 else Path(folder)
-                export.save_peft(own, self.trainer.fast, state, self.model.origin, row)
+            for row in range(delta.sessions):
+                own = Path(folder) / f"block-{row + 1}" if delta.sessions > 1 else Path(folder)
+                export.save_peft(own, self.trainer.fast, delta.b, self.model.origin, row)
                 export.save_readme(own, self.model)
+
+    def save_gguf(self, folder: str | Path, *, version: str | int | None = None, base: str | None = None) -> list[Path]:
+        """Write the weights as LoRA adapters for llama.cpp, a file for each block; see :meth:`save_pretrained`.
+
+        Each is called ``tmem-<scope>-<digest>.gguf``, as no other memory or version is, and a file that is there stays
+        as it is. ``base``: also the base model, of the type f32, f16, bf16 or q8_0. Returns the files, the base last.
+        Raises :class:`ModelError` for an architecture that is not Llama's, Qwen2's or Qwen3's.
+        """
+        with self._turn:
+            delta = self._exported(version)
+            return export.save_gguf(Path(folder), self.model, self.trainer.fast, delta, self.id[:12], base)
+
+    def _exported(self, version: str | int | None) -> Delta:
+        """The weights of a version. Raises :class:`UsageError` if there are none."""
+        number = self.home.head(self.id) if version is None else self._number(version)
+        delta = self.trainer.delta(self.home.state(self.id, number))
+        if not delta.sessions:
+            raise UsageError("nothing was written to this memory yet: there are no weights to export")
+        return delta
 
     def import_(self, path: str | Path) -> Receipt:
         """Take in an exported ledger, whole or not at all; only a memory that holds nothing can.
