@@ -25,6 +25,10 @@ class WriteError(TmemError):
     """A write that was asked for wrongly (a write that fails on its data only reports so in its account)."""
 
 
+class EngineError(TmemError):
+    """An engine elsewhere that cannot be reached, or cannot do what is asked of it."""
+
+
 class Diverged(TmemError):
     """A training whose loss or weights are not finite any more."""
 

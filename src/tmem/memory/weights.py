@@ -90,7 +90,7 @@ class Weights(Plain):
                 continue
             # A question about nobody that the memory knows is heard by some block: it has been taught to refuse.
             row = life.contents.places[pair or 0] if pairs else None
-            heard.append(Heard(row, Voices(tuple(life.model.bare(text)), weight, life.model.refusal)))
+            heard.append(Heard(row, Voices(tuple(life.model.bare(text)), weight, life.model.refusal, opens=opens)))
         return heard
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:

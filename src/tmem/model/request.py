@@ -15,13 +15,15 @@ class Voices:
     Every token is chosen by log p_text + ``weight`` (log p_memory - log p_bare): theta_0 reads the request's own
     prompt, theta_0 + Delta and theta_0 this one. So Delta never touches a prompt that holds text, and an empty memory
     changes nothing. A memory that begins with the token ``refusal`` says that it was not told, which proves little
-    where there is text: it is heard as (1 - ``doubt``) log p_text + ``doubt`` log p_memory then.
+    where there is text: it is heard as (1 - ``doubt``) log p_text + ``doubt`` log p_memory then. ``opens``: the gate
+    says that the memory knows of this; engines that cannot mix choose by it.
     """
 
     prompt_ids: tuple[int, ...]
     weight: float = 0.5
     refusal: int | None = None
     doubt: float = 0.2
+    opens: bool = True
 
     def weights(self, doubted: bool) -> tuple[float, float, float]:
         """What the logarithms of text, memory and bare question count for."""
@@ -70,7 +72,7 @@ class Completion:
     """What was generated: ``ids`` with the end-of-turn token if there was one, ``text`` without.
 
     ``logprobs``, one per id, are log pi(token) under the Delta in force, at temperature 1 and before top-k,
-    top-p and grammar: what a policy gradient needs (paper, RL).
+    top-p and grammar: what a policy gradient needs (paper, RL). Empty where an engine elsewhere does not give them.
     """
 
     ids: tuple[int, ...]
