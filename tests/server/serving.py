@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("fastapi")
+pytest.importorskip("mcp")
 httpx = pytest.importorskip("httpx")
 
 from server.fakes import Actions, open_memory  # noqa: E402

@@ -44,6 +44,7 @@ def test_without_the_extra_it_says_so(tmem: Run, tmp_path: Path, monkeypatch: py
 
 def test_a_port_that_is_taken_is_one_line(tmem: Run, tmp_path: Path) -> None:  # noqa: F811
     pytest.importorskip("fastapi")
+    pytest.importorskip("mcp")
     pytest.importorskip("uvicorn")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, _, err = tmem("serve", "--port", taken.getsockname()[1], "--home", tmp_path)

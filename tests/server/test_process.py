@@ -16,6 +16,7 @@ import pytest
 from tmem.server.keys import Keys
 
 pytest.importorskip("fastapi")
+pytest.importorskip("mcp")
 pytest.importorskip("uvicorn")
 httpx = pytest.importorskip("httpx")
 

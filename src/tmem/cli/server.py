@@ -10,6 +10,7 @@ import typer
 
 from tmem.cli.common import JsonOption, MemoryModelOption, err, load_memory_model, print_json
 from tmem.cli.homes import HOME, HomeOption
+from tmem.cli.memories import Opener, scoped
 from tmem.cli.pairs import print_plain
 from tmem.errors import UsageError
 
@@ -79,6 +80,19 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"{host}:{port} cannot be listened on ({error.strerror}): choose another --port") from None
 
 
+def mcp(open_memory: Opener) -> None:
+    """Serve one memory to an MCP client over standard input and output: tools add, ask, search, list, forget, why."""
+    import asyncio
+    from importlib.metadata import version
+
+    try:
+        from tmem.server.tools import serve_stdio
+    except ImportError as error:
+        raise UsageError(f"MCP needs the extra server ({error.name}): pip install 'tmem[server]'") from None
+    with open_memory() as memory:
+        asyncio.run(serve_stdio(memory, version("tmem")))
+
+
 @keys_app.command("make")
 def make_key(
     name: Annotated[str, typer.Argument(help="What to call it; nothing secret.")],
@@ -138,4 +152,5 @@ def revoke_key(
 def register(app: typer.Typer) -> None:
     """Put these commands into the application."""
     app.command(rich_help_panel="memories over HTTP", epilog=EXAMPLES)(serve)
+    app.command(rich_help_panel="memories over HTTP")(scoped(mcp, looks=False))
     app.add_typer(keys_app, name="keys", rich_help_panel="memories over HTTP")

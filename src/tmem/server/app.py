@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 
 from tmem.errors import TmemError
 from tmem.server import chats, memories
@@ -19,6 +20,7 @@ from tmem.server.guard import OPEN, Guard
 from tmem.server.keys import Keys
 from tmem.server.pool import Pool
 from tmem.server.replies import Json, Refusal, refusal_of, reply
+from tmem.server.tools import OverHttp
 from tmem.server.who import HEADER, Served
 from tmem.store.memory import Memory
 
@@ -85,10 +87,12 @@ def make_app(
     before others are told to come again.
     """
     work, look = Pool(MODEL_THREADS, waiting, "tmem-work"), Pool(LOOKING_THREADS, waiting, "tmem-look")
+    tools = OverHttp(_version(), str(keys.home))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with tools.running():
+            yield
         work.close()
         look.close()
         memory.close()
@@ -114,6 +118,7 @@ def make_app(
     app.add_middleware(Guard, keys=keys, local=local, limit=body_bytes)
     app.include_router(chats.router)
     app.include_router(memories.router)
+    app.router.routes.append(Route("/mcp", tools, methods=["POST"]))  # no stream that only waits
 
     @app.get("/healthz", summary="Whether the process is there", tags=["operating"])
     async def healthz() -> Response:
