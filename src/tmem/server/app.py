@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tmem.errors import TmemError
-from tmem.server import chats, memories
+from tmem.server import chats, looking, memories
 from tmem.server.guard import OPEN, Guard
 from tmem.server.keys import Keys
 from tmem.server.pool import Pool
@@ -118,6 +118,7 @@ def make_app(
     app.add_middleware(Guard, keys=keys, local=local, limit=body_bytes)
     app.include_router(chats.router)
     app.include_router(memories.router)
+    app.include_router(looking.router)
     app.router.routes.append(Route("/mcp", tools, methods=["POST"]))  # no stream that only waits
 
     @app.get("/healthz", summary="Whether the process is there", tags=["operating"])

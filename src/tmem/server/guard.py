@@ -16,7 +16,7 @@ from tmem.server.replies import Refusal, reply
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-OPEN = ("/healthz", "/readyz", "/openapi.json")  # they say nothing about anybody
+OPEN = ("/healthz", "/readyz", "/openapi.json", "/", "/page.css", "/page.js")  # they say nothing about anybody
 HERE = ("127.0.0.1", "::1", "localhost")
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 BODY_SECONDS = 30.0

@@ -259,6 +259,9 @@ class Memory:
     def stats(self, **ids: Unpack[Ids]) -> Record:
         return self.scope(**ids).stats()
 
+    def growth(self, **ids: Unpack[Ids]) -> list[Record]:
+        return self.scope(**ids).growth()
+
     def rollback(self, version: str | int, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).rollback(version)
 

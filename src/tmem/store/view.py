@@ -15,7 +15,7 @@ from tmem.store import schema as db
 from tmem.store.book import read_on
 from tmem.store.export import save_ledger
 from tmem.store.home import Home
-from tmem.store.ledger import Pair
+from tmem.store.ledger import History, Pair, view
 from tmem.store.records import Record
 
 STATUSES = ("active", "pending", "superseded", "quarantined", "forgotten")
@@ -85,6 +85,20 @@ class View:
             "added": self._rows([pair_id for pair_id in other if pair_id not in one]),
             "removed": self._rows([pair_id for pair_id in one if pair_id not in other]),
         }
+
+    def growth(self) -> list[Record]:
+        """How many pairs held in each version, oldest first: ``id``, ``kind``, ``created``, ``pairs``."""
+        book, found = self.home.book(self.id), list[Record]()
+        history, last = History(book.start, (), book.new), None
+        for number, version in book.versions.items():
+            if version.base != last:
+                history = History(book.start, view(book.versions, version.base), book.new)
+            if version.write is not None:
+                history.take(book.new.get(version.write, ()))
+            keys = ("id", "kind", "created")
+            found.append({key: getattr(version, key) for key in keys} | {"pairs": len(history.current)})
+            last = number
+        return found
 
     def stats(self) -> Record:
         """Pairs by status, versions, files of weights and their bytes."""

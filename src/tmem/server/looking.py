@@ -1,0 +1,71 @@
+"""The page to look into a memory, and routes that only it needed: how much there is, and how it grew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, Response
+
+from tmem.server.replies import Json
+from tmem.server.who import on_memory
+
+FOLDER = Path(__file__).with_name("page")
+KINDS = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+# Nothing from elsewhere, nothing inline, no text of a memory taken for markup, no other page around it.
+HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+router = APIRouter(tags=["looking"])
+
+
+@router.get("/", include_in_schema=False)
+@router.get("/page.css", include_in_schema=False)
+@router.get("/page.js", include_in_schema=False)
+async def page(request: Request) -> Response:
+    name, kind = KINDS[request.url.path]
+    return FileResponse(FOLDER / name, media_type=kind, headers=HEADERS)
+
+
+@router.get("/v1/stats", summary="Pairs by status, versions, files of weights and their bytes")
+async def stats(request: Request) -> Response:
+    return Json(await on_memory(request, lambda memory: memory.stats(), looks=True))
+
+
+@router.get("/v1/growth", summary="How many pairs held in each version, oldest first")
+async def growth(request: Request) -> Response:
+    return Json({"results": await on_memory(request, lambda memory: memory.growth(), looks=True)})
+
+
+@router.get(
+    "/v1/diff", summary="The pairs that hold in the second version and not in the first, and the other way round"
+)
+async def diff(request: Request, first: str, second: str) -> Response:
+    return Json(await on_memory(request, lambda memory: memory.diff(first, second), looks=True))
+
+
+@router.get("/v1/verify", summary="Whether the weights in force are those that the ledger says")
+async def verify(request: Request, deep: bool = False) -> Response:
+    return Json(await on_memory(request, lambda memory: memory.verify(deep=deep)))
