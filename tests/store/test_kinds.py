@@ -161,17 +161,6 @@ def test_a_home_that_can_only_be_read_is_looked_at_and_asked(
     assert schema.only_read(path / "tmem.db")
 
 
-def test_an_erased_memory_leaves_not_even_its_name(tmp_path: Path) -> None:
-    home = open_home(tmp_path / "home")
-    scope, other = told(home, "secret question"), told(home, "r", BEN)
-    assert home.erase(scope) and not home.erase(scope)
-    assert list(home.scopes().values()) == ["ben"] and questions(home, other) == ["r"]
-    for path in (tmp_path / "home").rglob("*"):
-        if path.is_file():
-            assert not any(word in path.read_bytes() for word in (b"example.org", b"secret", b"text of secret"))
-    assert questions(home, told(home, "anew")) == ["anew"]
-
-
 def test_a_backup_becomes_the_home_again_whatever_log_was_left_there(tmp_path: Path) -> None:
     path = tmp_path / "home"
     home = open_home(path)

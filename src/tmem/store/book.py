@@ -27,12 +27,14 @@ GONE = ("quarantined", "forgotten")  # pairs that no weights follow from
 class Book:
     """One state of a scope's ledger; whatever is written meanwhile is in the next one. Not to be changed.
 
+    ``made`` is when the scope was: one that was erased and told something again has nothing in common with it.
     ``start`` stands for the engine that its weights are made with, as every history begins; ``versions`` are by number,
     oldest first; ``new`` is by write: the pairs that are left of it, in the order in which they were told, pending ones
     too.
     """
 
     start: str
+    made: str | None
     revision: int
     head: int | None
     versions: Mapping[int, Version]
@@ -81,8 +83,11 @@ def read_on(connection: Connection, scope: str, before: Book | None) -> Book:
 
     Raises :class:`IntegrityError` for rows that no tmem wrote.
     """
-    this = select(db.scopes.c.revision, db.scopes.c.head, db.scopes.c.engine).where(db.scopes.c.id == scope)
-    revision, head, engine = connection.execute(this).one_or_none() or (0, None, None)
+    of = db.scopes.c
+    this = select(of.created, of.revision, of.head, of.engine).where(of.id == scope)
+    made, revision, head, engine = connection.execute(this).one_or_none() or (None, 0, None, None)
+    if before is not None and (before.made != made or before.revision > revision):
+        before = None
     if before is not None and before.revision == revision:
         return before
     start = digest(engine_of(engine))
@@ -109,7 +114,7 @@ def read_on(connection: Connection, scope: str, before: Book | None) -> Book:
             del new[write]
     with _reading:
         kept = dict(before._histories) if before is not None and same else {}
-    return Book(start, revision, head, versions, new, kept)
+    return Book(start, made, revision, head, versions, new, kept)
 
 
 def engine_of(kept: str | None) -> dict[str, Any] | None:

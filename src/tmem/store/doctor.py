@@ -37,7 +37,7 @@ def examine(home: Home, fix: bool = False, turn: AbstractContextManager[Any] | N
     scopes = home.scopes()
     for scope, name in scopes.items():
         try:
-            with home.lock(scope, make=fix), turn or nullcontext():
+            with home.lock(scope, looks=not fix), turn or nullcontext():
                 home.drop_states(scope)
                 found += _scope(home, scope, name, fix)
         except DeltaError as error:

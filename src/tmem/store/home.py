@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, or_, select
 
 from tmem.errors import DataError, DeltaError, IntegrityError, ScopeRequired, StoreError
 from tmem.files import check_folder
@@ -27,13 +27,12 @@ from tmem.store import schema as db
 from tmem.store.book import Book, engine_of, read_on
 from tmem.store.ledger import History, digest, view
 from tmem.store.locks import Locks
-from tmem.store.queries import NewPair, Version
+from tmem.store.queries import NAMES, Names, NewPair, Version
 from tmem.store.snapshots import Snapshots
 from tmem.store.states import Tensors, Trained, Trainer, processor, state_digest
 
-NAMES = ("user_id", "agent_id", "run_id")
-Names = tuple[str | None, str | None, str | None]
 TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept from its end
+NAMED = or_(*(db.scopes.c[name].is_not(None) for name in NAMES))  # an erased scope is not, until it is wiped
 STATES_KEPT = 64  # in memory, of all scopes together
 BOOKS_KEPT = 64
 
@@ -89,12 +88,6 @@ class Home:
             self._names[scope] = names
         return scope
 
-    def _make(self, scope: str) -> None:
-        if scope in self._names and not self.known(scope):
-            row = dict(zip(NAMES, self._names[scope], strict=True)) | {"id": scope, "created": queries.now()}
-            with self.db.write() as connection:
-                connection.execute(insert(db.scopes).prefix_with("OR IGNORE").values(row))
-
     def name(self, scope: str) -> str:
         """The names that a scope is asked for by, "/" between them."""
         return joined(self._names.get(scope, ()))
@@ -102,12 +95,12 @@ class Home:
     def known(self, scope: str) -> bool:
         """True if something was ever told to it."""
         with self.db.read() as connection:
-            return connection.execute(select(db.scopes.c.id).where(db.scopes.c.id == scope)).first() is not None
+            return connection.execute(select(db.scopes.c.id).where(db.scopes.c.id == scope, NAMED)).first() is not None
 
     def scopes(self) -> dict[str, str]:
         """All scopes of the home: id -> the names that it was made with, "/" between them."""
         with self.db.read() as connection:
-            rows = connection.execute(select(db.scopes.c.id, *(db.scopes.c[name] for name in NAMES)))
+            rows = connection.execute(select(db.scopes.c.id, *(db.scopes.c[name] for name in NAMES)).where(NAMED))
             return {row[0]: joined(row[1:]) for row in rows}
 
     def users(self) -> list[dict[str, Any]]:
@@ -115,50 +108,42 @@ class Home:
         of = db.scopes.c
         active = (db.pairs.c.scope == of.id) & (db.pairs.c.status == "active")
         counted = select(func.count()).select_from(db.pairs).where(active).scalar_subquery().label("pairs")
-        chosen = select(*(of[name] for name in NAMES), of.created, counted).order_by(of.created, of.id)
+        chosen = select(*(of[name] for name in NAMES), of.created, counted).where(NAMED).order_by(of.created, of.id)
         with self.db.read() as connection:
             return [dict(row._mapping) for row in connection.execute(chosen)]
 
     def erase(self, scope: str) -> bool:
         """Remove a scope whole, its names too; False if there is none."""
-        with self.lock(scope, any_engine=True, make=False):
+        with self.lock(scope, any_engine=True):
             if not self.known(scope):
+                self._locks.remove(scope)
                 return False
             with self.db.write() as connection:
-                connection.execute(delete(db.pairs).where(db.pairs.c.scope == scope))
-                connection.execute(delete(db.scopes).where(db.scopes.c.id == scope))  # and all that hangs on it
-            self.drop_states(scope)
-            self.files.keep_only(scope, set(), must=True)
-            self.db.scrub()
+                queries.empty(connection, scope)
+                # Whoever is killed from here on has erased, but not yet wiped: the next to open the home does.
+                queries.add_receipt(connection, scope, TO_WIPE, {})
+            self.wipe(scope)
             return True
 
     @contextmanager
-    def lock(self, scope: str, any_engine: bool = False, make: bool = True) -> Iterator[None]:
-        """Be the only writer of a scope, among threads and processes; ``make`` it if it is new.
+    def lock(self, scope: str, any_engine: bool = False, looks: bool = False) -> Iterator[None]:
+        """Be the only writer of a scope, among threads and processes.
 
         Raises :class:`DeltaError` if the scope's weights were made with another model or recipe, unless ``any_engine``.
-        A home that can only be read is not locked, and raises :class:`StoreError` unless nothing is to be made.
+        A home that can only be read is not locked, and raises :class:`StoreError` for all but who only ``looks``.
         """
         self.db.check()
-        if make:
+        if not looks:
             self.db.check_writable()
         with nullcontext() if self.db.read_only else self._locks.hold(scope):
-            if make:
-                self._make(scope)
             if not any_engine:
-                self.check_engine(scope, first=make)
+                self.check_engine(scope)
             yield
 
-    def check_engine(self, scope: str, first: bool = False) -> None:
-        """Raise :class:`DeltaError` if the scope's weights were made with something else.
-
-        ``first``: if nothing has made any yet, this home's engine does from now on.
-        """
+    def check_engine(self, scope: str) -> None:
+        """Raise :class:`DeltaError` if the scope's weights were made with something else."""
         made, own = self.made_with(scope), self.own_engine
-        if made is None and first:
-            with self.db.write() as connection:
-                queries.set_engine(connection, scope, own)
-        elif made is not None and made != own:
+        if made is not None and made != own:
             raise DeltaError(
                 f"{self.path}: this memory was made with another {difference(made, own)}; open it with what made it "
                 "(--model), or write all memories of the home anew with this: tmem rebuild --all"
@@ -180,8 +165,11 @@ class Home:
     def book(self, scope: str) -> Book:
         """What the ledger says now, all of it of one moment."""
         with self._guard:
+            before = self._books.get(scope)
             with self.db.read() as connection:
-                book = read_on(connection, scope, self._books.get(scope))
+                book = read_on(connection, scope, before)
+            if before is not None and before.made != book.made:
+                self._drop_weights(scope)  # erased meanwhile
             self._remember(self._books, scope, book, BOOKS_KEPT)
             return book
 
@@ -318,18 +306,21 @@ class Home:
     ) -> tuple[str | None, list[str]]:
         """Commit pairs as pending, with the text they are from: when this returns they cannot be lost.
 
-        ``told``: when, as the caller says. ``repeats``: ids of earlier pairs that the text says again. Returns the
-        episode's id and the pairs' ids.
+        A scope is made by the first pairs that it is told. ``told``: when, as the caller says. ``repeats``: ids of
+        earlier pairs that the text says again. Returns the episode's id and the pairs' ids.
         """
-        self._make(scope)
+        if not new:
+            return None, []
         with self.db.write() as connection:
+            queries.make(connection, scope, self._names.get(scope), self.own_engine)
             return queries.tell(connection, scope, new, text, told, meta, repeats)
 
     def tell_writes(self, scope: str, writes: Sequence[Callable[[Sequence[str]], dict[str, Any]]]) -> list[str]:
         """Commit several writes together, as arguments of :meth:`tell` made from the ids of all pairs before each."""
         ids: list[str] = []
-        self._make(scope)
         with self.db.write() as connection:
+            if writes:
+                queries.make(connection, scope, self._names.get(scope), self.own_engine)
             for write in writes:
                 ids += queries.tell(connection, scope, **write(ids))[1]
         return ids
@@ -401,13 +392,20 @@ class Home:
         self.files.keep_only(scope, {version.snapshot for version in self.versions(scope)}, must)
 
     def wipe(self, scope: str) -> None:
-        """Remove what a forgetting left behind: states in memory, files, and pages of the database and its log."""
+        """Remove what a forgetting left behind: states in memory, files, and pages of the database and its log.
+
+        Of an erased scope nothing is left then.
+        """
         self._drop_weights(scope)
         self.clean(scope, must=True)
         self.db.scrub()
         done = delete(db.receipts).where(db.receipts.c.scope == scope, db.receipts.c.kind == TO_WIPE)
         with self.db.write() as connection:
             connection.execute(done)
+            erased = connection.execute(delete(db.scopes).where(db.scopes.c.id == scope, ~NAMED)).rowcount
+        if erased:
+            self.files.remove(scope)
+            self._locks.remove(scope)
 
 
 def joined(names: Iterable[str | None]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 
@@ -27,8 +27,7 @@ class Locks:
         """Hold the lock of a name (of a hash, its beginning); who holds it already may. Raises :class:`StoreError`."""
         with self._guard:
             if name not in self._known:
-                path = self.home / "locks" / f"{name[:16]}.lock"
-                self._known[name] = RLock(), FileLock(path, timeout=LOCK_SECONDS, thread_local=False)
+                self._known[name] = RLock(), FileLock(self._file(name), timeout=LOCK_SECONDS, thread_local=False)
             threads, processes = self._known[name]
         with threads:
             try:
@@ -41,3 +40,11 @@ class Locks:
                 yield
             finally:
                 processes.release()
+
+    def remove(self, name: str) -> None:
+        """Remove the file of a lock that is held; whoever waits for it makes another one."""
+        with suppress(OSError):
+            self._file(name).unlink()
+
+    def _file(self, name: str) -> Path:
+        return self.home / "locks" / f"{name[:16]}.lock"

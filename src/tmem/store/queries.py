@@ -9,11 +9,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from tmem.dates import Moment
 from tmem.store import schema as db
 from tmem.store.ledger import History
+
+NAMES = ("user_id", "agent_id", "run_id")
+Names = tuple[str | None, str | None, str | None]
 
 
 def now() -> str:
@@ -72,6 +76,25 @@ def touch(connection: Connection, scope: str) -> int:
     this = db.scopes.c.id == scope
     connection.execute(update(db.scopes).where(this).values(revision=db.scopes.c.revision + 1))
     return int(connection.execute(select(db.scopes.c.revision).where(this)).scalar_one())
+
+
+def make(connection: Connection, scope: str, names: Names | None, engine: dict[str, Any]) -> None:
+    """Make a scope if there is none of this id; one that was erased and not yet wiped has its names again."""
+    if names is None:  # nobody asked for it by name: it is there
+        return
+    row = dict(zip(NAMES, names, strict=True)) | {"engine": json.dumps(engine)}
+    made = insert_or(db.scopes).values(id=scope, created=now(), **row)
+    kept = func.coalesce(db.scopes.c.engine, made.excluded.engine)
+    connection.execute(made.on_conflict_do_update(index_elements=["id"], set_=row | {"engine": kept}))
+
+
+def empty(connection: Connection, scope: str) -> None:
+    """Take everything out of a scope, its names too; what is left of it says when it was emptied."""
+    for table in (db.pairs, db.episodes, db.versions, db.receipts):
+        connection.execute(delete(table).where(table.c.scope == scope))
+    touch(connection, scope)
+    nothing = dict.fromkeys((*NAMES, "head", "engine")) | {"created": now()}
+    connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(nothing))
 
 
 def set_engine(connection: Connection, scope: str, engine: dict[str, Any]) -> None:

@@ -66,8 +66,12 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     policy that had them. Returns the receipt. Raises :class:`NotFound` for a pair that is not there.
     """
     with home.lock(scope):
+        gone = told(home, scope, ids)
+        if not home.known(scope):  # reading and forgetting make no memory
+            weights = state_digest(home.trainer.zeros())
+            return {"ids": [], "version": None, "weights": weights, "mode": "replay", "replayed": 0, "restored": []}
         home.clean(scope)
-        book, gone = home.book(scope), told(home, scope, ids)
+        book = home.book(scope)
         left = {write: [pair for pair in own if pair.id not in gone] for write, own in book.new.items()}
         history = History(book.start, view(book.versions, book.head), left)
         tainted = tainted_by(book.versions, {row.write for row in gone.values()})
@@ -156,6 +160,8 @@ def adopt(home: Home, scope: str) -> int:
     The ledger stays as it is; its head's weights are trained anew, those of older versions when they are asked for.
     """
     with home.lock(scope, any_engine=True):
+        if not home.known(scope):
+            return 0
         home.drop_states(scope)
         book, start = home.book(scope), digest(home.trainer.engine)
         history = History(start, view(book.versions, book.head), book.new)

@@ -248,7 +248,7 @@ class ScopedMemory(View):
         both are (``distance``, as a share of the weights' size) and how many pairs have another answer (``differ``).
         Raises :class:`~tmem.errors.IntegrityError` where they should be the same and are not.
         """
-        with self.home.lock(self.id, make=False), self._turn:
+        with self.home.lock(self.id, looks=True), self._turn:
             self.home.drop_states(self.id)
             state, head = self.home.state(self.id), self.home.head(self.id)
             history, weights = self.home.history(self.id, head), state_digest(state)
@@ -346,7 +346,7 @@ class ScopedMemory(View):
         ``answer``: by default what the memory says now. The ``most`` pairs that share words with question and answer
         are tried, each by training without it; the one that the answer needs most comes first.
         """
-        with self.home.lock(self.id, make=False), self._turn:
+        with self.home.lock(self.id, looks=True), self._turn:
             text = self.ask(question).text if answer is None else clean(answer)
             if not text:
                 return []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,11 @@ class Snapshots:
     def load(self, scope: str, name: str, ledger: str, weights: str) -> Tensors:
         """The state in a file, if it is the one that is meant. Raises :class:`IntegrityError` if not."""
         return read(self.file(scope, name), self.facts(scope, ledger, weights))
+
+    def remove(self, scope: str) -> None:
+        """Remove a scope's folder, which has to be empty."""
+        with suppress(OSError):
+            self.file(scope, "").rmdir()
 
     def keep_only(self, scope: str, names: Collection[str | None], must: bool = False) -> None:
         """Remove all other files of a scope: left by a crash, thinned out, or forgotten.
