@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -104,9 +105,14 @@ class Embedder:
         e5 = "e5" in Path(name).name.lower()
         self.prefixes = {"query": "query: ", "passage": "passage: "} if e5 else {"query": "", "passage": ""}
         self._known: dict[tuple[str, str], Tensor] = {}
+        self._turn = Lock()  # its tokenizer is for one thread at a time
 
     def vectors(self, texts: Sequence[str], kind: str) -> list[Tensor]:
-        """Unit vectors of every text, (pieces, H); ``kind`` is ``query`` or ``passage``."""
+        """Unit vectors of every text, (pieces, H); ``kind`` is ``query`` or ``passage``. For any thread."""
+        with self._turn:
+            return self._vectors(texts, kind)
+
+    def _vectors(self, texts: Sequence[str], kind: str) -> list[Tensor]:
         prefix = self.prefixes[kind]
         new = [text for text in dict.fromkeys(texts) if (prefix, text) not in self._known]
         for start in range(0, len(new), self.BATCH):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Event, RLock
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from tmem.model.answering import Found
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
 from tmem.store.scoped import Shared
+from tmem.turn import Turn
 
 LIVES = re.compile(r'(\w+) said, ".*?I live in (\w+)')
 UNKNOWN = "No information available"
@@ -100,5 +102,6 @@ def open_memory(home: Path, converses: bool = False) -> tuple[Memory, Actions]:
     trainer = PairsTrainer()
     actions = Actions(trainer, converses)
     memory = object.__new__(Memory)
-    memory._shared = Shared(Home(home, trainer), lambda: actions, RLock())  # type: ignore[arg-type, return-value]
+    memory._ends = ExitStack()
+    memory._shared = Shared(Home(home, trainer), lambda: actions, Turn())  # type: ignore[arg-type, return-value]
     return memory, actions

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tmem.fastweights import Delta, Recipe
 from tmem.model.contents import Pair
-from tmem.model.engine import HFEngine
+from tmem.model.engine import Engine, HFEngine
 from tmem.model.gate import Meant
 from tmem.model.load import Model
 from tmem.model.reading import gate_of
@@ -50,7 +50,7 @@ def answers(
     known: Known,
     questions: Sequence[str],
     unknown: Unknown = "refuse",
-    engine: HFEngine | None = None,
+    engine: Engine | None = None,
 ) -> list[Found]:
     """What a memory answers to questions.
 

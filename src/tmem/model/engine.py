@@ -58,11 +58,10 @@ class HFEngine:
         self.max_tokens_per_batch = max_tokens_per_batch
         self._prefill = Prefill(model, remember)
 
-    def stream(self, fast: FastWeights | None = None) -> Stream:
+    def stream(self, fast: FastWeights | None = None, at_once: bool = False) -> Stream:
         """A batch that requests may join at any time; their memories are all of ``fast``."""
-        return Stream(
-            self.model, self._prefill, lambda: self._grammar, fast, self.max_tokens_per_batch or self._fitting()
-        )
+        room = self.max_tokens_per_batch or self._fitting()
+        return Stream(self.model, self._prefill, lambda: self._grammar, fast, room, at_once)
 
     def _fitting(self) -> int:
         """Tokens of a batch that there is room for now."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ from tmem.model.chat import Chat, Message
 from tmem.model.head import Head
 from tmem.model.settings import Settings, read_settings
 from tmem.model.wordings import Wordings
+from tmem.turn import Turn
 
 # On a CPU smaller models are computed in float32 whatever they are stored in: exact, and on most of them also faster.
 FLOAT32_BELOW = 1_000_000_000  # parameters
@@ -66,7 +67,7 @@ class Model:
         self.name = name
         self.directory = directory
         self.hf = hf.eval().requires_grad_(False)
-        self.turn = RLock()  # for one thread at a time: hooks are attached to the model while it runs
+        self.turn = Turn()
         use_cpu_attention(self.hf)
         self.tokenizer = tokenizer
         self.settings = settings
@@ -81,6 +82,14 @@ class Model:
         self._replay: dict[int, TailReplay] = {}
         self.gates: dict[int, Any] = {}  # by first adapted layer; see tmem.model.gate
         self.held: dict[int, Held] = {}  # by first adapted layer; see tmem.model.held
+
+    def twin(self) -> Model:
+        """The same model for another thread at the same time: its weights, with hooks, caches and a turn of its own."""
+        hf = copy.deepcopy(self.hf, {id(parameter): parameter for parameter in self.hf.parameters()})
+        other = Model(self.name, self.directory, hf, self.tokenizer, self.settings)
+        other.weights_hash, other.held = self.weights_hash, self.held
+        other._fast = {key: FastWeights(hf, fast.basis) for key, fast in self._fast.items()}
+        return other
 
     @property
     def origin(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Finish = Literal["stop", "json", "text", "length"]
+Finish = Literal["stop", "json", "text", "length", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,14 @@ class Request:
     stop_texts: tuple[str, ...] = ()
     grammar: bool = False
     voices: Voices | None = None
+
+
+@dataclass(eq=False)
+class Listener:
+    """Who hears a text while it is made: every token as it is chosen, the last one too; :attr:`gone` ends it."""
+
+    heard: Callable[[int], None]
+    gone: bool = False  # set by any thread: nothing more is computed for it
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
 from tmem.model.products import ROWS, large_products
-from tmem.model.request import Completion, Finish, Request
+from tmem.model.request import Completion, Finish, Listener, Request
 from tmem.model.sampling import mix, sample
 
 NEW = 4  # new texts come in when there are this part of those that go on: coming in copies all keys and values
@@ -43,6 +43,7 @@ class _Row:
     noise: random.Random  # one uniform per sampled token, so a text depends on its own seed alone
     json: JsonStop | None
     matcher: Any  # llguidance.LLMatcher | None
+    listener: Listener | None = None
     common: int = 0  # tokens that its prompt begins with like others
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -74,6 +75,7 @@ class _Row:
 class Stream:
     """Texts that are generated together, in batches of at most ``max_tokens`` (longest prompt + longest answer, times
     rows). ``grammar`` gives what requests with one are held to; ``fast``: the fast weights of all their memories.
+    ``at_once``: nobody waits until enough others have come, whatever the copies cost.
     """
 
     def __init__(
@@ -83,8 +85,9 @@ class Stream:
         grammar: Callable[[], PairsGrammar],
         fast: FastWeights | None,
         max_tokens: int,
+        at_once: bool = False,
     ) -> None:
-        self.model, self.fast, self.max_tokens = model, fast, max_tokens
+        self.model, self.fast, self.max_tokens, self.at_once = model, fast, max_tokens, at_once
         self._prefill, self._grammar = prefill, grammar
         self._room = ROOM if model.device.type == "cuda" else 0  # that a cache has in any case; on a GPU it is counted
         self._count = 0
@@ -93,9 +96,14 @@ class Stream:
         self._rows: list[_Row] = []
         self._cache: DynamicCache | None = None
         self._ids = torch.empty(0, 1)  # (N, 1), the newest token of every row
+        self._shared: tuple[Memories, list[int]] | None = None  # of the rows as they are
 
-    def add(self, requests: Sequence[Request], deltas: Sequence[Delta | None]) -> list[int]:
+    def add(
+        self, requests: Sequence[Request], deltas: Sequence[Delta | None], listener: Listener | None = None
+    ) -> list[int]:
         """Take in requests, each with the Delta that its memory is in; the numbers that :meth:`step` names them by.
+
+        ``listener`` hears them all.
 
         Raises :class:`UsageError` for a request that cannot work, such as one longer than the model's window, and
         :class:`DeltaError` for a memory that is not there.
@@ -113,6 +121,7 @@ class Stream:
                 noise=random.Random(request.seed),
                 json=JsonStop() if request.stop == "json" else None,
                 matcher=self._grammar().matcher() if request.grammar else None,
+                listener=listener,
             )
             for place, (request, delta) in enumerate(zip(requests, deltas, strict=True))
         ]
@@ -135,32 +144,45 @@ class Stream:
         return numbers
 
     @torch.no_grad()
-    def step(self) -> list[tuple[int, Completion]]:
+    def step(self, pause: Callable[[], bool] | None = None) -> list[tuple[int, Completion]]:
         """Generate until a text ends; those that ended, with their numbers. Empty if there is nothing to do.
+
+        ``pause``, asked after every token, says that others have something to do first: what is begun goes on in the
+        next step.
 
         After an error the stream cannot be used any more: its rows and their cache may no longer be those of one step.
         """
         self._check_whole()
         self._broken = True
+        gone = [row for row in self._waiting if row.listener is not None and row.listener.gone]
+        if gone:
+            self._waiting = [row for row in self._waiting if row not in gone]
         with large_products(self.model.hf.parameters()):
             self._let_in()
         rows = self._rows
         if rows and all(row.finish is None for row in rows):
             # Looking at every product is a twelfth of the time of one row, and gains nothing.
             with large_products(self.model.hf.parameters()) if len(rows) >= ROWS else nullcontext():
-                self._decode()
+                self._decode(pause)
         self._broken = False
         ended = [row for row in rows if row.finish is not None]
         if ended:
             self._leave()
-        return [(row.number, self._complete(row)) for row in ended if row.lead is None]
+        never = [(row.number, Completion((), "", (), "cancelled")) for row in gone]
+        return never + [(row.number, self._complete(row)) for row in ended if row.lead is None]
 
     def _check_whole(self) -> None:
         if self._broken:
             raise UsageError("an earlier step of this stream failed: make a new one")
 
+    @property
+    def rows(self) -> int:
+        """How many texts are being generated, voices beside them too."""
+        return len(self._rows)
+
     def _leave(self) -> None:
         """Let those that ended go. The last rows take their places: the others stay where they are."""
+        self._shared = None
         stay = [place for place, row in enumerate(self._rows) if row.finish is None]
         if not stay:
             self._rows, self._cache = [], None
@@ -212,7 +234,7 @@ class Stream:
                 break
             chosen += own
             taken += 1
-        if not chosen or len(chosen) * NEW < len(self._rows):
+        if not chosen or (len(chosen) * NEW < len(self._rows) and not self.at_once):
             return
         self._waiting = self._waiting[taken:]
         # The longest first, so that what is read together is alike; about as long ones by memory, which share a B.
@@ -225,9 +247,9 @@ class Stream:
         lengths = iter([row.read for row in chosen])
         parts += [(part.cache, list(islice(lengths, len(part.logits)))) for part in filled]
         self._cache = joined(parts, self.model.hf.config)
-        self._rows = [*self._rows, *chosen]
+        self._rows, self._shared = [*self._rows, *chosen], None
 
-    def _decode(self) -> None:
+    def _decode(self, pause: Callable[[], bool] | None) -> None:
         """Token by token until a row is finished. Hooks are attached once for all steps of the same rows."""
         rows, device, cache = self._rows, self.model.device, self._cache
         assert cache is not None
@@ -235,7 +257,9 @@ class Stream:
         seen, first = cache.get_seq_length(), begun(cache)
         padding = seen - read
         padded = any(row.read < seen for row in rows)
-        memories, places = _memories(rows, self.fast)
+        if self._shared is None:
+            self._shared = _memories(rows, self.fast)
+        memories, places = self._shared
         with memories.active(places):
             while all(row.finish is None for row in rows):
                 seen += 1
@@ -250,6 +274,8 @@ class Stream:
                 )
                 self._ids = self._choose(rows, output.logits[:, -1].float())[:, None]
                 read = read + 1
+                if pause is not None and pause():
+                    break
 
     def _complete(self, row: _Row) -> Completion:
         assert row.finish is not None
@@ -284,6 +310,10 @@ class Stream:
             row.ids.append(token)
             row.logprobs.append(logprob)
             row.finish = self._finish(row, token)
+            if row.listener is not None:
+                row.listener.heard(token)
+                if row.listener.gone:
+                    row.finish = row.finish or "cancelled"
         return tokens
 
     def _choose_together(self, rows: list[_Row], logits: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import HFEngine, Request
 from tmem.model.answering import Found, Unknown, answers
+from tmem.model.batch import Batch
 from tmem.model.reading import gate_of
 from tmem.model.request import Sampling
 from tmem.store.contradiction import contradicted, following
-from tmem.store.ledger import Pair
+from tmem.store.ledger import Pair, Step
 from tmem.store.queries import NewPair
 from tmem.store.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import fold, said
@@ -28,12 +29,24 @@ GREEDY = Sampling()
 
 
 class Actions:
-    """Every call names the weights that it is made under. Not to be used by two threads at once."""
+    """Every call names the weights that it is made under. For one thread at a time: see the turn of :class:`Shared`.
 
-    def __init__(self, trainer: FastWeightTrainer) -> None:
-        self.trainer, self.model = trainer, trainer.model
+    ``engine``: of the model that answers, which may be another than the trainer's; by default of the trainer's.
+    """
+
+    def __init__(self, trainer: FastWeightTrainer, engine: Batch | None = None) -> None:
+        self.trainer = trainer
+        self.engine: HFEngine | Batch = engine or HFEngine(trainer.model)
+        self.model = self.engine.model
         self.prompts = PROMPTS[self.model.settings.prompts]
-        self.engine = HFEngine(self.model)
+        self.fast = self.model.fast(trainer.recipe)
+
+    def warm(self) -> None:
+        """Make now what the first calls would wait for: a memory of one pair is written and asked."""
+        pair = Pair("", "What is warm?", "This is.")
+        made = self.trainer.train(self.trainer.zeros(), Step((pair,), (), 0))
+        if self.trainer.by_pairs:
+            self.answers(made.state, [pair.question, "Who are you?"], [pair], "base")
 
     def reply(
         self,
@@ -68,9 +81,7 @@ class Actions:
             )
             for prompt, row in zip(prompts, rows, strict=True)
         ]
-        return [
-            said(done.text) for done in self.engine.generate(requests, self.trainer.delta(state), self.trainer.fast)
-        ]
+        return [said(done.text) for done in self.engine.generate(requests, self.trainer.delta(state), self.fast)]
 
     def _check(self, prompts: Sequence[list[int]], limit: int) -> None:
         longest, window = max(map(len, prompts)), self.model.window

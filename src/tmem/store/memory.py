@@ -11,6 +11,7 @@ memory.forget([receipt.pairs[0]["id"]], user_id="ana")
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -26,6 +27,7 @@ from tmem.store.records import Answer, Messages, Receipt, Record, Reply
 from tmem.store.revise import adopt_all
 from tmem.store.scoped import ScopedMemory, Shared
 from tmem.store.states import Later
+from tmem.turn import Turn
 
 if TYPE_CHECKING:
     from tmem.model import Model
@@ -106,10 +108,13 @@ class Memory:
         recipe: str = "tmem",
         threads: int = 1,
         snapshot_every: int = 16,
+        side_by_side: bool = False,
     ) -> None:
         """``model``: also a function that loads it, called when it is first needed: who only looks needs none.
 
         ``threads``: of every training run, part of what a memory is made with; ``snapshot_every``: as in Home.
+        ``side_by_side``: for many threads, as a server has: what they ask for is generated in one batch, by a thread
+        of its own, and writes hold up nobody else.
         """
         if isinstance(model, str | Path):
             from tmem.model import load
@@ -120,20 +125,35 @@ class Memory:
 
             find_sites(model.hf, model.recipe(recipe).layers)  # a model that cannot be written to is refused at once
 
+        self._ends = ExitStack()
+
         def make() -> Actions:
+            from tmem.model.batch import Batch
+            from tmem.model.engine import HFEngine
             from tmem.store.actions import Actions
             from tmem.store.trainer import make_trainer
 
             loaded = model() if callable(model) else model
-            return Actions(make_trainer(loaded, loaded.recipe(recipe), threads))
+            chosen = loaded.recipe(recipe)
+            if not side_by_side:
+                return Actions(make_trainer(loaded, chosen, threads))
+            batch = Batch(HFEngine(loaded), loaded.fast(chosen))
+            self._ends.callback(batch.close)
+            return Actions(make_trainer(loaded.twin(), chosen, threads, loaded.turn), batch)
 
         actions = _once(make)
-        turn = RLock() if callable(model) else model.turn
+        turn = Turn() if callable(model) else model.turn
         self._shared = Shared(Home(home, Later(lambda: actions().trainer), snapshot_every), actions, turn)
 
     def close(self) -> None:
         """Close the home; nothing is lost without."""
+        self._ends.close()
         self._shared.home.close()
+
+    def warm(self) -> None:
+        """Make now what the first calls would wait for."""
+        with self._shared.turn:
+            self._shared.actions().warm()
 
     def __enter__(self) -> Memory:
         return self

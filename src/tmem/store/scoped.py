@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING
 
 from tmem.dates import Moment, moment
@@ -21,6 +20,7 @@ from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, 
 from tmem.store.states import Tensors, state_digest
 from tmem.store.view import View
 from tmem.texts import fold
+from tmem.turn import Turn
 
 if TYPE_CHECKING:
     from tmem.agent.prompts import PromptSet
@@ -39,7 +39,7 @@ class Shared:
     first.
     """
 
-    def __init__(self, home: Home, actions: Callable[[], Actions], turn: RLock) -> None:
+    def __init__(self, home: Home, actions: Callable[[], Actions], turn: Turn) -> None:
         self.home, self.actions, self.turn = home, actions, turn
 
 

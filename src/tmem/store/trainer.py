@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from tmem.model.reading import gate_of
 from tmem.seeds import generator
 from tmem.store.ledger import Pair, Step
 from tmem.store.states import ABOUT, Tensors, Trained, weights
+from tmem.turn import Turn
 
 FRESH_VERSION = 1  # raised whenever a fresh write of the same pairs gives other bits
 SURE = math.log(0.5)  # a token more likely than this is the one that is said
@@ -38,11 +39,14 @@ class FastWeightTrainer:
     Bit-equal results need the same kinds of product, so training always uses ``threads`` CPU threads. ``largest`` is
     the |Delta|/|W| above which a version is not published; nor is one that has not learned its new pairs, or lost what
     was written before. The account's ``recalled``: ids of the new pairs whose answers it gives now; ``old``: mean
-    log-probability of a sample of what was written before, before and after.
+    log-probability of a sample of what was written before, before and after. ``others``: where ``model`` is a twin, the
+    turn of those who answer with the other, which is given back while this one trains.
     """
 
-    def __init__(self, model: Model, recipe: Recipe, threads: int = 1, largest: float = 1.0) -> None:
-        self.model, self.recipe, self.threads, self.largest = model, recipe, threads, largest
+    def __init__(
+        self, model: Model, recipe: Recipe, threads: int = 1, others: Turn | None = None, largest: float = 1.0
+    ) -> None:
+        self.model, self.recipe, self.threads, self.largest, self.others = model, recipe, threads, largest, others
         self.fast = model.fast(recipe)
         self.example = lru_cache(maxsize=1 << 16)(model.example)  # every write looks at all pairs that hold
         self.engine = {
@@ -60,6 +64,12 @@ class FastWeightTrainer:
 
     by_pairs = False
 
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Inside, the model is this thread's, and computes with the trainer's number of threads."""
+        with nullcontext() if self.others is None else self.others.away(), self.model.turn, use_threads(self.threads):
+            yield
+
     def zeros(self) -> Tensors:
         return dict(self.fast.zeros(1).to("cpu").b)
 
@@ -68,7 +78,7 @@ class FastWeightTrainer:
         return Delta(dict(state), self.fast.basis.digest).to(self.model.device)
 
     def train(self, state: Tensors, step: Step, look: bool = True) -> Trained:
-        with use_threads(self.threads):
+        with self.training():
             delta, [account] = write(
                 self.fast,
                 self.delta(state),
@@ -126,8 +136,8 @@ class FastWeightTrainer:
         if not pairs:
             return []
         examples = [self.example(pair.question, pair.answer) for pair in pairs]
-        rows = self.rows(state, pairs)
-        with torch.no_grad(), use_threads(self.threads):
+        with torch.no_grad(), self.training():
+            rows = self.rows(state, pairs)
             return logprobs(
                 self.model,
                 [example.prompt_ids for example in examples],
@@ -153,8 +163,10 @@ class PairsTrainer(FastWeightTrainer):
 
     # A block of 64 random pairs ends at 1.3 in persona-nano, a rate ten times too high at 9. It may be larger than
     # under SGD, where Delta is in force in every prompt.
-    def __init__(self, model: Model, recipe: Recipe, threads: int = 1, largest: float = 4.0) -> None:
-        super().__init__(model, recipe, threads, largest)
+    def __init__(
+        self, model: Model, recipe: Recipe, threads: int = 1, others: Turn | None = None, largest: float = 4.0
+    ) -> None:
+        super().__init__(model, recipe, threads, others, largest)
         self.engine["fresh write version"] = FRESH_VERSION
 
     @property
@@ -176,7 +188,7 @@ class PairsTrainer(FastWeightTrainer):
         pairs = [(pair.question, pair.answer) for pair in (*step.old, *step.new)]
         blocks, places = (tuple(state[f"about.{name}"].tolist()) for name in ("blocks", "places"))
         before = Contents(self.delta(state), blocks, places)
-        with use_threads(self.threads):
+        with self.training():
             [(after, account)] = write_pairs(self.model, self.recipe, [Job(before, pairs, len(step.new))])
             made = dict(after.delta.to("cpu").b) | {
                 "about.blocks": torch.tensor(after.blocks, dtype=torch.long),
@@ -230,11 +242,14 @@ class PairsTrainer(FastWeightTrainer):
         """The state as what answers are given from; ``pairs`` are all that it holds, in their order."""
         texts = [(pair.question, pair.answer) for pair in pairs]
         keys = state.get(f"about.keys.{self.gate.keys.name}")
+        if keys is None:  # they are of another gate
+            with self.training():
+                keys = self.gate.keys.pairs(texts)
         return Known(
             texts,
             self.delta(state),
             state["about.places"].tolist(),
-            self.gate.keys.pairs(texts) if keys is None else keys,  # else they are of another gate
+            keys,
             [bool(one) for one in state["about.recalled"].tolist()],
         )
 
@@ -261,9 +276,9 @@ class PairsTrainer(FastWeightTrainer):
             raise DeltaError("there are numbers in it that are not finite")
 
 
-def make_trainer(model: Model, recipe: Recipe, threads: int = 1) -> FastWeightTrainer:
+def make_trainer(model: Model, recipe: Recipe, threads: int = 1, others: Turn | None = None) -> FastWeightTrainer:
     """The trainer of a recipe."""
-    return (FastWeightTrainer if recipe.fresh is None else PairsTrainer)(model, recipe, threads)
+    return (FastWeightTrainer if recipe.fresh is None else PairsTrainer)(model, recipe, threads, others)
 
 
 def numbered(places: Sequence[int]) -> list[tuple[int, int]]:
