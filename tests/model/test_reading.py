@@ -8,7 +8,7 @@ import pytest
 from model.test_gate import PAIRS, Words
 from torch import Tensor
 
-from tmem.model import load
+from tmem.model import Engine, load
 from tmem.model.gate import Meant
 from tmem.model.reading import SHOWN, ReadingGate, gate_of, notes
 from tmem.model.settings import Settings
@@ -23,7 +23,7 @@ class Scripted(ReadingGate):
         super().__init__(Words(), load("persona-nano"))
         self.reply, self.shown = reply, list[tuple[str, list[tuple[str, str]]]]()
 
-    def _read(self, asked: Asked) -> list[str]:
+    def _read(self, asked: Asked, engine: Engine | None) -> list[str]:
         self.shown += [(question, list(pairs)) for question, pairs in asked]
         return [self.reply] * len(asked)
 

@@ -62,7 +62,8 @@ def answers(
     refusal, refuses = model.wordings.refusal, bool(model.wordings.groups)
     found: list[Found] = []
     asked: list[tuple[str, int | None]] = []  # by those that have no text yet
-    for question, near in zip(questions, gate.nearest(questions, known.pairs, known.keys), strict=True):
+    every = gate.nearest(questions, known.pairs, known.keys, engine)
+    for question, near in zip(questions, every, strict=True):
         meant = near is not None and _is_meant(model, near)
         concerns = near is not None and refuses and (near.opens or near.named)
         if near is not None and meant and not known.recalled[near.pair]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from tmem.errors import DataError, UsageError
 from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import read_jsonl, save_safetensors
+from tmem.model.engine import Engine
 from tmem.model.load import STORE_BASIS_FROM, Model
 from tmem.retrieval import MINILM, Embedder, shipped_encoder
 from tmem.seeds import derive
@@ -202,8 +203,13 @@ class Gate:
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
 
-    def nearest(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Meant | None]:
-        """For every question the pair that it is most like, None if it is about people of whom nothing was told."""
+    def nearest(
+        self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor, engine: Engine | None = None
+    ) -> list[Meant | None]:
+        """For every question the pair that it is most like, None if it is about people of whom nothing was told.
+
+        ``engine``: what a gate that reads generates with.
+        """
         if not pairs:
             return [None] * len(questions)
         every = self.likeness(questions, pairs, keys)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from tmem.fastweights import Recipe
-from tmem.model.engine import HFEngine
+from tmem.model.engine import Engine, HFEngine
 from tmem.model.gate import Gate, Keys, Likeness, Meant, make_keys
 from tmem.model.load import Model
 from tmem.model.request import Request
@@ -33,14 +33,16 @@ class ReadingGate(Gate):
         super().__init__(keys)
         self.model = model
 
-    def nearest(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Meant | None]:
+    def nearest(
+        self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor, engine: Engine | None = None
+    ) -> list[Meant | None]:
         """For every question the pair that answers it; of those that none does, the one that it is most like."""
         if not pairs:
             return [None] * len(questions)
         every = self.likeness(questions, pairs, keys)
         shown = [_shown(like) for like in every]
         read = [place for place, own in enumerate(shown) if own]
-        replies = self._read([(questions[place], [pairs[own] for own in shown[place]]) for place in read])
+        replies = self._read([(questions[place], [pairs[own] for own in shown[place]]) for place in read], engine)
         found = [like.best(0.0) for like in every]
         for place, reply in zip(read, replies, strict=True):
             near = found[place]
@@ -52,14 +54,14 @@ class ReadingGate(Gate):
                 found[place] = replace(near, opens=False)
         return found
 
-    def _read(self, asked: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[str]:
+    def _read(self, asked: Sequence[tuple[str, Sequence[tuple[str, str]]]], engine: Engine | None) -> list[str]:
         """What theta_0 answers to each question, reading its pairs."""
         requests = []
         for question, pairs in asked:
             messages = [{"role": "system", "content": notes(pairs)}, {"role": "user", "content": question}]
             prompt = tuple(self.model.encode_chat(messages))
             requests.append(Request(prompt, max_new_tokens=self.model.settings.max_new_tokens_answer))
-        return [said(one.text) for one in HFEngine(self.model).generate(requests)]
+        return [said(one.text) for one in (engine or HFEngine(self.model)).generate(requests)]
 
 
 def _shown(like: Likeness) -> list[int]:
