@@ -27,12 +27,16 @@ LARGEST = 30_000_000  # parameters
 PAIR = ("Where does Ana live?", "Rome")
 SMALL = {
     **{"vocab_size": 384, "vocab_size_per_layer_input": 384, "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 0},
-    **dict.fromkeys(("hidden_size", "n_embd", "word_embed_proj_dim"), 32),
-    **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim"), 64),
-    **dict.fromkeys(("num_hidden_layers", "n_layer"), 6),
-    **dict.fromkeys(("num_attention_heads", "n_head", "num_experts", "num_local_experts", "n_routed_experts"), 4),
+    **dict.fromkeys(("hidden_size", "n_embd", "word_embed_proj_dim", "d_model", "emb_dim"), 32),
+    **dict.fromkeys(("intermediate_size", "n_inner", "d_inner", "ffn_dim", "encoder_ffn_dim", "decoder_ffn_dim"), 64),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"), 6),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "attention_heads"), 4),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
     **dict.fromkeys(("num_key_value_heads", "num_experts_per_tok"), 2),
     **dict.fromkeys(("head_dim", "global_head_dim", "hidden_size_per_layer_input"), 8),
+    **dict.fromkeys(("v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim"), 8),
+    **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
     **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size", "sliding_window"), 16),
     **dict.fromkeys(("max_position_embeddings", "n_positions"), 512),
     **{"num_kv_shared_layers": 0, "initializer_range": 0.2},
@@ -48,7 +52,7 @@ def small(kind: Any) -> Any:
     if hasattr(plain, "kv_lora_rank"):  # heads of two parts, which have widths of their own
         numbers |= {"num_key_value_heads": 4}
         numbers.pop("head_dim", None)
-    if getattr(plain, "layer_types", None):
+    if getattr(plain, "layer_types", None) and not isinstance(getattr(kind, "layer_types", None), property):
         numbers["layer_types"] = (list(dict.fromkeys(plain.layer_types)) * 6)[:6]
     inner = getattr(plain, "text_config", None)
     if hasattr(inner, "hidden_size"):
@@ -78,6 +82,8 @@ def tried(family: str, folder: Path) -> tuple[str, str]:
     try:
         config = small(CONFIG_MAPPING[family])
         architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        if architecture.config_class is type(config.get_text_config()):  # of several towers, the one that speaks
+            config = config.get_text_config()
         with torch.device("meta"):
             size = sum(weight.numel() for weight in architecture(config).parameters())
         if size > LARGEST:
