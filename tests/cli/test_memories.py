@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from cli.running import Run, one_object
 from rich.cells import cell_len
 from rich.console import Console
 from store.fakes import FakeTrainer
+from typer.main import get_command
 
+from tmem.cli.app import application
 from tmem.cli.evaluate import show as show_eval
+from tmem.cli.memories import EXAMPLES
 from tmem.cli.score import MEANS, show_judgements, show_scores
 from tmem.store import revise
 from tmem.store.home import Home
@@ -225,9 +229,25 @@ def test_pairs_are_searched_without_a_model(tmem: Run, tmp_path: Path) -> None:
 def test_help_fits_eighty_columns(tmem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", None)
-    for argv in ((), ("add",), ("eval",), ("eval", "locomo"), ("train",)):
+    every = (), ("eval",), ("eval", "locomo"), ("train",), ("serve",), *((name,) for name in EXAMPLES)
+    for argv in every:
         code, out, _ = tmem(*argv, "--help")
         assert code == 0 and max(map(cell_len, out.splitlines())) <= 80
+        for example in EXAMPLES.get(argv[0], ()) if argv else ["tmem demo"]:
+            assert example in out.partition("Examples:")[2]
+    code, _, err = tmem("lits")
+    assert code == 2 and "Did you mean 'list'?" in err
+
+
+def test_examples_are_commands_that_there_are() -> None:
+    for name, lines in EXAMPLES.items():
+        command: Any = get_command(application(name))
+        for line in lines:
+            words = shlex.split(line.rpartition("| ")[2])
+            with command.make_context(words[0], words[1:]) as context:
+                found, own, rest = command.resolve_command(context, [name, *words[2:]])
+                with own.make_context(found, rest, parent=context):
+                    assert words[:2] == ["tmem", name]
 
 
 def test_a_quarantine_is_said_aloud(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_what_a_shipped_model_was_taught_is_added_to_it(
     (taught / "tmem.json").write_text('{"prompts": "english"}')
     (taught / "held-1.safetensors").write_bytes(b"kept")
     monkeypatch.setattr("tmem.model.gguf.shipped", lambda name: path if name == "tiny" else None)
-    monkeypatch.setattr("tmem.model.assets.taught", lambda name: taught)
+    monkeypatch.setattr("tmem.assets.taught", lambda name: taught)
     plain, model = load(path), load("tiny")
     changed = model.hf.get_parameter(f"{layer}.weight") - plain.hf.get_parameter(f"{layer}.weight")
     torch.testing.assert_close(changed, b.float() @ a.float())

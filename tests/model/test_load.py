@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
+from tmem import assets
 from tmem.errors import ModelError, UsageError
 from tmem.fastweights import RECIPES
-from tmem.model import Model, Settings, assets, load
+from tmem.model import Model, Settings, load
 
 Checkpoint = Callable[[str], Path]
 

@@ -28,7 +28,7 @@ def pairs_of(seed: int) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", ["persona-nano", "persona-small"])
 def test_the_file_is_what_its_maker_makes(name: str) -> None:
-    assert read_json(Path(str(files("tmem.model.assets") / name / "wordings.json"))) == persona_wordings()
+    assert read_json(Path(str(files("tmem") / "model" / "assets" / name / "wordings.json"))) == persona_wordings()
 
 
 def test_no_unseen_wording_or_person_is_in_it() -> None:

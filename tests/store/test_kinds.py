@@ -106,7 +106,7 @@ home = sys.argv[1]
 with Memory(lambda: 1 / 0, home) as memory:
     [pair] = memory.get_all(user_id="ben")
 whose, first = f"-u ben --home {home}", pair["id"]
-for look in ("--help", "--version", "list --help", f"users --home {home}", *(f"{look} {whose}" for look in (
+for look in ("--help", "--version", "list --help", f"models", f"users --home {home}", *(f"{look} {whose}" for look in (
     "list --all", "search q", f"get {first}", f"history {first}", "versions", "diff 1 1", "stats",
     f"export {home}/ledger"
 ))):

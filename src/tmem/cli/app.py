@@ -6,19 +6,19 @@ is silent where that is not a terminal. Exit codes: 0 ok, 1 failed, 2 wrong usag
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from tmem.cli.card import card
+from tmem.cli import memories
 from tmem.cli.common import (
     DEFAULT_MODEL,
     JsonOption,
@@ -33,22 +33,58 @@ from tmem.cli.common import (
     load_model,
     out,
     print_json,
+    show_table,
 )
-from tmem.cli.evaluate import eval_app
-from tmem.cli.memories import register
-from tmem.cli.server import register as register_server
-from tmem.cli.train import train_app
 from tmem.errors import TmemError, UsageError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(eval_app, name="eval")
-app.add_typer(train_app, name="train")
-app.command()(card)
-register(app)
-register_server(app)
+EXAMPLES = """Examples:
+
+tmem demo
+
+tmem add -u ana "I live in Lyon."; tmem ask -u ana "Where do I live?"
+
+tmem list -u ana; tmem forget -u ana 3f2a
+
+tmem eval persona --memory none,full,tmem
+
+tmem COMMAND --help  # what a command takes, and more examples
+"""
+
+
+def application(word: str | None) -> typer.Typer:
+    """The commands; of one that there is, itself alone, so that nothing is imported that the others need."""
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXAMPLES)
+    app.callback()(options)
+    parts: dict[tuple[str, ...], Callable[[typer.Typer], None]] = {
+        ("card", "eval", "train"): _studies,
+        tuple(command.__name__ for command in OWN): _own,
+        (*memories.COMMANDS, *memories.OF_HOMES): lambda app: memories.register(app, word),
+        ("serve", "keys"): _server,
+    }
+    for part in [part for names, part in parts.items() if word in names] or parts.values():
+        part(app)
+    return app
+
+
+def _own(app: typer.Typer) -> None:
+    for command in OWN:
+        app.command()(command)
+
+
+def _studies(app: typer.Typer) -> None:
+    from tmem.cli.card import card
+    from tmem.cli.evaluate import eval_app
+    from tmem.cli.train import train_app
+
+    app.command()(card)
+    app.add_typer(eval_app, name="eval")
+    app.add_typer(train_app, name="train")
+
+
+def _server(app: typer.Typer) -> None:
+    from tmem.cli.server import register
+
+    register(app)
 
 
 def main() -> None:
@@ -62,6 +98,10 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    word = next((word for word in argv if not word.startswith("-")), None)
+    if word in memories.EXAMPLES:
+        gc.disable()  # what is imported is no garbage: looking for some was a tenth of a command; see load_model
+    app = application(word)
     try:
         app(args=argv, prog_name="tmem")  # reports wrong options itself, with exit code 2
     except UsageError as error:
@@ -83,11 +123,12 @@ def _fail(message: str, code: int) -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         out.print(f"tmem {version('tmem')}", highlight=False)
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
@@ -96,7 +137,6 @@ def options(
     """Agents that learn while they read: memory in fast LoRA weights."""
 
 
-@app.command()
 def demo(
     model: ModelOption = DEFAULT_MODEL,
     seed: SeedOption = 7,
@@ -113,7 +153,6 @@ def demo(
         tour(loaded, seed, out)
 
 
-@app.command()
 def run(
     conversation: Annotated[Path, typer.Argument(help="A file of LoCoMo's shape.")],
     sample: Annotated[str | None, typer.Option(help="Which sample; default: the first.")] = None,
@@ -151,7 +190,6 @@ def run(
         result.show(out)
 
 
-@app.command()
 def score(
     run: Annotated[Path | None, typer.Argument(help="A folder that tmem eval recorded, to be judged.")] = None,
     predictions: Annotated[
@@ -199,7 +237,6 @@ def score(
         show(result, out)
 
 
-@app.command()
 def world(
     target: Annotated[Path, typer.Option("--out", help="The file to write.")],
     seed: SeedOption = 1,
@@ -224,11 +261,10 @@ def world(
         out.print(f"{escape(str(target))}: {conversations} conversations, {asked} questions (seed {seed})")
 
 
-@app.command()
 def models(as_json: JsonOption = False) -> None:
     """What is embedded, with size and figures."""
+    from tmem import assets
     from tmem.files import read_json
-    from tmem.model import assets
 
     rows = []
     for name in assets.names():
@@ -250,13 +286,14 @@ def models(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"models": rows})
         return
-    table = Table()
-    for column in ("model", "parameters", "MB", "prompts", "budget", "lr"):
-        table.add_column(column)
+    cells = []
     for row in rows:
         millions, megabytes = f"{row['parameters'] / 1e6:.1f} M", f"{row['bytes'] / 1e6:.1f}"
-        table.add_row(row["model"], millions, megabytes, row["prompts"], str(row["budget"]), f"{row['lr']:g}")
-    out.print(table)
+        cells.append((row["model"], millions, megabytes, row["prompts"], str(row["budget"]), f"{row['lr']:g}"))
+    show_table(out, ("model", "parameters", "MB", "prompts", "budget", "lr"), cells)
     for row in rows:
         for name, value in row["figures"].items():
             out.print(f"{row['model']}  {name}: {value}")
+
+
+OWN = (demo, run, score, world, models)

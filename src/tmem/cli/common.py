@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -82,6 +83,7 @@ def show_table(
 
 def load_model(name: str, threads: int | None = None, device: Any = None, dtype: str = "auto") -> Any:
     """Load a model, saying so on standard error."""
+    gc.enable()  # from here on it may take long
     import torch
     import transformers
 
@@ -98,7 +100,8 @@ def load_model(name: str, threads: int | None = None, device: Any = None, dtype:
 
 def load_memory_model(name: str | None) -> Any:
     """The model that memories live in: if none is named the English one where it is installed, else an embedded one."""
-    from tmem.model import assets, gguf
+    from tmem import assets
+    from tmem.model import gguf
 
     installed = all(map(find_spec, (gguf.SHIPPED["smollm2"], "gguf")))
     english = installed and assets.taught("smollm2") is not None

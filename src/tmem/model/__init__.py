@@ -1,6 +1,6 @@
 """A base model: loaded by name, with its chat format, generating and scoring for many memories at once.
 
-Read in this order: ``load`` (and ``chat``, ``settings``, ``assets``), ``engine`` (and ``request``,
+Read in this order: ``load`` (and ``chat``, ``settings``), ``engine`` (and ``request``,
 ``stream``, ``prefill``, ``cache``, ``sampling``, ``jsonstop``, ``grammar``), ``score``.
 """
 

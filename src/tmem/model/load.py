@@ -26,12 +26,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tmem import assets
 from tmem.errors import DataError, ModelError, first_line
 from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, TailReplay, get_recipe, probe
 from tmem.fastweights.basis import tensors_hash
 from tmem.fastweights.fresh import Held
 from tmem.files import read_json
-from tmem.model import assets, gguf
+from tmem.model import gguf
 from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.head import Head

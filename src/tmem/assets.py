@@ -1,10 +1,10 @@
-"""The models that are shipped inside the package, each a directory of its own beside this file."""
+"""The models that are shipped inside the package, each a directory of its own in model/assets."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "model" / "assets"
 
 
 def names() -> list[str]:
