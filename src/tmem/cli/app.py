@@ -59,7 +59,7 @@ def application(word: str | None) -> typer.Typer:
         ("card", "eval", "train"): _studies,
         tuple(command.__name__ for command in OWN): _own,
         (*memories.COMMANDS, *memories.OF_HOMES): lambda app: memories.register(app, word),
-        ("serve", "keys"): _server,
+        ("serve", "mcp", "keys"): _server,
     }
     for part in [part for names, part in parts.items() if word in names] or parts.values():
         part(app)
