@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,54 @@ def test_forgetting_gives_the_bits_of_a_memory_that_was_never_told(quick: Model,
         assert one.ask("What is Ana's f?", user_id="u").text != "af"
         everything = one.delete_all(user_id="u")
         assert one.ask("What is Ana's a?", user_id="u").source == "nothing" and everything.version is not None
+
+
+def test_what_waits_is_written_at_once_and_every_version_is_there(
+    quick: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [*PAIRS, (VEHICLE, "ferry")]
+    trained, train = list[int](), PairsTrainer.train
+
+    def counted(self: PairsTrainer, state: Any, step: Step, look: bool = True) -> Any:
+        trained.append(len(step.new))
+        return train(self, state, step, look)
+
+    with Memory(quick, tmp_path / "a") as waiting, Memory(quick, tmp_path / "b") as other:
+        mine, one_by_one = waiting.scope("u"), other.scope("u")
+        for pair in told:
+            mine.add(pairs=[pair], absorb=False)
+            one_by_one.add(pairs=[pair])
+        monkeypatch.setattr(PairsTrainer, "train", counted)
+        receipt = mine.absorb()
+        assert trained == [3] and len(receipt.details["versions"]) == 4  # the camper holds no more
+        assert [row["answer"] for row in receipt.pairs if row["status"] == "active"] == ["silver", "baker", "ferry"]
+        assert [row["id"] for row in mine.versions()] == [row["id"] for row in one_by_one.versions()]
+        assert mine.verify(deep=True)["weights"] == one_by_one.verify()["weights"]
+        for number in (1, 2, 3):
+            own, others = (one.home.state(one.id, number) for one in (mine, one_by_one))
+            assert all(torch.equal(value, others[name]) for name, value in own.items())
+        assert waiting.doctor() == [] and mine.rollback(2).version == one_by_one.rollback(2).version
+        mine.export(tmp_path / "ledger")
+        trained.clear()
+        assert len(other.import_(tmp_path / "ledger", user_id="v").pairs) == 2 and trained == [2]
+
+
+def test_of_writes_that_are_refused_together_each_is_tried(
+    quick: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = PairsTrainer.train
+
+    def refusing(self: PairsTrainer, state: Any, step: Step, look: bool = True) -> Any:
+        bad = any(pair.answer == "silver" for pair in (*step.new, *step.old))
+        return replace(train(self, state, step, look), refused="silver" if bad else None)
+
+    monkeypatch.setattr(PairsTrainer, "train", refusing)
+    with Memory(quick, tmp_path) as memory:
+        for pair in PAIRS:
+            memory.add(pairs=[pair], absorb=False, user_id="u")
+        receipt = memory.absorb(user_id="u")
+        assert [row["status"] for row in receipt.pairs] == ["active", "quarantined", "active"]
+        assert receipt.reason == "quarantined: silver" and len(receipt.details["versions"]) == 2
 
 
 def test_a_memory_that_is_opened_again_knows_the_same(quick: Model, tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ def test_what_cannot_be_learned_is_quarantined_and_changes_nothing(model: Model,
 
 def test_weights_that_lost_earlier_pairs_are_refused(model: Model) -> None:
     known = [Pair("1", VEHICLE, "camper"), Pair("2", COLOUR, "silver")]
-    history, step = History("", (), {}).step(known)
-    _, later = history.step([Pair("3", JOB, "baker")])
+    (_, history), step = History("", (), {}).onwards([known])
+    _, later = history.onwards([[Pair("3", JOB, "baker")]])
     trainer = FastWeightTrainer(model, model.recipe("sgd", epochs=5))
     before = trainer.train(trainer.zeros(), step).state
     (was, now), refused = trainer._loss(before, trainer.zeros(), later)  # as if the write had undone the one before

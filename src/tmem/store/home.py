@@ -13,7 +13,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import count
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -35,6 +34,7 @@ TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept fr
 NAMED = or_(*(db.scopes.c[name].is_not(None) for name in NAMES))  # an erased scope is not, until it is wiped
 STATES_KEPT = 64  # in memory, of all scopes together
 BOOKS_KEPT = 64
+TOGETHER = 64  # pending writes that one training takes in
 
 
 class Home:
@@ -328,49 +328,56 @@ class Home:
     def absorb(self, scope: str, kind: str = "add", most: int | None = None) -> list[Version]:
         """Train on every pending write (``most``: on so many) and publish it; returns the versions made, oldest first.
 
-        A write whose weights are refused (not finite, too large, nothing learned, earlier pairs lost) is quarantined:
-        the head stays.
+        Where weights follow from the pairs that hold alone, writes are trained on together; the versions between are
+        made anew when they are asked for. A write whose weights are refused (not finite, too large, nothing learned,
+        earlier pairs lost) is quarantined: the head stays. Several together are then tried one by one.
         """
-        made = []
+        made: list[Version] = []
         with self.lock(scope):
             self.clean(scope)
-            for _ in count() if most is None else range(most):
-                write = self._pending(scope)
-                if write is None:
-                    break
-                version = self._publish(scope, write, kind)
-                if version is not None:
-                    made.append(version)
+            writes, count = self._pending(scope, most), TOGETHER if self.trainer.by_pairs else 1
+            for part in (writes[start : start + count] for start in range(0, len(writes), count)):
+                done = self._publish(scope, part, kind)
+                if not done and len(part) > 1:
+                    done = [version for write in part for version in self._publish(scope, [write], kind)]
+                made += done
         return made
 
-    def _pending(self, scope: str) -> int | None:
-        pending = select(func.min(db.pairs.c.write)).where(db.pairs.c.scope == scope, db.pairs.c.status == "pending")
+    def _pending(self, scope: str, most: int | None) -> list[int]:
+        of = db.pairs.c
+        pending = select(of.write).where(of.scope == scope, of.status == "pending").distinct().order_by(of.write)
         with self.db.read() as connection:
-            return connection.execute(pending).scalar_one()
+            return list(connection.execute(pending.limit(most)).scalars())
 
-    def _publish(self, scope: str, write: int, kind: str) -> Version | None:
+    def _publish(self, scope: str, writes: Sequence[int], kind: str) -> list[Version]:
+        """The versions of these writes, trained on together; none if their weights are refused."""
         book = self.book(scope)
-        before = book.history(book.head)
-        history, step = before.step(book.new[write])
+        histories, step = book.history(book.head).onwards([book.new[write] for write in writes])
         trained: Trained = self.trainer.train(self.state(scope), step)
         if trained.refused is not None:
-            with self.db.write() as connection:
-                changed = queries.touch(connection, scope)
-                ids = [pair.id for pair in step.new]
-                queries.change_pairs(connection, scope, ids, status="quarantined", changed=changed)
-                queries.add_receipt(connection, scope, "quarantine", {"write": write, "reason": trained.refused})
-            return None
-        ledger = history.digests[-1]
+            if len(writes) == 1:
+                with self.db.write() as connection:
+                    changed = queries.touch(connection, scope)
+                    ids = [pair.id for pair in step.new]
+                    queries.change_pairs(connection, scope, ids, status="quarantined", changed=changed)
+                    facts = {"write": writes[0], "reason": trained.refused}
+                    queries.add_receipt(connection, scope, "quarantine", facts)
+            return []
+        ledger = histories[-1].digests[-1]
         name, weights = self.files.save(scope, ledger, trained.state)
-        account = {**trained.account, "steps": len(history), "processor": processor()}
-        number = book.next
-        fields = {"number": number, "base": book.head, "write": write, "kind": kind}
-        fields |= {"weights": weights, "snapshot": name}
+        base, numbers = book.head, range(book.next, book.next + len(writes))
         with self.db.write() as connection:
-            queries.add_version(connection, scope, before.current, history, account, **fields)
+            for number, write, before, history in zip(numbers, writes, histories, histories[1:], strict=False):
+                account: dict[str, Any] = {"steps": len(history)}
+                fields = {"number": number, "base": base, "write": write, "kind": kind}
+                if number == numbers[-1]:
+                    account |= {**trained.account, "processor": processor()}
+                    fields |= {"weights": weights, "snapshot": name}
+                queries.add_version(connection, scope, before.current, history, account, **fields)
+                base = number
         self._remember(self._states, (scope, ledger), trained.state, STATES_KEPT)
         self.thin_out(scope)
-        return self.version(scope, number)
+        return [self.version(scope, number) for number in numbers]
 
     # ---- files ----
 

@@ -112,11 +112,15 @@ class History:
         longer.take(new)
         return longer
 
-    def step(self, new: Sequence[Pair]) -> tuple[History, Step]:
-        """:meth:`then`, and the training run that it adds."""
-        longer = self.then(new)
-        old = tuple(pair for pair in self.current.values() if pair.id in longer.current)
-        return longer, Step(tuple(new), old, derive(longer.digests[-1], "write"))
+    def onwards(self, writes: Sequence[Sequence[Pair]]) -> tuple[list[History], Step]:
+        """This history and, write by write, those that follow; and one training run for all of the writes."""
+        found = [self]
+        for new in writes:
+            found.append(found[-1].then(new))
+        last = found[-1]
+        old = tuple(pair for pair in self.current.values() if pair.id in last.current)
+        new = tuple(pair for pair in last.current.values() if pair.id not in self.current)
+        return found, Step(new, old, derive(last.digests[-1], "write"))
 
     def steps(self, since: int = 0) -> Iterator[tuple[int, Step]]:
         """The steps after the first ``since`` of them, with the number of steps that are done then."""

@@ -117,7 +117,7 @@ def _read(home: Home, actions: Actions, reading: Reading, write: int, old: dict[
     place = {pair.id: number for number, pair in enumerate(own)}
     for kept in (pairs, []):  # none of them where what they make is refused
         own_now = sorted([*told, *kept], key=lambda pair: place.get(pair.id, len(own)))  # as the ledger numbers them
-        history, step = reading.history.step(own_now)
+        (_, history), step = reading.history.onwards([own_now])
         trained = home.trainer.train(reading.state, step) if own_now else None
         if trained is None or trained.refused is None or not kept:
             break
