@@ -15,6 +15,7 @@ from store.fakes import FakeTrainer
 from tmem import Memory
 from tmem.agent.extraction import QAPair
 from tmem.model.answering import Found
+from tmem.model.batch import current_listener
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
 from tmem.store.scoped import Shared
@@ -31,7 +32,8 @@ class Words:
     settings = SimpleNamespace(max_new_tokens_memory=5, max_new_tokens_answer=5)
 
     def __init__(self) -> None:
-        self.chat, self.words = self, list[str]()
+        self.chat = self.tokenizer = self
+        self.words, self.stop_ids = list[str](), frozenset({-1})
 
     def literal(self, text: str) -> str:
         return text
@@ -58,7 +60,10 @@ class PairsTrainer(FakeTrainer):
 
 
 class Actions:
-    """``free``: while it is not set, every call of the model waits. ``samplings``, ``prompted``: what it was asked."""
+    """``free``, ``slow``: while not set, every call of the model waits, or every word after the first.
+
+    ``samplings``, ``prompted``: what it was asked; ``spoken``: how many words it has said.
+    """
 
     def __init__(self, trainer: FakeTrainer, converses: bool) -> None:
         self.trainer, self.model = trainer, Words()
@@ -67,6 +72,8 @@ class Actions:
         )
         self.free, self.samplings, self.prompted = Event(), list[Any](), list[str]()
         self.free.set()
+        self.slow, self.spoken = Event(), 0
+        self.slow.set()
 
     def extract(
         self, state: Any, text: str, active: Collection[Any], progress: Callable[[int, int], None]
@@ -87,14 +94,33 @@ class Actions:
         found = []
         for question in questions:
             at = [place for place, pair in enumerate(pairs) if pair.question == question]
-            found.append(Found(pairs[at[0]].answer, "weights", (at[0],)) if at else Found(UNKNOWN, "nothing"))
+            if at:
+                text = self.say(pairs[at[0]].answer.split())
+                found.append(Found(text, "weights", (at[0],)))
+            else:
+                found.append(Found(UNKNOWN, "nothing"))
         return found
+
+    def say(self, words: list[str]) -> str:
+        """Words, one after the other, to whoever listens."""
+        listener, said = current_listener(), list[str]()
+        for word in words:
+            if listener is not None:
+                if listener.gone:
+                    break
+                listener.heard(self.model.encode(word)[0])
+            said.append(word)
+            assert self.slow.wait(60)
+        if listener is not None and len(said) == len(words) < 5:
+            listener.heard(-1)
+        self.spoken += len(said)
+        return " ".join(said)
 
     def reply(self, state: Any, prompts: Sequence[list[int]], limit: int, sampling: Any = None) -> list[str]:
         assert self.free.wait(60)
         self.samplings.append(sampling)
         self.prompted += [self.model.decode(prompt) for prompt in prompts]
-        return [" ".join(["one", "two", "three", "four", "five", "six"][:limit])] * len(prompts)
+        return [self.say(["one", "two", "three", "four", "five", "six"][:limit]) for _ in prompts]
 
 
 def open_memory(home: Path, converses: bool = False) -> tuple[Memory, Actions]:

@@ -50,6 +50,7 @@ class Server:
 
     def close(self) -> None:
         self.actions.free.set()
-        self.app.state.served.work.close()
-        self.app.state.served.look.close()
+        self.actions.slow.set()
+        for pool in (self.app.state.served.talk, self.app.state.served.work, self.app.state.served.look):
+            pool.close()
         self.memory.close()

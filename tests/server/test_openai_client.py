@@ -43,6 +43,66 @@ def test_a_life_with_it(server: Server, run: Callable[..., Any]) -> None:
     run(life())
 
 
+def test_responses_whole_and_streamed(server: Server, run: Callable[..., Any]) -> None:
+    key = server.keys.make("ana", "ana")
+
+    async def life() -> None:
+        async with client(server, key) as own:
+            learns = {"memory": {"learn": True}}
+            told: Any = [{"role": "user", "content": [{"type": "input_text", "text": 'Ana said, "I live in Lyon."'}]}]
+            taught = await own.responses.create(model="fake", input=told, extra_body=learns)
+            assert taught.tmem["learned"][0]["answer"] == "Lyon" and taught.status == "completed"
+            whole = await own.responses.create(model="fake", input=ASKED[0]["content"], instructions="Be brief.")
+            assert whole.output_text == "Lyon" and whole.usage.total_tokens == 7 and whole.error is None
+            chunks, kinds = list[str](), list[str]()
+            async with own.responses.stream(model="fake", input=ASKED[0]["content"]) as stream:
+                async for event in stream:
+                    kinds.append(event.type)
+                    if event.type == "response.output_text.delta":
+                        chunks.append(event.delta)
+                final = await stream.get_final_response()
+            assert "".join(chunks) == final.output_text == "Lyon" and final.tmem["source"] == "weights"
+            assert kinds[0] == "response.created" and kinds[-1] == "response.completed"
+            raw = await own.responses.create(model="fake", input=ASKED, stream=True)
+            assert [event.sequence_number async for event in raw] == list(range(9))
+
+    run(life())
+
+
+def test_a_response_that_was_cut_says_so(make: Callable[..., Server], run: Callable[..., Any]) -> None:
+    server = make(converses=True)
+
+    async def cut() -> None:
+        async with client(server) as own:
+            more: Any = {"model": "fake", "input": "Count for me.", "user": "ana", "max_output_tokens": 2}
+            whole = await own.responses.create(**more)
+            assert (whole.output_text, whole.status) == ("one two", "incomplete")
+            assert whole.incomplete_details.reason == "max_output_tokens"
+            events = [event async for event in await own.responses.create(**more, stream=True)]
+            assert events[-1].type == "response.incomplete" and events[-1].response.output_text == "one two"
+
+    run(cut())
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"input": []}, "input"),
+        ({"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]}, "input.0"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content"),
+        ({"input": [{"role": "assistant", "content": "x"}]}, "input.0.role"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"text": {"format": {"type": "json_object"}}}, "text"),
+        ({"background": True}, "background"),
+    ],
+)
+def test_what_a_response_cannot_have_is_refused(server: Server, more: dict[str, Any], param: str) -> None:
+    body = {"model": "fake", "input": "Who?", "user": "ana", **more}
+    reply = server.ask("POST", "/v1/responses", json=body)
+    assert reply.status_code == 400 and reply.json()["error"]["param"] == param
+
+
 def test_errors_are_its_own_and_say_what_is_wrong(server: Server, run: Callable[..., Any]) -> None:
     key = server.keys.make("ana", "ana")
 
@@ -64,8 +124,8 @@ def test_errors_are_its_own_and_say_what_is_wrong(server: Server, run: Callable[
 def test_a_late_error_ends_its_stream_with_an_exception(
     server: Server, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tmem.server.chats.SOON", 0.0)
-    monkeypatch.setattr("tmem.server.chats.PING", 0.01)
+    monkeypatch.setattr("tmem.server.speech.SOON", 0.0)
+    monkeypatch.setattr("tmem.server.stream.PING", 0.01)
 
     async def late() -> None:
         server.actions.free.clear()

@@ -7,11 +7,15 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from server.fakes import open_memory
 from server.serving import Server
+
+from tmem.server.pool import Pool
+from tmem.server.replies import Refusal
 
 ANA = {"X-Tmem-User": "ana"}
 LYON = {"question": "Where does Ana live?", "answer": "Lyon"}
@@ -174,8 +178,8 @@ def test_a_body_that_does_not_arrive(server: Server, monkeypatch: pytest.MonkeyP
     assert server.ask("POST", "/v1/ask", headers=ANA, content=slow()).status_code == 408
 
 
-def test_who_comes_when_the_queue_is_full_is_told_to_come_again(make: Callable[..., Server]) -> None:
-    server = make(waiting=2)  # beside the two that are at work
+def test_nobody_fills_the_queue(make: Callable[..., Server]) -> None:
+    server = make(each=4)
     server.actions.free.clear()
 
     async def many() -> list[Any]:
@@ -186,7 +190,11 @@ def test_who_comes_when_the_queue_is_full_is_told_to_come_again(make: Callable[.
                 await asyncio.sleep(0.01)
             looked = await client.get("/v1/memories")  # looking needs no model, and does not wait for it
             assert looked.status_code == 200 and (await client.get("/healthz")).status_code == 200
+            other = asyncio.create_task(client.post("/v1/ask", json=ask, headers={"X-Tmem-User": "ben"}))
+            await asyncio.sleep(0.05)
+            assert not other.done()  # it waits for its turn
             server.actions.free.set()
+            assert (await other).status_code == 200
             done = await asyncio.gather(*tasks)
             assert (await client.post("/v1/ask", json=ask)).status_code == 200
             return done
@@ -194,7 +202,47 @@ def test_who_comes_when_the_queue_is_full_is_told_to_come_again(make: Callable[.
     done = asyncio.run(many())
     assert sorted(reply.status_code for reply in done) == [200] * 4 + [429] * 3
     refused = next(reply for reply in done if reply.status_code == 429)
-    assert refused.headers["retry-after"] == "1" and refused.json()["error"]["type"] == "rate_limit_error"
+    assert refused.headers["retry-after"] == "1" and refused.json()["error"]["code"] == "too_many_at_once"
+
+
+def test_who_comes_when_the_queue_is_full_is_told_to_come_again() -> None:
+    async def many() -> None:
+        pool, free = Pool("test", threads=1, waiting=2, each=9), Event()
+        begun = [pool.start(lambda: free.wait(60), user) for user in "abc"]
+        for late in range(2):
+            with pytest.raises(Refusal, match="too many requests are waiting") as refused:
+                pool.start(lambda: None, "d")
+            assert (refused.value.status, refused.value.retry, pool.held) == (429, 1, 3), late
+        begun[2].cancel()  # who leaves the line makes room
+        await asyncio.sleep(0)
+        after = pool.start(lambda: "made", "d")
+        pool.later(lambda: None)  # left out: nobody waits for it
+        free.set()
+        assert await after == "made" and await begun[0] and pool.held == 0
+        pool.close()
+        with pytest.raises(Refusal, match="being stopped"):
+            pool.start(lambda: None)
+
+    asyncio.run(many())
+
+
+def test_what_is_told_without_waiting_is_known_by_the_next_answer(server: Server) -> None:
+    receipt = server.ask("POST", "/v1/memories", headers=ANA, json={"pairs": [LYON], "wait": False}).json()
+    assert [pair["status"] for pair in receipt["pairs"]] == ["pending"]
+    said = server.ask("POST", "/v1/ask", headers=ANA, json={"question": LYON["question"]}).json()
+    assert (said["text"], said["source"]) == ("Lyon", "weights")
+
+
+def test_what_a_killed_server_was_told_is_written_by_the_next(make: Callable[..., Server]) -> None:
+    server = make()
+    server.memory.add(pairs=[(LYON["question"], "Lyon")], user_id="ana", absorb=False)
+
+    async def life() -> None:
+        async with server.app.router.lifespan_context(server.app):
+            while server.memory.versions(user_id="ana") == []:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(life(), 60))
 
 
 def test_users_at_the_same_time_are_not_mixed(server: Server) -> None:

@@ -11,6 +11,7 @@ from server.serving import Server
 
 ROUTES = [
     ("POST", "/v1/chat/completions", {"model": "fake", "messages": [{"role": "user", "content": "Who?"}]}),
+    ("POST", "/v1/responses", {"model": "fake", "input": "Who?"}),
     ("GET", "/v1/models", None),
     ("GET", "/v1/models/fake", None),
     ("POST", "/v1/memories", {"messages": "x"}),

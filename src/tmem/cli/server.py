@@ -53,7 +53,9 @@ def serve(
     listening = listen(host, port)
     with listening:
         loaded = load_memory_model(model)
-        app = make_app(Memory(loaded, home), loaded.name, keys, local=local)
+        memory = Memory(loaded, home, side_by_side=True)
+        memory.warm()
+        app = make_app(memory, loaded.name, keys, local=local)
         shown = f"[{host}]" if ":" in host else host
         who = "with a key" if keys.needed or not local else "this computer alone, without a key"
         err.print(

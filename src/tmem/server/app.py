@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tmem.errors import TmemError
-from tmem.server import chats, looking, memories
+from tmem.server import chats, looking, memories, responses
 from tmem.server.guard import OPEN, Guard
 from tmem.server.keys import Keys
 from tmem.server.pool import Pool
@@ -26,7 +26,9 @@ from tmem.store.memory import Memory
 
 BODY_BYTES = 1 << 20
 WAITING = 64  # calls, of each kind
-MODEL_THREADS, LOOKING_THREADS = 2, 4  # one uses the model at a time; the other reads what it needs meanwhile
+EACH = 8  # of them of one user
+TALKING, WORKING, LOOKING = 32, 4, 4  # threads: answers made side by side, writes of which one trains, looking
+WRITES_STAND_BACK = 10  # as of the command ``nice``: so little takes a write from answers on the same processor
 _TEXT, _TEXT_OR_NULL = {"type": "string"}, {"type": ["string", "null"]}
 _PARTS = {"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NULL, "code": _TEXT_OR_NULL}
 ERROR = {
@@ -80,21 +82,25 @@ def make_app(
     local: bool = True,
     body_bytes: int = BODY_BYTES,
     waiting: int = WAITING,
+    each: int = EACH,
 ) -> FastAPI:
     """An ASGI application that serves ``memory`` under the name ``model``; it closes what it is given when it stops.
 
     ``local``: it listens on this computer alone, so that it can do without keys. ``waiting``: so many calls queue
-    before others are told to come again.
+    before others are told to come again, and ``each`` of one user.
     """
-    work, look = Pool(MODEL_THREADS, waiting, "tmem-work"), Pool(LOOKING_THREADS, waiting, "tmem-look")
+    talk, look = Pool("talk", TALKING, waiting, each), Pool("look", LOOKING, waiting, each)
+    work = Pool("work", WORKING, waiting, each, WRITES_STAND_BACK)
     tools = OverHttp(_version(), str(keys.home))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        for one in memory.pending():  # told to a server that was killed
+            work.later(one.absorb)
         async with tools.running():
             yield
-        work.close()
-        look.close()
+        for pool in (talk, work, look):
+            pool.close()
         memory.close()
 
     app = Application(
@@ -106,7 +112,7 @@ def make_app(
         redoc_url=None,
     )
     home = str(keys.home)
-    app.state.served = Served(memory, model, home, work, look, int(time.time()))
+    app.state.served = Served(memory, model, home, talk, work, look, int(time.time()))
 
     async def refuse(_: Request, error: Exception) -> Response:
         answer = reply(refusal_of(error, home))
@@ -116,9 +122,8 @@ def make_app(
     for kind in (Refusal, TmemError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, refuse)
     app.add_middleware(Guard, keys=keys, local=local, limit=body_bytes)
-    app.include_router(chats.router)
-    app.include_router(memories.router)
-    app.include_router(looking.router)
+    for router in (chats.router, responses.router, memories.router, looking.router):
+        app.include_router(router)
     app.router.routes.append(Route("/mcp", tools, methods=["POST"]))  # no stream that only waits
 
     @app.get("/healthz", summary="Whether the process is there", tags=["operating"])

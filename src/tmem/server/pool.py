@@ -1,52 +1,98 @@
-"""Calls of the store wait for their turn in a few threads, and no more than so many of them."""
+"""Calls of the store wait for their turn in a few threads, no more than so many of them, and few of one user."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import sys
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock, get_native_id
 from typing import TypeVar
 
+from tmem.errors import TmemError
 from tmem.server.replies import Refusal
 
 R = TypeVar("R")
+log = logging.getLogger("tmem.server")
 
 
 class Pool:
-    """``threads`` calls at a time, ``waiting`` more in a queue; whoever comes then is told to come again."""
+    """``threads`` calls at a time, ``waiting`` more in a queue, ``each`` of one user; who comes then comes again.
 
-    def __init__(self, threads: int, waiting: int, name: str = "tmem") -> None:
-        self.most = threads + waiting
-        self._threads = ThreadPoolExecutor(threads, name)
+    ``nice``: how far its threads stand back for others where there are too few processors, as of the command ``nice``.
+    """
+
+    def __init__(self, name: str, threads: int, waiting: int, each: int, nice: int = 0) -> None:
+        self.name, self.most, self.each = name, threads + waiting, each
+        self._threads = ThreadPoolExecutor(threads, f"tmem-{name}", _stand_back, (nice,))
         self._guard = Lock()
-        self._held = 0
+        self._held: Counter[str] = Counter()  # by user
+        self._closing = False
 
-    def start(self, call: Callable[[], R]) -> asyncio.Future[R]:
-        """Have a call made. Raises :class:`Refusal` (429) when the queue is full.
+    @property
+    def held(self) -> int:
+        """How many calls run or wait."""
+        return self._held.total()
+
+    def start(self, call: Callable[[], R], user: str = "") -> asyncio.Future[R]:
+        """Have a call made. Raises :class:`Refusal` (429) when the queue is full, or this user has too many in it.
 
         It is made to its end also if nobody waits for it any more: a write is whole or not at all.
         """
-        with self._guard:
-            if self._held >= self.most:
-                raise Refusal(429, "too many requests are waiting: try again in a second", code="queue_full")
-            self._held += 1
-        try:
-            future = self._threads.submit(call)
-        except RuntimeError:
-            self._done()
-            raise Refusal(503, "the server is being stopped") from None
-        future.add_done_callback(self._done)
-        return asyncio.wrap_future(future)
+        return asyncio.wrap_future(self._start(call, user))
 
-    async def run(self, call: Callable[[], R]) -> R:
+    async def run(self, call: Callable[[], R], user: str = "") -> R:
         """What a call gives; errors as :meth:`start`, and the call's own."""
-        return await asyncio.shield(self.start(call))
+        return await asyncio.shield(self.start(call, user))
+
+    def later(self, call: Callable[[], object]) -> None:
+        """Have a call made that nobody waits for and that can be left out: when the queue is full or it is closed."""
+
+        def made() -> None:
+            if not self._closing:
+                try:
+                    call()
+                except TmemError as error:
+                    log.warning("background", extra={"error": type(error).__name__})
+                except Exception:
+                    log.exception("background")
+
+        with suppress(Refusal):
+            self._start(made, "")
 
     def close(self) -> None:
         """Wait for the calls that were begun or queued."""
+        self._closing = True
         self._threads.shutdown(wait=True)
 
-    def _done(self, _: object = None) -> None:
+    def _start(self, call: Callable[[], R], user: str) -> Future[R]:
         with self._guard:
-            self._held -= 1
+            if self._held.total() >= self.most:
+                raise Refusal(429, "too many requests are waiting: try again in a second", code="queue_full", retry=1)
+            if user and self._held[user] >= self.each:
+                what = f"{self.each} requests of this user are being answered: wait for one of them"
+                raise Refusal(429, what, code="too_many_at_once", retry=1)
+            self._held[user] += 1
+        try:
+            future = self._threads.submit(call)
+        except RuntimeError:
+            self._done(user)
+            raise Refusal(503, "the server is being stopped") from None
+        future.add_done_callback(lambda _: self._done(user))
+        return future
+
+    def _done(self, user: str) -> None:
+        with self._guard:
+            self._held[user] -= 1
+            if not self._held[user]:
+                del self._held[user]
+
+
+def _stand_back(nice: int) -> None:
+    if nice and sys.platform == "linux":  # elsewhere a thread has no priority of its own by this call
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), nice)

@@ -24,11 +24,13 @@ class Json(JSONResponse):
 
 
 class Refusal(Exception):
-    """A request that gets an error: its status, one line, and which part of the request it is about."""
+    """A request that gets an error: its status, one line, which part of the request it is about; when to come again."""
 
-    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, param: str | None = None, code: str | None = None, retry: int | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.param, self.code = status, param, code
+        self.status, self.param, self.code, self.retry = status, param, code, retry  # retry: in seconds
 
 
 def as_json(content: Any) -> str:
@@ -44,7 +46,9 @@ def shape(refusal: Refusal) -> dict[str, Any]:
 
 def reply(refusal: Refusal) -> Json:
     """An error as a response."""
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}.get(refusal.status)
+    headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+    if refusal.retry is not None:
+        headers["Retry-After"] = str(refusal.retry)
     return Json(shape(refusal), refusal.status, headers)
 
 

@@ -25,6 +25,17 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "web_search_options": (),
 }
 
+NEEDLESS: dict[str, tuple[Any, ...]] = {  # the same of a request for a response
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "text": ({}, {"format": {"type": "text"}}),
+    "top_logprobs": (0,),
+    "background": (False,),
+    "previous_response_id": (),
+    "conversation": (),
+    "prompt": (),
+}
+
 
 class Own(BaseModel):
     """A body of our own: what it does not know it refuses, since a name that is not heard would be another's memory."""
@@ -84,6 +95,34 @@ class ChatRequest(BaseModel):
     memory: MemoryOptions | None = None
 
 
+class ResponseItem(BaseModel):
+    type: str = "message"
+    role: str | None = None
+    content: str | list[Part] = ""
+
+
+class ResponseRequest(BaseModel):
+    """OpenAI's request for a response; other parts as in :class:`ChatRequest`."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"model": "persona-nano", "input": "Where does Ana live?", "user": "ana", "stream": False}]
+        },
+    )
+
+    model: str
+    input: str | list[ResponseItem] = Field(min_length=1)
+    instructions: str | None = None
+    stream: bool = False
+    max_output_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    memory: MemoryOptions | None = None
+
+
 class Told(Own):
     """What somebody said; parts that are no text are named in the receipt."""
 
@@ -98,7 +137,10 @@ class WrittenPair(Own):
 
 
 class AddRequest(Own):
-    """What was said, or pairs as they are to be written, or both."""
+    """What was said, or pairs as they are to be written, or both.
+
+    ``wait``: for the weights too, else only until nothing can be lost; an answer that comes next knows it either way.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -116,6 +158,7 @@ class AddRequest(Own):
     messages: str | list[Told] = ""
     pairs: list[WrittenPair] = []
     infer: bool = True
+    wait: bool = True
     timestamp: str | None = None
     metadata: dict[str, Any] | None = None
 

@@ -29,7 +29,8 @@ from tmem.server.who import on_memory
 from tmem.store.memory import CheckedMemory
 
 Call = Callable[[CheckedMemory], dict[str, Any]]
-OnMemory = Callable[[Any, Call, bool], Awaitable[dict[str, Any]]]  # the HTTP request or None, a call, if it only looks
+PoolName = Literal["talk", "work", "look"]
+OnMemory = Callable[[Any, Call, PoolName], Awaitable[dict[str, Any]]]  # the HTTP request or None, a call, its pool
 log = logging.getLogger("tmem.server")
 INSTRUCTIONS = (
     "A memory that is kept in a model's weights. Use ask for what was told earlier, add for what should be known "
@@ -105,13 +106,13 @@ def why(memory: CheckedMemory, given: Why) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool. ``takes``: its arguments; ``looks``: it reads the ledger and needs no model."""
+    """A tool. ``takes``: its arguments; ``pool``: where it waits over HTTP."""
 
     title: str
     about: str
     takes: type[Own]
     call: Callable[[CheckedMemory, Any], dict[str, Any]]
-    looks: bool = False
+    pool: PoolName = "work"
     reads: bool = False  # nothing changes by it
     destroys: bool = False
 
@@ -141,10 +142,11 @@ TOOLS = {
         "nothing: it was never told.",
         Ask,
         ask,
+        pool="talk",
         reads=True,
     ),
-    "search": Tool("Search", "The kept pairs whose words fit best.", Search, search, looks=True, reads=True),
-    "list": Tool("List", "The kept pairs, newest first.", List, list_, looks=True, reads=True),
+    "search": Tool("Search", "The kept pairs whose words fit best.", Search, search, pool="look", reads=True),
+    "list": Tool("List", "The kept pairs, newest first.", List, list_, pool="look", reads=True),
     "forget": Tool(
         "Forget",
         "Forget pairs for good: the weights become what they would be if these had never been told. Cannot be undone.",
@@ -189,7 +191,7 @@ def make_tools(run: OnMemory, version: str, home: str) -> Server[Any]:
             raise MCPError(types.INVALID_PARAMS, f"there is no tool {asked.name!r:.80}: there are {', '.join(TOOLS)}")
         try:
             given = tool.takes.model_validate(asked.arguments or {})
-            found = await run(context.request, lambda memory: tool.call(memory, given), tool.looks)
+            found = await run(context.request, lambda memory: tool.call(memory, given), tool.pool)
         except ValidationError as error:
             return _failed(_wrong(error, tool.takes))
         except Exception as error:
@@ -210,7 +212,7 @@ def make_tools(run: OnMemory, version: str, home: str) -> Server[Any]:
         if uri not in RESOURCES:
             raise MCPError(types.INVALID_PARAMS, f"there is no resource {uri!r:.80}: there are {', '.join(RESOURCES)}")
         try:
-            found = await run(context.request, RESOURCES[uri][2], True)
+            found = await run(context.request, RESOURCES[uri][2], "look")
         except Exception as error:
             raise MCPError(types.INVALID_REQUEST, _told(error, home)) from None
         content = types.TextResourceContents(uri=uri, mime_type="application/json", text=as_json(found))
@@ -251,7 +253,7 @@ class OverHttp:
 async def serve_stdio(memory: CheckedMemory, version: str) -> None:
     """Serve one memory over standard input and output, until the input ends."""
 
-    async def run(_: Any, call: Call, __: bool) -> dict[str, Any]:
+    async def run(_: Any, call: Call, __: PoolName) -> dict[str, Any]:
         return await asyncio.shield(asyncio.to_thread(call, memory))
 
     server = make_tools(run, version, str(memory.home.path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fastapi import Request
 
@@ -20,11 +20,14 @@ HEADER = "X-Tmem-User"
 
 @dataclass(frozen=True)
 class Served:
-    """What is served. ``work``: for what needs the model; ``look``: for what only reads the ledger."""
+    """What is served. ``talk``: for answers; ``work``: for what changes a memory or trains; ``look``: for what only
+    reads the ledger.
+    """
 
     memory: Memory
     model: str
     home: str
+    talk: Pool
     work: Pool
     look: Pool
     since: int  # seconds
@@ -62,10 +65,12 @@ def whose(request: Request, named: Mapping[str, Any] | None = None) -> str:
     raise Refusal(400, f"whose memory? name the user in the header {HEADER}", "user")
 
 
-async def on_memory(request: Request, call: Callable[[CheckedMemory], R], looks: bool = False) -> R:
-    """What a call on the memory of the request's user gives, made when it is its turn."""
-    memory, own = served(request).memory.scope(user_id=whose(request)), served(request)
-    return await (own.look if looks else own.work).run(lambda: call(memory))
+async def on_memory(request: Request, call: Callable[[CheckedMemory], R], pool: Literal["talk", "work", "look"]) -> R:
+    """What a call on the memory of the request's user gives, made when it is its turn in a pool of :class:`Served`."""
+    user, own = whose(request), served(request)
+    memory = own.memory.scope(user_id=user)
+    chosen: Pool = getattr(own, pool)
+    return await chosen.run(lambda: call(memory), user)
 
 
 def _utf8(header: str) -> str:

@@ -20,7 +20,7 @@ TURNS = 6  # earlier messages that an answer sees; all else is in the weights
 _SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
 
 
-class Listener(Protocol):
+class Remembers(Protocol):
     """What a conversation needs of a user's memory (:class:`tmem.store.scoped.ScopedMemory`)."""
 
     @property
@@ -35,7 +35,7 @@ class Listener(Protocol):
     @property
     def version(self) -> str | None: ...
 
-    def add(self, messages: Messages, *, timestamp: str | Moment | None = None) -> Receipt: ...
+    def add(self, messages: Messages, *, timestamp: str | Moment | None = None, absorb: bool = True) -> Receipt: ...
 
     def ask(self, question: str) -> Answer: ...
 
@@ -43,7 +43,7 @@ class Listener(Protocol):
 
 
 def chat(
-    memory: Listener,
+    memory: Remembers,
     messages: Messages,
     name: str | None = None,
     timestamp: str | Moment | None = None,
@@ -59,20 +59,11 @@ def chat(
     as it was told.
     """
     began = time.perf_counter()
-    several: Sequence[Any] = [messages] if isinstance(messages, str | Mapping) else messages
-    turns = [{"role": "user", "content": one} if isinstance(one, str) else dict(one) for one in several]
-    if not turns or turns[-1].get("role", "user") != "user" or not isinstance(turns[-1].get("content"), str):
-        raise UsageError("a conversation ends with a user's message: {'role': 'user', 'content': a text}")
-    said, converses = clean(turns[-1]["content"]), memory.prompts.converses
-    told, asked = split(said)
+    turns, converses = _turns(messages), memory.prompts.converses
+    said = clean(turns[-1]["content"])
+    asked = split(said)[1]
     prompt = _prompt(memory, turns[:-1], said) if converses else []
-    learned: Receipt | None = None
-    if learn and told:
-        # "No, it is Lyon now" means nothing without what was asked before.
-        before = _context(turns[:-1]) if converses else ""
-        speaker = name or turns[-1].get("name")
-        told = f"{before}\n\n{told}" if before else told
-        learned = memory.add({"role": "user", "content": told, "name": speaker}, timestamp=timestamp)
+    learned = learn_from(memory, turns, name, timestamp) if learn else None
     if not said or not (converses or asked):
         return Reply("", memory.version, learned, milliseconds(began))
     if asked and (memory.by_pairs or not converses):
@@ -83,7 +74,35 @@ def chat(
     return Reply(text, memory.version, learned, milliseconds(began), "base" if memory.by_pairs else "weights")
 
 
-def _prompt(memory: Listener, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
+def learn_from(
+    memory: Remembers,
+    messages: Messages,
+    name: str | None = None,
+    timestamp: str | Moment | None = None,
+    absorb: bool = True,
+) -> Receipt | None:
+    """Learn what the last message of a conversation tells; None if it only asks. ``absorb``: as of ``add``."""
+    turns = _turns(messages)
+    told = split(clean(turns[-1]["content"]))[0]
+    if not told:
+        return None
+    # "No, it is Lyon now" means nothing without what was asked before.
+    before = _context(turns[:-1]) if memory.prompts.converses else ""
+    told = f"{before}\n\n{told}" if before else told
+    speaker = name or turns[-1].get("name")
+    return memory.add({"role": "user", "content": told, "name": speaker}, timestamp=timestamp, absorb=absorb)
+
+
+def _turns(messages: Messages) -> list[dict[str, Any]]:
+    """The messages of a conversation, the last of them a user's. Raises :class:`UsageError` for another."""
+    several: Sequence[Any] = [messages] if isinstance(messages, str | Mapping) else messages
+    turns = [{"role": "user", "content": one} if isinstance(one, str) else dict(one) for one in several]
+    if not turns or turns[-1].get("role", "user") != "user" or not isinstance(turns[-1].get("content"), str):
+        raise UsageError("a conversation ends with a user's message: {'role': 'user', 'content': a text}")
+    return turns
+
+
+def _prompt(memory: Remembers, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
     """System texts, the last turns and the message.
 
     Made before anything is learned, so that a template that refuses them costs nothing.

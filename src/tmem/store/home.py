@@ -112,6 +112,12 @@ class Home:
         with self.db.read() as connection:
             return [dict(row._mapping) for row in connection.execute(chosen)]
 
+    def pending(self) -> list[str]:
+        """The ids of scopes with pairs that are not yet trained on."""
+        told = select(db.pairs.c.scope).where(db.pairs.c.status == "pending").distinct()
+        with self.db.read() as connection:
+            return list(connection.execute(told).scalars())
+
     def erase(self, scope: str) -> bool:
         """Remove a scope whole, its names too; False if there is none."""
         with self.lock(scope, any_engine=True):

@@ -55,6 +55,7 @@ class CheckedMemory(ScopedMemory):
         metadata=checking.metadata,
     )
     ask = checked(ScopedMemory.ask, question=checking.text, version=checking.version, show_pairs=checking.count(0))
+    learn = checked(ScopedMemory.learn, messages=checking.turns, name=checking.text_or_none, timestamp=checking.when)
     chat = checked(ScopedMemory.chat, messages=checking.turns, name=checking.text_or_none, timestamp=checking.when)
     update = checked(ScopedMemory.update, pair_id=checking.key, answer=checking.text)
     forget = checked(ScopedMemory.forget, ids=checking.keys)
@@ -303,6 +304,10 @@ class Memory:
     def users(self) -> list[Record]:
         """Whose memories there are: ``user_id``, ``agent_id``, ``run_id``, ``created``, and how many ``pairs`` hold."""
         return self._shared.home.users()
+
+    def pending(self) -> list[CheckedMemory]:
+        """The memories that were told something which is not yet written, as a process leaves them that was killed."""
+        return [CheckedMemory(self._shared, scope) for scope in self._shared.home.pending()]
 
     def rebuild(self, *, adopt: bool = False, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).rebuild(adopt=adopt)

@@ -135,6 +135,11 @@ class ScopedMemory(View):
             took, details = milliseconds(began), {"versions": [version.id for version in made]}
             return Receipt("absorb", self._version(), rows, reason=problem, milliseconds=took, details=details)
 
+    def settle(self) -> None:
+        """Have everything written that was told, so that the next answer knows it; nothing if it is."""
+        if self._pending():
+            self.absorb()
+
     def update(self, pair_id: str, answer: str) -> Receipt:
         """Give a pair another answer: a new one, with its date and metadata, takes its place and is rehearsed."""
         began = time.perf_counter()
@@ -193,6 +198,19 @@ class ScopedMemory(View):
         from tmem.store.chat import chat
 
         return chat(self, messages, name, timestamp, learn, sampling)
+
+    def learn(
+        self,
+        messages: Messages,
+        *,
+        name: str | None = None,
+        timestamp: str | Moment | None = None,
+        absorb: bool = True,
+    ) -> Receipt | None:
+        """Learn from the last message of a conversation as :meth:`chat` does, without an answer."""
+        from tmem.store.chat import learn_from
+
+        return learn_from(self, messages, name, timestamp, absorb)
 
     # ---- changing what was written ----
 
