@@ -47,7 +47,16 @@ def test_a_life_of_a_memory(server: Server, tmp_path: Path) -> None:
     assert [row["answer"] for row in call("POST", "/v1/memories/search", query="live")["results"]] == ["Nice"]
     shown = call("POST", "/v1/ask", question=LYON["question"], show_pairs=1)
     assert shown["shown"] == [newer["id"]] and "Nice" in server.actions.prompted[-1]
+    changes = call("GET", "/v1/diff?first=1&second=2")
+    assert [row["id"] for row in changes["added"]] == [newer["id"]]
+    assert [row["id"] for row in changes["removed"]] == [pair["id"]]
+    assert call("POST", "/v1/tag", version=2, name="moved") == {"name": "moved"}
+    assert call("GET", "/v1/diff?first=moved&second=2") == {"added": [], "removed": []}
+    assert call("POST", "/v1/search", query="live", filters={"user_id": "ana"})["results"][0]["answer"] == "Nice"
     assert call("POST", "/v1/rollback", version=1)["kind"] == "rollback"
+    verified = call("GET", "/v1/verify?deep=true")
+    assert verified["version"] == call("GET", "/v1/versions")["results"][-1]["id"] and verified["deep"]
+    assert call("GET", "/v1/stats")["versions"] == 3
     assert call("GET", "/v1/why?question=Where+does+Ana+live%3F&answer=")["results"] == []
     assert [row["id"] for row in call("GET", "/v1/why?question=Where+does+Ana+live%3F")["results"]] == [pair["id"]]
     lines = server.ask("GET", "/v1/export", headers=ANA)
@@ -59,8 +68,12 @@ def test_a_life_of_a_memory(server: Server, tmp_path: Path) -> None:
         elsewhere.import_(tmp_path / "ledger.jsonl", user_id="ana")
         assert [row["answer"] for row in elsewhere.get_all(user_id="ana")] == ["Lyon"]
     assert call("DELETE", f"/v1/memories/{pair['id']}")["kind"] == "forget"
+    [other] = call("POST", "/v1/memories", pairs=[LYON], user_id="ana")["pairs"]
+    assert call("POST", "/v1/forget", ids=[other["id"]], mode="reextract")["details"]["mode"] == "reextract"
     call("DELETE", "/v1/memories")
     assert call("GET", "/v1/memories")["results"] == []
+    assert call("POST", "/v1/reset") == {"erased": True} and call("POST", "/v1/reset") == {"erased": False}
+    assert server.memory.users() == []
 
 
 def test_parts_that_are_no_text_are_named_in_the_receipt(server: Server) -> None:
@@ -79,6 +92,12 @@ def test_who_only_looks_leaves_no_trace(server: Server) -> None:
         ("POST", "/v1/rollback", {"version": 1}),
         ("DELETE", "/v1/memories/x", None),
         ("GET", "/v1/export", None),
+        ("GET", "/v1/verify", None),
+        ("GET", "/v1/why?question=Who", None),
+        ("POST", "/v1/forget", {"ids": ["x"]}),
+        ("POST", "/v1/tag", {"version": 1, "name": "x"}),
+        ("POST", "/v1/reset", None),
+        ("POST", "/v1/chat/completions", {"model": "fake", "messages": [{"role": "user", "content": "Who?"}]}),
     ):
         server.ask(method, path, headers=ANA, json=body)
     assert server.memory.users() == []
@@ -100,6 +119,14 @@ def test_who_only_looks_leaves_no_trace(server: Server) -> None:
         ("POST", "/v1/rollback", {"version": 7}, 404),
         ("POST", "/v1/ask", {"question": "What breaks?"}, 500),
         ("GET", "/v1/why", None, 400),
+        ("GET", "/v1/diff?first=1", None, 400),
+        ("GET", "/v1/diff?first=1&second=2", None, 404),
+        ("GET", "/v1/verify?deep=perhaps", None, 400),
+        ("POST", "/v1/forget", {"ids": []}, 400),
+        ("POST", "/v1/forget", {"ids": ["x"]}, 404),
+        ("POST", "/v1/tag", {"version": 1, "name": "x"}, 404),
+        ("POST", "/v1/search", {"query": "x", "filters": {"user_id": "ben"}}, 400),
+        ("POST", "/v1/search", {"query": "x", "filters": {"agent_id": "ben"}}, 400),
         ("PATCH", "/v1/memories", None, 405),
         ("GET", "/v1/nothing", None, 404),
     ],

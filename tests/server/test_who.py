@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from server.serving import Server
@@ -24,12 +26,24 @@ ROUTES = [
     ("GET", "/v1/memories/{id}/history", None),
     ("POST", "/v1/ask", {"question": "Who?"}),
     ("GET", "/v1/versions", None),
+    ("GET", "/v1/diff?first=1&second=2", None),
     ("POST", "/v1/rollback", {"version": 1}),
+    ("POST", "/v1/tag", {"version": 1, "name": "x"}),
+    ("GET", "/v1/verify", None),
+    ("GET", "/v1/stats", None),
+    ("POST", "/v1/search", {"query": "x"}),
+    ("POST", "/v1/forget", {"ids": ["{id}"]}),
+    ("POST", "/v1/reset", None),
     ("GET", "/v1/why?question=Who", None),
     ("GET", "/v1/export", None),
     ("GET", "/nowhere", None),
 ]
-OF_A_PAIR = [route for route in ROUTES if "{id}" in route[1]]
+OF_A_PAIR = [route for route in ROUTES if "{id}" in str(route)]
+
+
+def of(pair: str, path: str, body: Any) -> tuple[str, Any]:
+    """A route's path and body for one pair."""
+    return path.replace("{id}", pair), json.loads(json.dumps(body).replace("{id}", pair))
 
 
 def told(server: Server, key: str | None, place: str, **more: Any) -> str:
@@ -44,7 +58,7 @@ def told(server: Server, key: str | None, place: str, **more: Any) -> str:
 def test_without_a_valid_key_every_route_says_the_same(server: Server, method: str, path: str, body: Any) -> None:
     ana, revoked = server.keys.make("ana", "ana"), server.keys.make("old", "ana")
     server.keys.revoke("old")
-    path = path.replace("{id}", "0" * 32)
+    path, body = of("0" * 32, path, body)
     replies = [server.ask(method, path, key, json=body) for key in (None, "tmem-wrong", revoked, ana[:-1])]
     assert [reply.status_code for reply in replies] == [401] * 4
     assert len({reply.text for reply in replies}) == 1
@@ -62,7 +76,10 @@ def test_ids_of_others_and_ids_that_there_are_not_answer_alike(
     for prepared in (False, True):  # a user who never told anything, and one who did
         if prepared:
             told(server, ben, "Oslo")
-        replies = [server.ask(method, path.replace("{id}", one), ben, json=body) for one in (own, nobody)]
+        replies = []
+        for one in (own, nobody):
+            address, sent = of(one, path, body)
+            replies.append(server.ask(method, address, ben, json=sent))
         assert [reply.status_code for reply in replies] == [404, 404]
         assert replies[0].text.replace(own, nobody) == replies[1].text
     assert server.ask("GET", f"/v1/memories/{own}", ana).json()["answer"] == "Lyon"
@@ -82,7 +99,7 @@ def test_a_key_of_one_user_never_speaks_for_another(server: Server) -> None:
                 filled = {kind: {key: value.format(name) for key, value in own.items()} for kind, own in way.items()}
                 address, _, question = path.replace("{id}", "0" * 32).partition("?")
                 if question:
-                    filled.setdefault("params", {})["question"] = "Who"
+                    filled["params"] = dict(parse_qsl(question)) | filled.get("params", {})
                 replies.append(server.ask(method, address, ben, json=body, **filled))
             assert [reply.status_code for reply in replies] == [403, 403], (method, path)
             assert replies[0].text == replies[1].text
@@ -159,10 +176,25 @@ def test_two_users_never_see_each_other(server: Server) -> None:
     told(server, ben, "Oslo")
     for method, path, body in ROUTES:
         if method in ("GET", "POST"):
-            text = server.ask(method, path.replace("{id}", own), ben, json=body).text
+            address, sent = of(own, path, body)
+            text = server.ask(method, address, ben, json=sent).text
             assert "Canaryville" not in text and "ana" not in text.replace("Canaryville", "").split('"')
+    told(server, ben, "Oslo")
     assert server.chat("Where does Ana live?", ben).json()["choices"][0]["message"]["content"] == "Oslo"
     assert server.chat("Where does Ana live?", ana).json()["choices"][0]["message"]["content"] == "Canaryville"
-    assert server.ask("DELETE", "/v1/memories", ben).status_code == 200
+    version = server.ask("GET", "/v1/versions", ana).json()["results"][0]["id"]
+    for one in (version, "v1-0123456789ab"):  # a version of hers and none: alike
+        for method, path, body in (
+            ("POST", "/v1/rollback", {"version": one}),
+            ("POST", "/v1/tag", {"version": one, "name": "x"}),
+            ("POST", "/v1/ask", {"question": "Who?", "version": one}),
+            ("GET", f"/v1/diff?first={one}&second={one}", None),
+        ):
+            reply = server.ask(method, path, ben, json=body)
+            assert (reply.status_code, reply.json()["error"]["message"].replace(one, "")) == (
+                404,
+                "there is no version '' in this memory",
+            )
+    assert server.ask("POST", "/v1/reset", ben).status_code == 200
     assert server.ask("GET", "/v1/memories", ben).json() == {"results": []}
     assert len(server.ask("GET", "/v1/memories", ana).json()["results"]) == 1

@@ -49,23 +49,6 @@ async def page(request: Request) -> Response:
     return FileResponse(FOLDER / name, media_type=kind, headers=HEADERS)
 
 
-@router.get("/v1/stats", summary="Pairs by status, versions, files of weights and their bytes")
-async def stats(request: Request) -> Response:
-    return Json(await on_memory(request, lambda memory: memory.stats(), "look"))
-
-
 @router.get("/v1/growth", summary="How many pairs held in each version, oldest first")
 async def growth(request: Request) -> Response:
     return Json({"results": await on_memory(request, lambda memory: memory.growth(), "look")})
-
-
-@router.get(
-    "/v1/diff", summary="The pairs that hold in the second version and not in the first, and the other way round"
-)
-async def diff(request: Request, first: str, second: str) -> Response:
-    return Json(await on_memory(request, lambda memory: memory.diff(first, second), "look"))
-
-
-@router.get("/v1/verify", summary="Whether the weights in force are those that the ledger says")
-async def verify(request: Request, deep: bool = False) -> Response:
-    return Json(await on_memory(request, lambda memory: memory.verify(deep=deep), "work"))

@@ -155,12 +155,13 @@ class AddRequest(Own):
         },
     )
 
-    messages: str | list[Told] = ""
+    messages: str | list[Told] = Field("", examples=["I live in Lyon."])
     pairs: list[WrittenPair] = []
     infer: bool = True
     wait: bool = True
     timestamp: str | None = None
     metadata: dict[str, Any] | None = None
+    user_id: str | None = None
 
 
 class UpdateRequest(Own):
@@ -169,11 +170,18 @@ class UpdateRequest(Own):
     answer: str = Field(validation_alias=AliasChoices("answer", "text"))
 
 
+class Filters(Own):
+    """Whose memory is searched, as mem0's clients say it."""
+
+    user_id: str
+
+
 class SearchRequest(Own):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "city", "top_k": 3}]})
 
     query: str
-    top_k: int = Field(10, ge=1)
+    top_k: int = Field(10, ge=1, le=10_000)
+    filters: Filters | None = None
 
 
 class AskRequest(Own):
@@ -183,6 +191,24 @@ class AskRequest(Own):
     version: int | str | None = None
     unknown: Literal["refuse", "base"] = "refuse"
     show_pairs: int = Field(0, ge=0)
+
+
+class ForgetRequest(Own):
+    """``mode``: replay writes without these pairs; reextract also reads later texts again without them."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"ids": ["996cb9c8c34248228ba6aca383aacf19"]}]}
+    )
+
+    ids: list[str] = Field(min_length=1)
+    mode: Literal["replay", "reextract"] = "replay"
+
+
+class TagRequest(Own):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 3, "name": "before"}]})
+
+    version: int | str
+    name: str
 
 
 class RollbackRequest(Own):

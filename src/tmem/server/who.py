@@ -51,7 +51,7 @@ def whose(request: Request, named: Mapping[str, Any] | None = None) -> str:
     if len(headers) > 1:
         raise Refusal(400, f"{HEADER} is there twice: name one user", HEADER)
     names = {HEADER: _utf8(headers[0]) if headers else None, "user_id": request.query_params.get("user_id")}
-    names |= named or {}
+    names |= {name: value for name, value in (named or {}).items() if value is not None}
     given = {name: value for name, value in names.items() if value is not None}
     if key is not None and key.user is not None:
         if any(value != key.user for value in given.values()):
@@ -65,9 +65,19 @@ def whose(request: Request, named: Mapping[str, Any] | None = None) -> str:
     raise Refusal(400, f"whose memory? name the user in the header {HEADER}", "user")
 
 
-async def on_memory(request: Request, call: Callable[[CheckedMemory], R], pool: Literal["talk", "work", "look"]) -> R:
-    """What a call on the memory of the request's user gives, made when it is its turn in a pool of :class:`Served`."""
-    user, own = whose(request), served(request)
+async def on_memory(
+    request: Request,
+    call: Callable[[CheckedMemory], R],
+    pool: Literal["talk", "work", "look"],
+    named: str | None = None,
+) -> R:
+    """What a call on the memory of the request's user gives, made when it is its turn in a pool of :class:`Served`.
+
+    ``named``: whom the body calls its user, if anybody; raises :class:`Refusal` where the rest says somebody else.
+    """
+    user, own = whose(request, {"user_id": named}), served(request)
+    if named not in (None, user):
+        raise Refusal(400, "the body names another user than the rest of the request: name one", "user_id")
     memory = own.memory.scope(user_id=user)
     chosen: Pool = getattr(own, pool)
     return await chosen.run(lambda: call(memory), user)
