@@ -9,8 +9,8 @@ from typing import Any
 
 import checkpoints
 import pytest
-from engine_server import LlamaCppServer, VllmLikeServer
 from helpers import random_memory
+from model.engine_server import LlamaCppServer, VllmLikeServer
 
 from tmem.errors import DeltaError, EngineError, UsageError
 from tmem.fastweights import Delta, FastWeights
@@ -144,7 +144,7 @@ def test_what_vllm_was_not_started_for_is_said_in_one_line(
     fast, delta = memories
     with VllmLikeServer(model, rank=2) as server:
         engine = open_engine(model, server.url)
-        with pytest.raises(EngineError, match="lower rank than 3: start it with --max-lora-rank 3"):
+        with pytest.raises(EngineError, match="lower rank than 3: start it with --max-lora-rank 8"):
             engine.generate(requests(model), delta, fast)
         server.before = lambda route, body: (404, {"detail": "Not Found"}) if "load_lora" in route else None
         with pytest.raises(EngineError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve base --enable-lora"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tmem.agent.trajectory import Action, Trajectory
+from tmem.errors import UsageError
 from tmem.training.advantages import How, Rollout, advantages, samples
 
 
@@ -53,6 +55,13 @@ def test_a_constant_added_to_every_reward_changes_nothing(rewards: Sequence[floa
     for own, other in zip(plain, shifted, strict=True):
         # Of values that hardly differ, rounding decides the spread.
         assert own == pytest.approx(other, abs=1e-6 if not scale else 1e-3) or max(rewards) - min(rewards) < 1e-4
+
+
+def test_what_an_engine_gave_no_log_probabilities_of_is_not_learnt_from() -> None:
+    silent = rollout(1.0)
+    silent.life.actions[1] = replace(silent.life.actions[1], logprobs=())
+    with pytest.raises(UsageError, match="RL needs the log-probability of every token"):
+        samples([[silent, rollout(0.0)]], 1)
 
 
 @given(REWARDS)

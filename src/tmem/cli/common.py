@@ -40,6 +40,14 @@ MemoryModelOption = Annotated[
     str | None,
     typer.Option("--model", "-m", envvar="TMEM_MODEL", help="As elsewhere; default: smollm2 where it is installed."),
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        envvar="TMEM_ENGINE",
+        help="What generates: llamacpp, llamacpp:q8_0, llamacpp:FILE.gguf, or a server's URL; default: tmem itself.",
+    ),
+]
 RateOption = Annotated[
     str | None,
     typer.Option("--lr", help="Rate of the write: a number, or auto to measure it; default: the model's own."),

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tmem.cli.common import (
     DEFAULT_MODEL,
+    EngineOption,
     JsonOption,
     ModelOption,
     People,
@@ -61,6 +62,7 @@ def bench(
     context: typer.Context,
     data: Annotated[str | None, typer.Option(help="The benchmark's file; for search also a hub data set.")] = None,
     model: ModelOption = DEFAULT_MODEL,
+    engine: EngineOption = None,
     memory: Annotated[str, typer.Option(help="Memories to compare, e.g. none,full,rag,memagent,tmem.")] = "tmem",
     seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Numbers, e.g. 1,2,3.")] = "1",
     limit: Annotated[
@@ -167,6 +169,7 @@ def bench(
         embedder=embedder,
         grammar=grammar,
         extractions=extractions,
+        engine=engine,
     )
     memories, chosen = names("--memory", memory), numbers("--seeds", seeds)
     command = shlex.join(["tmem", *sys.argv[1:]])

@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from tmem.cli.chat import chat
-from tmem.cli.common import JsonOption, MemoryModelOption, err, load_memory_model, print_json
+from tmem.cli.common import EngineOption, JsonOption, MemoryModelOption, err, load_memory_model, print_json
 from tmem.cli.homes import HOME, HomeOption, backup, doctor, existing, like, restore, users
 from tmem.cli.pairs import print_plain, show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
@@ -53,6 +53,7 @@ def opened(
     run: RunOption = None,
     home: HomeOption = HOME,
     model: MemoryModelOption = None,
+    engine: EngineOption = None,
 ) -> Iterator[Any]:
     """One scope of a home, which has to be there if a command only ``looks``; the model is loaded when first needed."""
     from tmem import Memory
@@ -62,7 +63,7 @@ def opened(
         raise ScopeRequired("whose memory? give --user, --agent or --run")
     if looks:
         existing(home)
-    with Memory(partial(load_memory_model, model), home) as memory:
+    with Memory(partial(load_memory_model, model), home, engine=engine) as memory:
         scope = memory.scope(user, agent, run)
         if looks and not scope.known:
             raise UsageError(nothing_yet(scope))

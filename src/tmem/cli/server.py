@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tmem.cli.common import JsonOption, MemoryModelOption, err, load_memory_model, print_json
+from tmem.cli.common import EngineOption, JsonOption, MemoryModelOption, err, load_memory_model, print_json
 from tmem.cli.homes import HOME, HomeOption
 from tmem.cli.memories import Opener, scoped
 from tmem.cli.pairs import print_plain
@@ -28,6 +28,7 @@ tmem serve --home /srv/memories --port 9000  # memories and port of your own
 
 def serve(
     model: MemoryModelOption = None,
+    engine: EngineOption = None,
     home: HomeOption = HOME,
     host: Annotated[str, typer.Option(help="Where to listen; elsewhere than on this computer it needs a key.")] = (
         "127.0.0.1"
@@ -53,7 +54,7 @@ def serve(
     listening = listen(host, port)
     with listening:
         loaded = load_memory_model(model)
-        memory = Memory(loaded, home, side_by_side=True)
+        memory = Memory(loaded, home, side_by_side=engine is None, engine=engine)
         memory.warm()
         app = make_app(memory, loaded.name, keys, local=local)
         shown = f"[{host}]" if ":" in host else host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from tmem.errors import DataError, UsageError
 from tmem.files import read_json, write_json
 from tmem.memory import make_agent
 from tmem.model import Model, load
+from tmem.model.engines import open_engine
+from tmem.model.served import ServedEngine
 from tmem.retrieval import BM25, Dense, Embedder
 from tmem.tasks.base import Benchmark
 from tmem.tasks.clbench import ClBench
@@ -62,6 +65,7 @@ class Spec:
     embedder: str | None = None  # None: BM25
     grammar: bool = False
     extractions: int = 1
+    engine: str | None = None  # None: the model's own loop
 
     def load(self) -> Model:
         return load(self.model)
@@ -87,6 +91,7 @@ class Spec:
             retriever=self._retriever(),
             grammar=self.grammar,
             extractions=self.extractions,
+            engine=None if self.engine is None else _engine(model, self.engine),
             strict=False,
         )
         if self.question_known is not None:
@@ -129,6 +134,7 @@ class Spec:
                 "retriever": self.embedder or "bm25",
                 "grammar": agent.grammar,
                 "extractions": agent.extractions,
+                **({} if self.engine is None else {"engine": self.engine}),
                 "device": model.device.type,
                 "dtype": model.dtype,
                 "max_new_tokens": {
@@ -145,6 +151,14 @@ class Spec:
 def _embedder(name: str) -> Embedder:
     """Loaded once, with all that it has embedded."""
     return Embedder(name)
+
+
+@lru_cache(maxsize=1)
+def _engine(model: Model, where: str) -> ServedEngine:
+    """Opened once in a process, and closed when that ends."""
+    engine = open_engine(model, where)
+    atexit.register(engine.close)
+    return engine
 
 
 def open_run(folder: Path, description: dict[str, Any], command: str, name: str = "run.json") -> None:

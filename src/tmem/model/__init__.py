@@ -1,7 +1,8 @@
 """A base model: loaded by name, with its chat format, generating and scoring for many memories at once.
 
 Read in this order: ``load`` (and ``chat``, ``settings``), ``engine`` (and ``request``,
-``stream``, ``prefill``, ``cache``, ``sampling``, ``jsonstop``, ``grammar``), ``score``.
+``stream``, ``prefill``, ``cache``, ``sampling``, ``jsonstop``, ``grammar``), ``score``; engines elsewhere are in
+``engines`` (and ``served``, ``servers``, ``llamacpp``, ``to_gguf``).
 """
 
 from tmem.model.engine import Engine, HFEngine

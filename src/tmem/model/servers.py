@@ -212,6 +212,7 @@ class VllmServer:
         # Another process's of the same memory is another one there: it may be taken back at any time.
         called = f"{name}-{secrets.token_hex(4)}"
         folder, [rank] = Path(self._folder.name) / called, {len(a) for a, _ in matrices.values()}
+        room = max(8, 1 << (rank - 1).bit_length())  # vLLM takes powers of two
         save_adapter(folder, self.base, matrices, rank)
         try:
             made = self.client.post(
@@ -221,12 +222,12 @@ class VllmServer:
             if "max_lora_rank" not in str(error):
                 raise
             raise EngineError(
-                f"{self.name}: takes adapters of a lower rank than {rank}: start it with --max-lora-rank {rank}"
+                f"{self.name}: takes adapters of a lower rank than {rank}: start it with --max-lora-rank {room}"
             ) from None
         if made is None:
             raise EngineError(
                 f"{self.name}: takes no adapters while it runs: start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 "
-                f"vllm serve {self.base} --enable-lora --max-lora-rank {max(8, rank)}"
+                f"vllm serve {self.base} --enable-lora --max-lora-rank {room}"
             )
         self._there[name] = called
 

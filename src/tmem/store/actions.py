@@ -13,7 +13,7 @@ from tmem.agent.parts import in_parts
 from tmem.agent.prompts import PROMPTS
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
-from tmem.model import HFEngine, Request
+from tmem.model import Engine, HFEngine, Request
 from tmem.model.answering import Found, Unknown, answers
 from tmem.model.batch import Batch
 from tmem.model.reading import gate_of
@@ -31,13 +31,13 @@ GREEDY = Sampling()
 class Actions:
     """Every call names the weights that it is made under. For one thread at a time: see the turn of :class:`Shared`.
 
-    ``engine``: of the model that answers, which may be another than the trainer's; by default of the trainer's.
+    ``engine``: what generates, by default the trainer's model's own loop; a batch may be of a twin of that model.
     """
 
-    def __init__(self, trainer: FastWeightTrainer, engine: Batch | None = None) -> None:
+    def __init__(self, trainer: FastWeightTrainer, engine: Engine | None = None) -> None:
         self.trainer = trainer
-        self.engine: HFEngine | Batch = engine or HFEngine(trainer.model)
-        self.model = self.engine.model
+        self.engine = engine or HFEngine(trainer.model)
+        self.model = engine.model if isinstance(engine, Batch) else trainer.model
         self.prompts = PROMPTS[self.model.settings.prompts]
         self.fast = self.model.fast(trainer.recipe)
 

@@ -30,7 +30,7 @@ from tmem.store.states import Later
 from tmem.turn import Turn
 
 if TYPE_CHECKING:
-    from tmem.model import Model
+    from tmem.model import Engine, Model
     from tmem.model.answering import Unknown
     from tmem.model.request import Sampling
     from tmem.store.actions import Actions
@@ -110,12 +110,15 @@ class Memory:
         threads: int = 1,
         snapshot_every: int = 16,
         side_by_side: bool = False,
+        engine: str | Engine | None = None,
     ) -> None:
         """``model``: also a function that loads it, called when it is first needed: who only looks needs none.
 
         ``threads``: of every training run, part of what a memory is made with; ``snapshot_every``: as in Home.
         ``side_by_side``: for many threads, as a server has: what they ask for is generated in one batch, by a thread
-        of its own, and writes hold up nobody else.
+        of its own, and writes hold up nobody else. ``engine``: what answers instead of the model's own loop; by name
+        as :func:`~tmem.model.engines.open_engine` takes it, and closed with the memory then. Writes are made here in
+        any case.
         """
         if isinstance(model, str | Path):
             from tmem.model import load
@@ -136,18 +139,29 @@ class Memory:
 
             loaded = model() if callable(model) else model
             chosen = loaded.recipe(recipe)
-            if not side_by_side:
-                return Actions(make_trainer(loaded, chosen, threads))
+            if not side_by_side or engine is not None:
+                return Actions(make_trainer(loaded, chosen, threads), self._engine(loaded, engine))
             batch = Batch(HFEngine(loaded), loaded.fast(chosen))
             self._ends.callback(batch.close)
             return Actions(make_trainer(loaded.twin(), chosen, threads, loaded.turn), batch)
 
+        if not callable(model):
+            engine = self._engine(model, engine)
         actions = _once(make)
         turn = Turn() if callable(model) else model.turn
         self._shared = Shared(Home(home, Later(lambda: actions().trainer), snapshot_every), actions, turn)
 
+    def _engine(self, model: Model, engine: str | Engine | None) -> Engine | None:
+        if not isinstance(engine, str):
+            return engine
+        from tmem.model.engines import open_engine
+
+        opened = open_engine(model, engine)
+        self._ends.callback(opened.close)
+        return opened
+
     def close(self) -> None:
-        """Close the home; nothing is lost without."""
+        """Close the home, and the engine if it was opened here; nothing is lost without."""
         self._ends.close()
         self._shared.home.close()
 

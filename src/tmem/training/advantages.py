@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from tmem.agent.life import ANSWERS
 from tmem.agent.trajectory import Action, Trajectory
+from tmem.errors import UsageError
 from tmem.fastweights import Delta
 
 How = Literal["episode", "question"]
@@ -117,5 +118,10 @@ def _sample(life: Trajectory, action: Action, advantage: float, weight: float) -
     delta = life.deltas[action.delta] if heard else None
     if delta is not None and delta.sessions > 1:
         delta = delta.select([action.row or 0])
+    if len(action.logprobs) != len(action.output_ids):
+        raise UsageError(
+            "RL needs the log-probability of every token that was said, and this engine does not give them all: "
+            "generate with tmem's own loop"
+        )
     tokens = action.prompt_ids, action.output_ids, action.logprobs
     return Sample(action.kind, *tokens, advantage, weight, delta)
