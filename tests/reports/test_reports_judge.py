@@ -78,6 +78,42 @@ def test_a_judge_that_takes_no_limit_and_no_temperature_is_asked_in_its_own_word
         assert len(server.requests) == asked  # nothing is judged, nor calibrated, again
 
 
+UNTAKEN = {
+    "text": '{"error": "Unsupported parameter: %s"}',
+    "OpenAI": '{"error": {"message": "Unsupported parameter: %s", "param": "%s", "code": "unsupported_parameter"}}',
+    "FastAPI": '{"detail": [{"type": "extra_forbidden", "loc": ["body", "%s"], "msg": "Extra inputs"}]}',
+    "vLLM": '{"object": "error", "message": "Unrecognized request argument supplied: %s", "code": 400}',
+}
+
+
+@pytest.mark.parametrize("said", UNTAKEN.values(), ids=UNTAKEN)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_judge_that_takes_no_limit_of_any_name_is_asked_without_one(said: str, status: int) -> None:
+    """Servers say it in shapes of their own; what they do not know is named."""
+
+    def reply(prompt: str) -> str | Raw:
+        known = ("model", "messages")
+        name = next((name for name in server.requests[-1][2] if name not in known), None)
+        return "yes" if name is None else Raw(said.replace("%s", name), status=status)
+
+    with ChatServer(reply) as server:
+        judge = endpoint(server)
+        assert judge.ask("?", max_tokens=10, temperature=0.0) == judge.ask("?", max_tokens=10, temperature=0.0) == "yes"
+        assert judge.refused == {"max_tokens", "max_completion_tokens", "temperature"} and len(server.requests) == 5
+
+
+def test_a_judge_that_takes_no_temperature_of_nothing_is_asked_without_one() -> None:
+    """As text-generation-inference says it."""
+
+    def reply(prompt: str) -> str | Raw:
+        if "temperature" not in server.requests[-1][2]:
+            return "yes"
+        return Raw('{"error": "Input validation error: `temperature` must be strictly positive"}', status=422)
+
+    with ChatServer(reply) as server:
+        assert endpoint(server).ask("?", max_tokens=10, temperature=0.0) == "yes"
+
+
 @pytest.mark.parametrize("message", ["max_tokens is too large: 20000", "temperature must be a number"])
 def test_another_complaint_about_a_call_is_an_error(message: str) -> None:
     """repowise #987: a limit that is too large is a 400 about max_tokens as well."""

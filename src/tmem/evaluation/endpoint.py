@@ -6,19 +6,28 @@ server stays away. What cannot get better with time, such as a wrong key, is an 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from tmem.errors import TmemError, UsageError, first_line
 from tmem.files import without_surrogates
 from tmem.texts import said
 
+LIMITS = ("max_tokens", "max_completion_tokens")  # two names of one thing: the first that a model takes is said
+# How servers say that they do not know a part of a call, or take none but their own value; OpenAI's have a code, too.
+_CODES = ("unsupported_parameter", "unsupported_value", "unknown_parameter")
+_UNTAKEN = re.compile(
+    r"unsupported|unrecogni[sz]ed|unknown|unexpected|not (?:supported|allowed|permitted|recogni[sz]ed)|"
+    r"does not support|extra (?:inputs|fields)|only the default|strictly positive|greater than 0\b",
+    re.IGNORECASE,
+)
 LONGEST_WAIT = 120.0  # seconds between two tries, whatever a server asks for
 ADVICE = {
     401: "set TMEM_JUDGE_KEY to a valid key",
@@ -75,7 +84,7 @@ class Endpoint:
         self._lock = threading.Lock()
         self._failed, self._problem = 0, ""  # calls in a row, and what the last of them met
         self._reached = False
-        self.refused: set[str] = set()  # what of a call this model does not take: max_tokens, temperature
+        self.refused: set[str] = set()  # what of a call this model does not take: some of LIMITS, temperature
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         try:
             self._client = httpx.Client(headers=headers, timeout=timeout)
@@ -127,7 +136,7 @@ class Endpoint:
                 self._sleep(min(wait, LONGEST_WAIT))
             wait = 2.0**number
             try:
-                response = self._post(prompt, max_tokens, temperature)
+                response, body = self._post(prompt, max_tokens, temperature)
             except httpx.TimeoutException:
                 problem = f"no answer within {self.timeout:g} s"
                 continue
@@ -138,17 +147,18 @@ class Endpoint:
                 continue
             self._reached = True
             if response.status_code == 200:
-                text, cut_off = _content(response)
-                if text is not None:
+                message, cut_off = _message(body)
+                text = None if message is None else _text(message)
+                if text is not None and not (cut_off and not text):
                     self._failed = 0
                     return text
-                if cut_off:
+                if cut_off:  # before it began
                     self._failed = 0
                     raise RefusedError(
                         f"{self.url}: {self.model} came to no reply within its tokens, it thinks before it answers; "
                         "turn that off or allow more new tokens"
                     )
-                if _is_message(response):  # another try would get the same
+                if message is not None:  # another try would get the same
                     self._failed = 0
                     raise EndpointError(f"{self.url}: a reply without text: {self._line(response.text)}")
                 problem = f"no reply in what it sent: {self._line(response.text)}"
@@ -164,21 +174,29 @@ class Endpoint:
             f"{self.url}: {problem} (try {self.tries} of {self.tries}); see that the server is up and has room"
         )
 
-    def _post(self, prompt: str, max_tokens: int | None, temperature: float | None) -> Any:
-        """The response to a call, made again without what of it the model says that it does not take."""
+    def _post(self, prompt: str, max_tokens: int | None, temperature: float | None) -> tuple[Any, Any]:
+        """The response to a call and what its body says, None if that is no JSON.
+
+        The call is made again without what of it the model says that it does not take.
+        """
         while True:
             body: dict[str, Any] = {
                 "model": self.model,
                 "messages": [{"role": "user", "content": without_surrogates(prompt)}],
             }
-            if max_tokens is not None:
-                body["max_completion_tokens" if "max_tokens" in self.refused else "max_tokens"] = max_tokens
+            limit = next((name for name in LIMITS if name not in self.refused), None)
+            if max_tokens is not None and limit is not None:
+                body[limit] = max_tokens
             if temperature is not None and "temperature" not in self.refused:
                 body["temperature"] = temperature
             response = self._client.post(self.url, json=body)
-            name = _not_taken(response) if response.status_code == 400 else None
-            if name is None or name not in body:
-                return response
+            try:
+                said = response.json()
+            except (ValueError, RecursionError):
+                said = None
+            name = _not_taken(said, body) if response.status_code in (400, 422) else None
+            if name is None:
+                return response, said
             self.refused.add(name)
 
     def _line(self, text: str) -> str:
@@ -187,39 +205,35 @@ class Endpoint:
         return (text.replace(self._key, "***") if self._key else text)[:200]
 
 
-def _content(response: Any) -> tuple[str | None, bool]:
-    """The reply in the body of a chat completion, None if there is none; and True if it was cut off before it began."""
+def _message(body: Any) -> tuple[dict[str, Any] | None, bool]:
+    """The message of a chat completion, None if there is none; and True if it was cut off at its limit."""
     try:
-        choice = response.json()["choices"][0]
-        text = choice["message"].get("content")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        choice = body["choices"][0]
+        message, cut_off = choice["message"], choice.get("finish_reason") == "length"
+    except (LookupError, TypeError, AttributeError):
         return None, False
-    if isinstance(text, list):  # of parts, of which the thoughts are no reply
+    return (message, cut_off) if isinstance(message, dict) else (None, False)
+
+
+def _text(message: dict[str, Any]) -> str | None:
+    """What a message says, without thoughts that are parts of their own; None for nothing."""
+    text = message.get("content")
+    if isinstance(text, list):
         parts = [part for part in text if isinstance(part, dict) and part.get("type") == "text"]
         text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str)) if parts else None
-    cut_off = not text and choice.get("finish_reason") == "length"
-    return (None if cut_off or not isinstance(text, str) else without_surrogates(text)), cut_off
+    return without_surrogates(text) if isinstance(text, str) else None
 
 
-def _is_message(response: Any) -> bool:
-    """True for the body of a chat completion, whatever its message says."""
-    try:
-        return isinstance(response.json()["choices"][0]["message"], dict)
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return False
-
-
-def _not_taken(response: Any) -> str | None:
-    """The name of what a call must not say to this model, as OpenAI's errors have it; None for all other errors."""
-    try:
-        error = response.json()["error"]
-        said, code = str(error["message"]), error.get("code")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+def _not_taken(body: Any, sent: Collection[str]) -> str | None:
+    """The name of what of a call a model does not take, as its error says; None for all other errors."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    about = error if isinstance(error, dict) else {}
+    text = error if isinstance(error, str) else json.dumps(error)
+    if about.get("code") in _CODES and about.get("param") in sent:
+        return str(about["param"])
+    if not _UNTAKEN.search(text):
         return None
-    if "max_completion_tokens" in said and "max_tokens" in said:
-        return "max_tokens"
-    alone = error.get("param") == "temperature" and code in ("unsupported_value", "unsupported_parameter")
-    return "temperature" if alone else None
+    return next((name for name in (*LIMITS, "temperature") if name in sent and re.search(rf"\b{name}\b", text)), None)
 
 
 def _is_misnamed(error: BaseException | None) -> bool:
