@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tmem.errors import DataError
-from tmem.tasks.longmemeval import LongMemEval, parse_instance, reader_prompt, rounds, task
+from tmem.tasks.longmemeval import CUSTOM_TYPES, TYPES, LongMemEval, parse_instance, reader_prompt, rounds, task
 
 INSTANCE: dict[str, Any] = {
     "question_id": "q1",
@@ -49,6 +49,14 @@ def write(path: Path, instances: Any) -> Path:
 
 def changed(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in {**deepcopy(INSTANCE), **changes}.items() if value is not ...}
+
+
+@pytest.mark.parametrize(("custom", "kind"), CUSTOM_TYPES.items())
+def test_what_its_script_for_own_histories_makes_is_read(custom: str, kind: str) -> None:
+    dates = ["2023/10/2", "2023/5/20", "2023/5/20 (Sat) 07:01", "2023/05/20 (Sat) 06:00", "2023/05/22 (Mon) 01:00"]
+    found = parse_instance(changed(question_type=custom, haystack_dates=dates))
+    assert found.type == kind and kind in TYPES
+    assert [date for _, date, _ in found.sessions] == ["2023/5/20", dates[3], dates[2], "2023/10/2"]
 
 
 def test_sessions_come_in_time_order_without_what_is_private(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tmem.agent.episode import Ask, Episode
 from tmem.agent.prompts import Message
-from tmem.dates import in_order, moment
+from tmem.dates import Moment, in_order, moment
 from tmem.errors import DataError, UsageError
 from tmem.files import without_surrogates
 from tmem.tasks.base import Item, Task
@@ -34,6 +34,15 @@ TYPES = (
     "single-session-assistant",
     "single-session-preference",
 )
+# What its script for histories of one's own calls them.
+CUSTOM_TYPES = {
+    "single_hop": "single-session-user",
+    "assistant_previnfo": "single-session-assistant",
+    **dict.fromkeys(("implicit_preference", "implicit_preference_v2"), "single-session-preference"),
+    **dict.fromkeys(("two_hop", "multi_session_synthesis"), "multi-session"),
+    **dict.fromkeys(("temp_reasoning_explicit", "temp_reasoning_implicit"), "temporal-reasoning"),
+    "knowledge_update": "knowledge-update",
+}
 ANSWER_TOKENS = 500
 
 
@@ -136,6 +145,7 @@ def parse_instance(record: Any, where: str = "question") -> Instance:
     name = _text(record, "question_id", where)
     where = f"{where} ({name})"
     kind = _text(record, "question_type", where)
+    kind = CUSTOM_TYPES.get(kind, kind)
     if kind not in TYPES:
         raise DataError(f"{where}: question_type is {kind!r}; it must be one of {', '.join(TYPES)}")
     answer = record.get("answer")
@@ -144,12 +154,15 @@ def parse_instance(record: Any, where: str = "question") -> Instance:
     lists = [_list(record, key, where) for key in ("haystack_session_ids", "haystack_dates", "haystack_sessions")]
     if len({len(values) for values in lists}) != 1:
         raise DataError(f"{where}: haystack_session_ids, _dates and _sessions differ in length; they belong together")
-    sessions = [
-        (str(identifier), _date(date, f"{where}: session {place}"), _turns(turns, f"{where}: session {place}"))
+    dated = [
+        (
+            _date(date, f"{where}: session {place}"),
+            (str(identifier), str(date).strip(), _turns(turns, f"{where}: session {place}")),
+        )
         for place, (identifier, date, turns) in enumerate(zip(*lists, strict=True))
     ]
     # Some fillers stand twice, with different dates; both are kept. Empty ones may be dropped, say their authors.
-    told = sorted((session for session in sessions if session[2]), key=lambda session: in_order(moment(session[1])))
+    told = [session for _, session in sorted(dated, key=lambda one: in_order(one[0])) if session[2]]
     if not told:
         raise DataError(f"{where}: no session has a turn; remove the question")
     return Instance(
@@ -177,16 +190,15 @@ def _list(record: dict[str, Any], key: str, where: str) -> list[Any]:
     return value
 
 
-def _date(value: Any, where: str) -> str:
+def _date(value: Any, where: str) -> Moment:
     """A date as the file writes it: ``2023/05/30 (Tue) 23:40``; histories of one's own write 2023/5/30 too."""
     try:
-        moment(value)
+        return moment(value)
     except UsageError:
         raise DataError(
             f"{where}: its date is {value!r:.60}, it must be text like '2023/05/30 (Tue) 23:40'; correct it, or remove "
             "the session"
         ) from None
-    return str(value).strip()
 
 
 def _turns(turns: Any, where: str) -> tuple[Turn, ...]:
