@@ -23,6 +23,8 @@ def write_bytes(path: str | Path, data: bytes, mode: int = 0o666) -> None:
     ``mode``: who may read it, less what the process's umask takes away.
     """
     path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; give a file")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ from tmem import Memory
 from tmem.errors import UsageError
 from tmem.model import load
 from tmem.model.request import Sampling
-from tmem.store.chat import _context, split
+from tmem.store.chat import _context, _turns, split
+from tmem.store.records import heard
 
 
 def test_it_learns_answers_and_is_corrected(memory: Memory) -> None:
@@ -45,10 +46,42 @@ def test_what_a_message_tells_and_asks(text: str, told: str, asked: str) -> None
     assert split(text) == (told, asked)
 
 
-@pytest.mark.parametrize("messages", [[], [{"role": "assistant", "content": "hi"}], [{"role": "user"}]])
+@pytest.mark.parametrize(
+    "messages", [[], [{"role": "assistant", "content": "hi"}], [{"role": "user"}], [{"content": None}]]
+)
 def test_a_conversation_ends_with_a_user(memory: Memory, messages: Any) -> None:
     with pytest.raises(UsageError, match="ends with a user's message"):
         memory.chat(messages, user_id="u")
+
+
+def test_turns_are_read_in_the_shapes_of_chat_apis() -> None:
+    parts = [{"type": "text", "text": "I live"}, {"type": "image_url"}, {"type": "text", "text": "in Lyon."}]
+    earlier, last, unread = _turns(
+        [
+            {"role": "developer", "content": "Be kind."},
+            "Hi.",
+            {"role": "assistant", "content": None, "tool_calls": []},
+            {"role": "tool", "content": "Oslo"},
+            {"role": "assistant", "content": [{"type": "text", "text": "Hello!"}]},
+            {"role": "user", "name": "Ana", "content": parts},
+        ]
+    )
+    assert [(one["role"], one["content"]) for one in earlier] == [
+        ("system", "Be kind."),
+        ("user", "Hi."),
+        ("assistant", "Hello!"),
+    ]
+    assert (last["name"], last["content"]) == ("Ana", "I live\nin Lyon.")
+    assert [drop["text"] for drop in unread] == ["image_url"]
+
+
+def test_roles_that_no_chat_has_are_named_and_can_be_listened_to() -> None:
+    messages = [{"role": "human", "content": "I live in Lyon."}, {"role": "assistant", "content": "Fine."}]
+    lines, passed_over = heard(messages)
+    assert lines == [] and [(drop["text"], "say so in roles" in drop["reason"]) for drop in passed_over] == [
+        ("human", True)
+    ]
+    assert heard(messages, ["human"]) == ([("", "I live in Lyon.")], [])
 
 
 def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_about(tmp_path: Path) -> None:

@@ -329,7 +329,7 @@ def test_calls_of_another_shape_are_taken_where_they_are_plain_and_else_refused_
             call()
 
 
-def test_arguments_are_looked_at(memory: Memory) -> None:
+def test_arguments_are_looked_at(memory: Memory, tmp_path: Path) -> None:
     mine = memory.scope("u")
     mine.add(pairs=[PAIR])
     for call, words in (
@@ -340,7 +340,32 @@ def test_arguments_are_looked_at(memory: Memory) -> None:
         (lambda: mine.ask("Who?", version=1.0), "version must be the number, id or tag"),  # type: ignore[arg-type]
         (lambda: mine.rollback(True), "version must be the number, id or tag"),
         (lambda: mine.tag(1, "3"), "would be taken for a version's number"),
+        (lambda: mine.tag(1, "v1-0a1b2c3d4e5f"), "would be taken for a version's id"),
+        (lambda: mine.tag(1, " "), "name is blank"),
+        (lambda: mine.rollback(None), "version must be the number"),  # type: ignore[arg-type]
+        (lambda: mine.tag(None, "a"), "version must be the number"),  # type: ignore[arg-type]
+        (lambda: mine.export(tmp_path / "f", version=True), "version must be the number"),
         (lambda: mine.add(pairs=[PAIR], metadata={"x": float("nan")}), "metadata must be what JSON can hold"),
+        (lambda: mine.add(pairs=[PAIR], metadata={1: "x"}), "its keys must be texts"),  # type: ignore[dict-item]
+        (lambda: mine.add("x", infer="no"), "infer must be True or False"),  # type: ignore[arg-type]
+        (lambda: mine.add("x", absorb=0), "absorb must be True or False"),  # type: ignore[arg-type]
+        (lambda: mine.chat("x", learn="no"), "learn must be True or False"),  # type: ignore[arg-type]
+        (lambda: mine.verify(deep="no"), "deep must be True or False"),  # type: ignore[arg-type]
+        (lambda: mine.rebuild(adopt="no"), "adopt must be True or False"),  # type: ignore[arg-type]
+        (lambda: memory.doctor(fix="no"), "fix must be True or False"),  # type: ignore[arg-type]
+        (lambda: mine.add("x", roles="user"), "roles must be a list of texts"),
+        (lambda: mine.add("x", roles=[""]), "one of roles is blank"),
+        (lambda: mine.add("x", progress=5), "progress must be a function"),  # type: ignore[arg-type]
+        (lambda: mine.add({"role": None, "content": "x"}), "'role' and 'name' are texts"),
+        (lambda: mine.add({"role": "user", "name": 5, "content": "x"}), "'role' and 'name' are texts"),
+        (lambda: mine.chat("x", sampling=0.5), "sampling must be a tmem"),  # type: ignore[arg-type]
+        (lambda: mine.export(None), "path must be a path"),  # type: ignore[arg-type]
+        (lambda: mine.import_(5), "path must be a path"),  # type: ignore[arg-type]
+        (lambda: mine.save_pretrained(""), "folder must be a path"),
+        (lambda: memory.backup("a\0b"), "folder must be a path"),
+        (lambda: Memory(lambda: 1 / 0, " "), "home must be a path"),  # type: ignore[arg-type, return-value]
+        (lambda: Memory(lambda: 1 / 0, tmp_path, threads=0), "threads must be a whole number"),  # type: ignore[arg-type, return-value]
+        (lambda: Memory(5, tmp_path), "model must be a name"),  # type: ignore[arg-type]
     ):
         with pytest.raises(UsageError, match=words):
             call()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tmem.agent.prompts import Message, PromptSet
 from tmem.dates import Moment
 from tmem.errors import ModelError, UsageError
-from tmem.store.records import Answer, Messages, Receipt, Reply, clean, milliseconds
+from tmem.store.records import Answer, Messages, Receipt, Reply, clean, heard, milliseconds
 
 if TYPE_CHECKING:
     from tmem.model import Model
     from tmem.model.request import Sampling
 
+SPEAK = ("user", "assistant", "system")
 TURNS = 6  # earlier messages that an answer sees; all else is in the weights
 _SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
 
@@ -59,11 +61,11 @@ def chat(
     as it was told.
     """
     began = time.perf_counter()
-    turns, converses = _turns(messages), memory.prompts.converses
-    said = clean(turns[-1]["content"])
+    earlier, last, _ = _turns(messages)
+    said, converses = last["content"], memory.prompts.converses
     asked = split(said)[1]
-    prompt = _prompt(memory, turns[:-1], said) if converses else []
-    learned = learn_from(memory, turns, name, timestamp) if learn else None
+    prompt = _prompt(memory, earlier, said) if converses else []
+    learned = learn_from(memory, messages, name, timestamp) if learn else None
     if not said or not (converses or asked):
         return Reply("", memory.version, learned, milliseconds(began))
     if asked and (memory.by_pairs or not converses):
@@ -82,24 +84,38 @@ def learn_from(
     absorb: bool = True,
 ) -> Receipt | None:
     """Learn what the last message of a conversation tells; None if it only asks. ``absorb``: as of ``add``."""
-    turns = _turns(messages)
-    told = split(clean(turns[-1]["content"]))[0]
-    if not told:
-        return None
-    # "No, it is Lyon now" means nothing without what was asked before.
-    before = _context(turns[:-1]) if memory.prompts.converses else ""
-    told = f"{before}\n\n{told}" if before else told
-    speaker = name or turns[-1].get("name")
-    return memory.add({"role": "user", "content": told, "name": speaker}, timestamp=timestamp, absorb=absorb)
+    earlier, last, unread = _turns(messages)
+    told, learned = split(last["content"])[0], None
+    if told:
+        # "No, it is Lyon now" means nothing without what was asked before.
+        before = _context(earlier) if memory.prompts.converses else ""
+        told = f"{before}\n\n{told}" if before else told
+        speaker = name or last["name"]
+        learned = memory.add({"role": "user", "content": told, "name": speaker}, timestamp=timestamp, absorb=absorb)
+    if unread:
+        learned = learned or Receipt("add", memory.version, reason="nothing was found that could be written")
+        learned = replace(learned, rejected=unread + learned.rejected)
+    return learned
 
 
-def _turns(messages: Messages) -> list[dict[str, Any]]:
-    """The messages of a conversation, the last of them a user's. Raises :class:`UsageError` for another."""
+def _turns(messages: Messages) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, str]]]:
+    """The turns before the last one, the last one, and what of that is no text.
+
+    Contents are texts or lists of parts, as chat APIs have them. What tools say, and turns without a text, are no part
+    of a conversation.
+    """
     several: Sequence[Any] = [messages] if isinstance(messages, str | Mapping) else messages
-    turns = [{"role": "user", "content": one} if isinstance(one, str) else dict(one) for one in several]
-    if not turns or turns[-1].get("role", "user") != "user" or not isinstance(turns[-1].get("content"), str):
+    wholes = [one if isinstance(one, Mapping) else {"content": one} for one in several]
+    last = wholes[-1] if wholes else {}
+    if last.get("role", "user") != "user" or last.get("content") is None:
         raise UsageError("a conversation ends with a user's message: {'role': 'user', 'content': a text}")
-    return turns
+    turns, unread = list[dict[str, Any]](), list[dict[str, str]]()
+    for whole in wholes:
+        role = whole.get("role", "user")
+        lines, unread = heard(whole, (role,))
+        [(name, text)] = lines or [("", "")]
+        turns.append({"role": "system" if role == "developer" else role, "content": text, "name": name})
+    return [one for one in turns[:-1] if one["content"] and one["role"] in SPEAK], turns[-1], unread
 
 
 def _prompt(memory: Remembers, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:

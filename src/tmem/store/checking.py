@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -77,6 +79,45 @@ def keys(value: Any, name: str) -> list[str]:
     return [key(one, "an id") for one in several(value, f"{name} must be a list of ids")]
 
 
+def names(value: Any, name: str) -> list[str]:
+    """A list of names, none of them blank."""
+    found = [text(one, f"one of {name}") for one in several(value, f"{name} must be a list of texts")]
+    if not all(one.strip() for one in found):
+        raise UsageError(f"one of {name} is blank: leave it out")
+    return found
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False; a text such as "no" would be taken for True."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} must be True or False, not {value!r:.40}")
+    return value
+
+
+def call(value: Any, name: str) -> Any:
+    """Something that is called, with numbers."""
+    if not callable(value):
+        raise UsageError(f"{name} must be a function, not {_kind(value)}")
+    return value
+
+
+def path(value: Any, name: str) -> Any:
+    """Where a file or folder is; a blank would be the current folder."""
+    if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
+        raise UsageError(f"{name} must be a path, not {value!r:.40}")
+    return value
+
+
+def sampling(value: Any, name: str) -> Any:
+    """How a reply is chosen, or nothing."""
+    if value is not None:
+        from tmem.model.request import Sampling
+
+        if not isinstance(value, Sampling):
+            raise UsageError(f"{name} must be a tmem.model.request.Sampling, not {_kind(value)}")
+    return value
+
+
 def count(least: int) -> Check:
     """A whole number from ``least`` on; True and 2.0 are none."""
 
@@ -89,16 +130,25 @@ def count(least: int) -> Check:
 
 
 def version(value: Any, name: str) -> Any:
-    """A version's number, id or tag, or nothing."""
-    if value is None or isinstance(value, str) or type(value) is int:
+    """A version's number, id or tag."""
+    if type(value) is int or (isinstance(value, str) and value.strip()):
         return value
     raise UsageError(f"{name} must be the number, id or tag of a version, not {value!r:.40}")
 
 
+def version_or_none(value: Any, name: str) -> Any:
+    """A version's number, id or tag, or nothing."""
+    return None if value is None else version(value, name)
+
+
 def tag(value: Any, name: str) -> str:
-    """A name that is no version's number."""
-    if key(value, name).strip().isdecimal():
+    """A name that is no version's number and no version's id."""
+    if not key(value, name).strip():
+        raise UsageError(f"{name} is blank: give the version a name")
+    if value.strip().isdecimal():
         raise UsageError(f"{name} {value!r} would be taken for a version's number: give it a letter")
+    if re.fullmatch(r"v\d+-[0-9a-f]{12}", value.strip()):
+        raise UsageError(f"{name} {value!r} would be taken for a version's id: give it another name")
     return str(value)
 
 
@@ -113,13 +163,15 @@ def pairs(value: Any, name: str) -> list[tuple[str, str]]:
 
 
 def metadata(value: Any, name: str) -> dict[str, Any] | None:
-    """What JSON can hold, or nothing."""
+    """What JSON can hold and gives back as it was, or nothing."""
     if value is not None and not isinstance(value, dict):
         raise UsageError(f"{name} must be a dict, not {_kind(value)}")
     try:
-        json.dumps(value, allow_nan=False)
+        same = json.loads(json.dumps(value, allow_nan=False)) == value
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{name} must be what JSON can hold ({error})") from None
+    if not same:
+        raise UsageError(f"{name} would come back otherwise: its keys must be texts, and what is several a list")
     return value
 
 
@@ -128,19 +180,6 @@ def messages(value: Any, name: str) -> Any:
     if isinstance(value, str | Mapping):
         return value
     return several(value, f"{name} must be a text, {{'role': ..., 'content': a text}}, or a list of them")
-
-
-def turns(value: Any, name: str) -> Any:
-    """A conversation; what its last message must be is said by :func:`tmem.store.chat.chat`."""
-    found = messages(value, name)
-    if isinstance(found, str | Mapping):
-        return found
-    for place, turn in enumerate(found, 1):
-        whole = isinstance(turn, Mapping) and all(isinstance(turn.get(part), str) for part in ("role", "content"))
-        last = isinstance(turn, Mapping) and place == len(found)
-        if not (isinstance(turn, str) or whole or last):
-            raise UsageError(f"message {place} must be a text, or {{'role': 'user' or 'assistant', 'content': a text}}")
-    return found
 
 
 def several(value: Any, what: str) -> list[Any]:

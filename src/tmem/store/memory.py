@@ -53,10 +53,29 @@ class CheckedMemory(ScopedMemory):
         pairs=checking.pairs,
         timestamp=checking.when,
         metadata=checking.metadata,
+        infer=checking.flag,
+        absorb=checking.flag,
+        roles=checking.names,
+        progress=checking.call,
     )
-    ask = checked(ScopedMemory.ask, question=checking.text, version=checking.version, show_pairs=checking.count(0))
-    learn = checked(ScopedMemory.learn, messages=checking.turns, name=checking.text_or_none, timestamp=checking.when)
-    chat = checked(ScopedMemory.chat, messages=checking.turns, name=checking.text_or_none, timestamp=checking.when)
+    ask = checked(
+        ScopedMemory.ask, question=checking.text, version=checking.version_or_none, show_pairs=checking.count(0)
+    )
+    chat = checked(
+        ScopedMemory.chat,
+        messages=checking.messages,
+        name=checking.text_or_none,
+        timestamp=checking.when,
+        learn=checking.flag,
+        sampling=checking.sampling,
+    )
+    learn = checked(
+        ScopedMemory.learn,
+        messages=checking.messages,
+        name=checking.text_or_none,
+        timestamp=checking.when,
+        absorb=checking.flag,
+    )
     update = checked(ScopedMemory.update, pair_id=checking.key, answer=checking.text)
     forget = checked(ScopedMemory.forget, ids=checking.keys)
     rollback = checked(ScopedMemory.rollback, version=checking.version)
@@ -66,6 +85,10 @@ class CheckedMemory(ScopedMemory):
     get_all = checked(ScopedMemory.get_all, status=checking.key_or_none)
     search = checked(ScopedMemory.search, query=checking.text, top_k=checking.count(1))
     why = checked(ScopedMemory.why, question=checking.text, answer=checking.text_or_none, most=checking.count(1))
+    verify = checked(ScopedMemory.verify, deep=checking.flag)
+    rebuild = checked(ScopedMemory.rebuild, adopt=checking.flag)
+    save_pretrained = checked(ScopedMemory.save_pretrained, folder=checking.path, version=checking.version_or_none)
+    import_ = checked(ScopedMemory.import_, path=checking.path)
 
     def export(
         self,
@@ -80,6 +103,8 @@ class CheckedMemory(ScopedMemory):
         ``format``: ledger, peft (:meth:`save_pretrained`) or gguf (:meth:`save_gguf`, which takes ``base``). Returns
         the number of steps of the version.
         """
+        checking.path(path, "path")
+        checking.version_or_none(version, "version")
         if format not in ("ledger", "peft", "gguf"):
             raise UsageError(f"there is no format {format!r} to export: choose ledger, peft or gguf")
         if base is not None and format != "gguf":
@@ -120,11 +145,16 @@ class Memory:
         as :func:`~tmem.model.engines.open_engine` takes it, and closed with the memory then. Writes are made here in
         any case.
         """
+        checking.path(home, "home")
+        for name, number in (("threads", threads), ("snapshot_every", snapshot_every)):
+            checking.count(1)(number, name)
         if isinstance(model, str | Path):
             from tmem.model import load
 
             model = load(model)
         if not callable(model):
+            if not hasattr(model, "hf"):
+                raise UsageError(f"model must be a name, a tmem.model.Model or a function, not {type(model).__name__}")
             from tmem.fastweights.sites import find_sites
 
             find_sites(model.hf, model.recipe(recipe).layers)  # a model that cannot be written to is refused at once
@@ -258,14 +288,14 @@ class Memory:
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """What is wrong with the home, all of it; ``fix`` makes anew what the ledger can make anew."""
-        return examine(self._shared.home, fix, self._shared.turn)
+        return examine(self._shared.home, checking.flag(fix, "fix"), self._shared.turn)
 
     def backup(self, folder: str | Path) -> int:
         """Copy the whole home to a new folder, also while it is in use; returns the number of files of weights.
 
         :func:`tmem.store.backup.restore` makes it the home again. What is forgotten later is still in it.
         """
-        return backup(self._shared.home.path, Path(folder))
+        return backup(self._shared.home.path, Path(checking.path(folder, "folder")))
 
     def search(
         self, query: str, *, top_k: int = 10, filters: Mapping[str, str] | None = None, **ids: Unpack[Ids]

@@ -13,6 +13,7 @@ from tmem.files import without_surrogates
 
 Messages = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Record = dict[str, Any]
+ROLES = ("user", "assistant", "system", "developer", "tool", "function")  # that chat APIs have
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class Reply:
 
 
 def heard(messages: Messages, roles: Sequence[str] = ("user",)) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
-    """What those with one of ``roles`` said, (name or "", text) each; and parts that are no text, with reasons.
+    """What those with one of ``roles`` said, (name or "", text) each; and what is not read, with reasons.
+
+    That are parts which are no text, and messages of roles that chat APIs do not have and ``roles`` does not name.
 
     A message's content is a text, a list of parts as chat APIs have them, or nothing (beside tool calls). Raises
     :class:`UsageError` for what is no message.
@@ -79,12 +82,17 @@ def heard(messages: Messages, roles: Sequence[str] = ("user",)) -> tuple[list[tu
     lines, passed_over = [], []
     for message in several:
         whole: Any = message if isinstance(message, Mapping) else {"content": message}
-        if whole.get("role", "user") not in roles:
+        role = whole.get("role", "user")
+        if not isinstance(role, str) or not isinstance(whole.get("name"), str | None):
+            raise UsageError("a message's 'role' and 'name' are texts, as in {'role': 'user', 'name': 'Ana', ...}")
+        if role not in roles:
+            if role not in ROLES:
+                passed_over.append({"reason": f"only {', '.join(roles)} is listened to, say so in roles", "text": role})
             continue
         text, others = content(whole)
         passed_over += [{"reason": "not a text, not read", "text": kind} for kind in others]
         if text:
-            lines.append((clean(str(whole.get("name") or "")), text))
+            lines.append((clean(whole.get("name") or ""), text))
     return lines, passed_over
 
 
