@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,18 @@ def test_many_users_at_once_get_what_they_get_alone(engine: ServedEngine) -> Non
     assert sum(bool(one.logprobs) for one in found) > 5
 
 
+def test_threads_do_not_take_each_other_s_memories_away(engine: ServedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmem.model.llamacpp.KEPT", 1)
+    model = engine.model
+    fast, delta = random_memory(model.hf, 4)
+    asked = [requests(model, [row, None, row]) for row in range(4)]
+    expected = [HFEngine(model).generate(own, delta, fast) for own in asked]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda own: engine.generate(own, delta, fast), asked))
+    for one, other in zip(found, expected, strict=True):
+        close(one, other)
+
+
 def test_nothing_of_one_user_is_left_for_the_next(engine: ServedEngine, made: Callable[[str], Model]) -> None:
     """A, B, A, nobody and B with shared beginnings: token for token and bit for bit what a fresh engine says."""
     model = engine.model
@@ -163,11 +176,11 @@ def test_a_server_of_its_own_is_reached_by_its_url(
 def test_texts_are_cut_as_the_base_says(made: Callable[[str], Model]) -> None:
     model = made("llama")
     server = LlamaCpp(model)
-    server.ready({}, 8)
-    assert server._server is not None
-    for text in ("Anna's 1,234 cats: ½ a dozen!", "  two  spaces\n\nand lines ", "naïve Ωμέγα 東京 🙂"):
-        body = {"content": text, "add_special": False}
-        assert server._server.client.post("/tokenize", body)["tokens"] == model.chat.encode(text)
+    with server.ready({}, 8):
+        assert server._server is not None
+        for text in ("Anna's 1,234 cats: ½ a dozen!", "  two  spaces\n\nand lines ", "naïve Ωμέγα 東京 🙂"):
+            body = {"content": text, "add_special": False}
+            assert server._server.client.post("/tokenize", body)["tokens"] == model.chat.encode(text)
     server.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ def test_texts_are_those_of_our_own_loop(served: Any, model: Model, memories: Me
     empty = fast.zeros(1)
     [plain] = HFEngine(model).generate([replace(requests(model)[0], memory=None)])
     same(engine.generate([requests(model)[0]], empty, fast), [plain])
+
+
+def test_threads_do_not_take_each_other_s_memories_away(
+    served: Any, model: Model, memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmem.model.servers.KEPT", 1)
+    (_, engine), (fast, delta) = served, memories
+    expected = HFEngine(model).generate(requests(model), delta, fast)
+    with ThreadPoolExecutor(4) as pool:
+        for one, own in zip(
+            pool.map(lambda request: engine.generate([request], delta, fast), requests(model)), expected, strict=True
+        ):
+            same(one, [own])
 
 
 def test_every_request_to_llama_cpp_says_what_each_adapter_weighs(model: Model, memories: Memories) -> None:

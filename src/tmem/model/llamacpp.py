@@ -7,9 +7,11 @@ a model of some hundred million parameters, whose file stays mapped.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import RLock
 from typing import Any
 
 import torch
@@ -49,7 +51,7 @@ class LlamaCpp:
         self.name = f"llama.cpp with {self.path.name}"
         self._folder = TemporaryDirectory(prefix="tmem-")
         self._adapters: dict[str, Path] = {}  # the last asked last
-        self._room = 0
+        self._room, self._turn = 0, RLock()
         self._running: Any = None
         self._server: LlamaServer | None = None
 
@@ -67,7 +69,13 @@ class LlamaCpp:
             raise EngineError(f"{path}: {said}: write one with tmem export --format gguf --base f16")
         return all(tensor.tensor_type.name == "F32" for tensor in reader.tensors)
 
-    def ready(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> None:
+    @contextmanager
+    def ready(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> Iterator[None]:
+        with self._turn:  # another thread's memories could mean another start
+            self._have(adapters, longest)
+            yield
+
+    def _have(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> None:
         new = [name for name in adapters if name not in self._adapters]
         for name in adapters:
             if name in self._adapters:
@@ -89,8 +97,9 @@ class LlamaCpp:
         return self._server.complete(request, adapter, seed)
 
     def close(self) -> None:
-        self._stop()
-        self._folder.cleanup()
+        with self._turn:
+            self._stop()
+            self._folder.cleanup()
 
     def _start(self) -> None:
         import xllamacpp

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -45,8 +46,11 @@ class Server(Protocol):
     name: str
     at_once: int  # requests that it works on side by side
 
-    def ready(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> None:
-        """Have these adapters there, and room for texts of ``longest`` tokens. Raises :class:`EngineError`."""
+    def ready(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> AbstractContextManager[None]:
+        """Inside, these adapters are there, and room for texts of ``longest`` tokens, whatever other threads ask.
+
+        Raises :class:`EngineError`.
+        """
         ...
 
     def complete(self, request: Request, adapter: str | None, seed: int) -> Part:
@@ -63,6 +67,7 @@ class ServedEngine:
 
     Where a request has voices, no token is mixed, since no engine gives its logits: the gate chooses between the
     memory, asked the bare question, and the text; a memory that begins with a refusal leaves it to the text, too.
+    May be used by several threads at once.
     Sampled texts are not those of tmem's own loop, which draws otherwise, but the same every time.
     """
 
@@ -72,10 +77,10 @@ class ServedEngine:
     def check_base(self) -> None:
         """Raise :class:`EngineError` where the engine's model says other things than ours to a few questions."""
         prompts = [self.model.bare(text) for text in PROBES]
-        self.server.ready({}, max(map(len, prompts)) + 1)
+        with self.server.ready({}, max(map(len, prompts)) + 1):
+            parts = [self.server.complete(Request(tuple(prompt), max_new_tokens=1), None, 0) for prompt in prompts]
         apart = []
-        for prompt in prompts:
-            found = self.server.complete(Request(tuple(prompt), max_new_tokens=1), None, 0)
+        for prompt, found in zip(prompts, parts, strict=True):
             if not found.logprobs:  # of half a character, or of an engine that gives none
                 continue
             with torch.no_grad():
@@ -114,9 +119,8 @@ class ServedEngine:
             if name is not None:
                 adapters[name] = partial(matrices_of, fast, own.b)
         longest = max((len(_asked(request)) + request.max_new_tokens for request in requests), default=0)
-        self.server.ready(adapters, longest)
         found: dict[int, Completion] = {}
-        with ThreadPoolExecutor(self.server.at_once) as pool:
+        with self.server.ready(adapters, longest), ThreadPoolExecutor(self.server.at_once) as pool:
             jobs = {pool.submit(self._answer, request, names): place for place, request in enumerate(requests)}
             try:
                 for job in as_completed(jobs):

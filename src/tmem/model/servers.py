@@ -8,7 +8,9 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -120,10 +122,12 @@ class LlamaServer:
         except (TypeError, KeyError, ValueError):
             raise EngineError(f"{self.name}/lora-adapters: not a list of adapters, as llama.cpp gives it") from None
 
-    def ready(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> None:
+    @contextmanager
+    def ready(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> Iterator[None]:
         self._numbers = self._listed()
         for name in adapters:
             self._number(name)
+        yield
 
     def _number(self, name: str) -> int:
         number = self._numbers.get(name.rpartition("-")[2])
@@ -188,6 +192,7 @@ class VllmServer:
             raise EngineError(f"{folder}: cannot be written ({error.strerror}): set TMEM_CACHE") from None
         self._lock = threading.Lock()
         self._there: dict[str, str] = {}  # a memory's name: what it is called there; the last asked last
+        self._used = Counter[str]()  # by calls in progress
 
     def _models(self) -> list[dict[str, Any]]:
         found = self.client.get("/v1/models")
@@ -196,10 +201,11 @@ class VllmServer:
             raise EngineError(f"{self.name}/v1/models: not a list of models, as OpenAI's interface gives it")
         return rows
 
-    def ready(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> None:
+    @contextmanager
+    def ready(self, adapters: Mapping[str, Callable[[], Matrices]], longest: int) -> Iterator[None]:
         with self._lock:
             new = [name for name in adapters if name not in self._there]
-            spare = [name for name in self._there if name not in adapters]
+            spare = [name for name in self._there if name not in adapters and not self._used[name]]
             for name in spare[: max(0, len(self._there) + len(new) - KEPT)]:
                 self._take_back(name)
             for name, make in adapters.items():
@@ -207,6 +213,12 @@ class VllmServer:
                     self._put(name, make())
                 else:
                     self._there[name] = self._there.pop(name)
+            self._used.update(adapters.keys())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._used.subtract(adapters.keys())
 
     def _put(self, name: str, matrices: Matrices) -> None:
         # Another process's of the same memory is another one there: it may be taken back at any time.
