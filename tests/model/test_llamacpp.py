@@ -137,6 +137,10 @@ def test_it_is_started_anew_for_what_it_does_not_have(engine: ServedEngine, monk
     assert [one.ids for one in engine.generate(longer, delta, fast)] == [
         one.ids for one in own.generate(longer, delta, fast)
     ]
+    whole = [replace(one, max_new_tokens=model.window - len(one.prompt_ids)) for one in requests(model, [None, 1])]
+    assert [one.ids for one in engine.generate(whole, delta, fast)] == [
+        one.ids for one in own.generate(whole, delta, fast)
+    ]
     engine.close()
     assert not folder.exists()
 

@@ -89,7 +89,8 @@ class LlamaCpp:
             self._adapters[name] = path
         for name in list(self._adapters)[: max(0, len(self._adapters) - max(KEPT, len(adapters)))]:
             self._adapters.pop(name).unlink()
-        self._room = max(self._room, 512, 1 << (longest - 1).bit_length())
+        # More than the longest text, which llama.cpp ends before the last token otherwise, and twice as much each time.
+        self._room = max(self._room, 512, min(1 << longest.bit_length(), self.model.window + 256))
         self._start()
 
     def complete(self, request: Request, adapter: str | None, seed: int) -> Part:
@@ -107,7 +108,7 @@ class LlamaCpp:
         params: Any = xllamacpp.CommonParams()
         key = secrets.token_hex(16)  # it listens on this computer, and nobody else is to ask
         params.model.path, params.port, params.api_keys = str(self.path), 0, [key]
-        params.n_parallel, params.n_ctx = SLOTS, SLOTS * min(self._room, self.model.window)
+        params.n_parallel, params.n_ctx = SLOTS, SLOTS * self._room
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self.threads
         params.cache_prompt, params.cache_ram_mib = False, 0  # these know of no adapter
         params.verbosity, params.warmup, params.ui = -1, False, False

@@ -172,19 +172,19 @@ class LlamaServer:
 class VllmServer:
     """A server of vLLM's (``vllm serve --enable-lora``). Memories are put there when they are asked, by name and path.
 
-    ``folder`` is where they are written, and a place that the server can read. No name or path is ever used again for
+    They are written into tmem's cache, which the server has to be able to read. No name or path is ever used again for
     something else, so keys and values that vLLM keeps under it are never another's; what is not asked any more is taken
     back.
     """
 
-    def __init__(self, client: Client, folder: Path | None = None) -> None:
+    def __init__(self, client: Client) -> None:
         self.client, self.name, self.at_once = client, client.url, AT_ONCE
         rows = self._models()
         bases = [row["id"] for row in rows if not row.get("parent")]
         if not bases:
             raise EngineError(f"{self.name}: serves no model")
         self.base: str = bases[0]
-        folder = folder or cache() / "adapters"
+        folder = cache() / "adapters"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._folder = TemporaryDirectory(prefix="memories-", dir=folder)
