@@ -45,10 +45,9 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "metadata in a circle": (lambda m: m.add("Hi.", metadata=CYCLE, user_id="u"), "metadata must be"),
     "metadata is a list": (lambda m: m.add("Hi.", metadata=[1], user_id="u"), "metadata must be a dict"),
     "messages": (lambda m: m.add(None, user_id="u"), "messages must be a text"),
-    "turn is a number": (lambda m: m.chat([5, "Hi?"], user_id="u"), "message 1 must be"),
-    "turn without role": (lambda m: m.chat(["Hi.", {"content": "x"}, "Hi?"], user_id="u"), "message 2 must be"),
-    "turn without text": (lambda m: m.chat([{"role": "assistant"}, "Hi?"], user_id="u"), "message 1 must be"),
-    "format": (lambda m: m.export("x", format="gguf", user_id="u"), "choose ledger or peft"),
+    "turn is a number": (lambda m: m.chat([5, "Hi?"], user_id="u"), "a message is a text"),
+    "turn without text": (lambda m: m.chat([{"role": "assistant"}, "Hi?"], user_id="u"), "a message is a text"),
+    "format": (lambda m: m.export("x", format="xml", user_id="u"), "choose ledger, peft or gguf"),
 }
 
 
