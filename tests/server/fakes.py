@@ -66,7 +66,7 @@ class Actions:
     """
 
     def __init__(self, trainer: FakeTrainer, converses: bool) -> None:
-        self.trainer, self.model = trainer, Words()
+        self.trainer, self.model, self.engine = trainer, Words(), None
         self.prompts = SimpleNamespace(
             converses=converses, answer=lambda question, shown: [{"role": "user", "content": f"{shown} {question}"}]
         )

@@ -322,4 +322,4 @@ def test_health_and_one_document(server: Server) -> None:
     assert "HTTPValidationError" not in text and '"422"' not in text and "I live in Lyon." in text
     for path, item in document["paths"].items():
         for route in item.values():
-            assert route["summary"] and ("4XX" in route["responses"]) == path.startswith("/v1/")
+            assert route["summary"] and ("4XX" in route["responses"]) == (path.startswith("/v1/") or path == "/metrics")

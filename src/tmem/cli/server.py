@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
+import tomllib
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmem.cli.common import EngineOption, JsonOption, MemoryModelOption, err, load_memory_model, print_json
 from tmem.cli.homes import HOME, HomeOption
 from tmem.cli.memories import Opener, scoped
 from tmem.cli.pairs import print_plain
-from tmem.errors import UsageError
+from tmem.errors import UsageError, first_line
 
 GRACE = 30  # seconds that answers in progress have when it is stopped
 keys_app = typer.Typer(no_args_is_help=True, help="Who may ask a server: make, list and revoke keys.")
@@ -22,18 +25,68 @@ tmem serve --model persona-nano  # for this computer alone, without a key
 
 tmem keys make phone --user ana; tmem serve --host 0.0.0.0  # for others, with a key
 
-tmem serve --home /srv/memories --port 9000  # memories and port of your own
+tmem serve --config tmem.toml --port 9000  # home = "/srv/memories" and more in a file
 """
 
 
+class Config(BaseModel):
+    """What a TOML file of a server may say: the options of ``tmem serve``, by their names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
+    home: str | None = None
+    host: str | None = None
+    port: int | None = Field(None, ge=1, le=65535)
+    waiting: int | None = Field(None, ge=0)
+    each: int | None = Field(None, ge=1)
+    per_minute: int | None = Field(None, ge=1)
+    log_requests: bool | None = None
+
+
+def read_config(context: typer.Context, file: Path | None) -> Path | None:
+    """Have what a file says stand for options that neither the command nor the environment gives."""
+    if file is not None:
+        try:
+            said = Config.model_validate(tomllib.loads(file.read_text("utf-8")))
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be read ({error.strerror})") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file}: not TOML ({first_line(error)})") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            name, known = ".".join(map(str, first["loc"])), ", ".join(Config.model_fields)
+            what = f"there is no such option, only {known}" if first["type"] == "extra_forbidden" else first["msg"]
+            raise UsageError(f"{file}: {name}: {what}") from None
+        context.default_map = {**(context.default_map or {}), **said.model_dump(exclude_none=True)}
+    return file
+
+
 def serve(
+    config: Annotated[
+        Path | None,
+        typer.Option(is_eager=True, callback=read_config, envvar="TMEM_CONFIG", help="A TOML file with these options."),
+    ] = None,
     model: MemoryModelOption = None,
     engine: EngineOption = None,
     home: HomeOption = HOME,
-    host: Annotated[str, typer.Option(help="Where to listen; elsewhere than on this computer it needs a key.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
+    host: Annotated[
+        str,
+        typer.Option(envvar="TMEM_HOST", help="Where to listen; elsewhere than on this computer it needs a key."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, envvar="TMEM_PORT")] = 8765,
+    waiting: Annotated[
+        int,
+        typer.Option(min=0, envvar="TMEM_WAITING", help="Calls of a kind that wait; others are told to come again."),
+    ] = 64,
+    each: Annotated[int, typer.Option(min=1, envvar="TMEM_EACH", help="Calls of one user at a time.")] = 8,
+    per_minute: Annotated[
+        int | None,
+        typer.Option(min=1, envvar="TMEM_PER_MINUTE", help="Requests of a key without a limit of its own."),
+    ] = None,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests", envvar="TMEM_LOG_REQUESTS", help="A line of JSON for every request.")
+    ] = False,
 ) -> None:
     """Serve memories over HTTP: OpenAI's interface with a memory for each user, and routes to look into it."""
     from tmem.server.keys import Keys
@@ -47,6 +100,7 @@ def serve(
         import uvicorn
 
         from tmem.server.app import make_app
+        from tmem.server.watch import write_lines
     except ImportError as error:
         raise UsageError(f"a server needs the extra server ({error.name}): pip install 'tmem[server]'") from None
     from tmem import Memory
@@ -56,7 +110,9 @@ def serve(
         loaded = load_memory_model(model)
         memory = Memory(loaded, home, side_by_side=engine is None, engine=engine)
         memory.warm()
-        app = make_app(memory, loaded.name, keys, local=local)
+        write_lines()
+        limits: dict[str, Any] = {"waiting": waiting, "each": each, "per_minute": per_minute}
+        app = make_app(memory, loaded.name, keys, local=local, log_requests=log_requests, **limits)
         shown = f"[{host}]" if ":" in host else host
         who = "with a key" if keys.needed or not local else "this computer alone, without a key"
         err.print(
@@ -103,6 +159,7 @@ def make_key(
     any_user: Annotated[
         bool, typer.Option("--any-user", help="For an application that names the user with every request.")
     ] = False,
+    per_minute: Annotated[int | None, typer.Option(min=1, help="How many requests it may make a minute.")] = None,
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,7 +168,7 @@ def make_key(
 
     if (user is None) != any_user:
         raise UsageError("whose key? give either --user ID or --any-user")
-    secret = Keys(home).make(name, user)
+    secret = Keys(home).make(name, user, per_minute)
     if as_json:
         print_json({"name": name, "user": user, "key": secret})
     else:
@@ -128,12 +185,13 @@ def list_keys(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
 
     keys = Keys(home).all()
     if as_json:
-        shown = ("name", "user", "made", "revoked")
+        shown = ("name", "user", "made", "revoked", "per_minute")
         print_json({"keys": [{field: getattr(key, field) for field in shown} for key in keys]})
         return
     for key in keys:
         ended = f", revoked {key.revoked[:10]}" if key.revoked else ""
-        print_plain(f"{key.name}: {key.user or 'any user'}, made {key.made[:10]}{ended}")
+        limit = f", {key.per_minute} a minute" if key.per_minute else ""
+        print_plain(f"{key.name}: {key.user or 'any user'}, made {key.made[:10]}{limit}{ended}")
     if not keys:
         print_plain("no keys yet: tmem keys make NAME --user ID")
 

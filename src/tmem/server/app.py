@@ -21,6 +21,7 @@ from tmem.server.keys import Keys
 from tmem.server.pool import Pool
 from tmem.server.replies import Json, Refusal, refusal_of, reply
 from tmem.server.tools import OverHttp
+from tmem.server.watch import Figures, Watch
 from tmem.server.who import HEADER, Served
 from tmem.store.memory import Memory
 
@@ -83,24 +84,33 @@ def make_app(
     body_bytes: int = BODY_BYTES,
     waiting: int = WAITING,
     each: int = EACH,
+    per_minute: int | None = None,
+    log_requests: bool = False,
 ) -> FastAPI:
     """An ASGI application that serves ``memory`` under the name ``model``; it closes what it is given when it stops.
 
     ``local``: it listens on this computer alone, so that it can do without keys. ``waiting``: so many calls queue
-    before others are told to come again, and ``each`` of one user.
+    before others are told to come again, and ``each`` of one user; ``per_minute``: as in :class:`Guard`.
     """
-    talk, look = Pool("talk", TALKING, waiting, each), Pool("look", LOOKING, waiting, each)
-    work = Pool("work", WORKING, waiting, each, WRITES_STAND_BACK)
+    figures = Figures()
+
+    def pool(name: str, threads: int, nice: int = 0) -> Pool:
+        made = Pool(name, threads, waiting, each, nice, figures.waited.labels(name).observe)
+        figures.calls.labels(name).set_function(lambda: made.held)
+        return made
+
+    talk, work, look = pool("talk", TALKING), pool("work", WORKING, WRITES_STAND_BACK), pool("look", LOOKING)
+
     tools = OverHttp(_version(), str(keys.home))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        for one in memory.pending():  # told to a server that was killed
-            work.later(one.absorb)
+        for told in memory.pending():  # to a server that was killed
+            work.later(told.absorb)
         async with tools.running():
             yield
-        for pool in (talk, work, look):
-            pool.close()
+        for one in (talk, work, look):
+            one.close()
         memory.close()
 
     app = Application(
@@ -112,16 +122,19 @@ def make_app(
         redoc_url=None,
     )
     home = str(keys.home)
-    app.state.served = Served(memory, model, home, talk, work, look, int(time.time()))
+    app.state.served = Served(memory, model, home, talk, work, look, figures, int(time.time()))
 
     async def refuse(_: Request, error: Exception) -> Response:
         answer = reply(refusal_of(error, home))
         answer.headers.update(getattr(error, "headers", None) or {})  # which methods a route has
         return answer
 
-    for kind in (Refusal, TmemError, HTTPException, RequestValidationError, Exception):
+    for kind in (Refusal, TmemError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, refuse)
-    app.add_middleware(Guard, keys=keys, local=local, limit=body_bytes)
+    app.add_middleware(Guard, keys=keys, local=local, limit=body_bytes, per_minute=per_minute)
+    app.add_middleware(Watch, figures=figures, requests=log_requests)
+    for name, (what, value) in memory.figures().items():
+        figures.follow(f"tmem_{name}", what, value)
     for router in (chats.router, responses.router, memories.router, looking.router):
         app.include_router(router)
     app.router.routes.append(Route("/mcp", tools, methods=["POST"]))  # no stream that only waits
@@ -135,8 +148,14 @@ def make_app(
         try:
             await look.run(lambda: (keys.all(), memory.scope(user_id="-").known))
         except (Refusal, TmemError):
-            return reply(Refusal(503, "it cannot answer now"))
+            return reply(Refusal(503, "it cannot answer now", retry=1))
         return Json({"status": "ready"})
+
+    @app.get("/metrics", summary="Figures for Prometheus, for an application's key", tags=["operating"])
+    async def metrics(request: Request) -> Response:
+        if request.state.key is not None and request.state.key.user is not None:
+            raise Refusal(403, "figures are of all users: they need a key made with --any-user", code="not_yours")
+        return Response(figures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from starlette.datastructures import Headers
 
 from tmem.errors import StoreError
 from tmem.server.keys import Key, Keys
+from tmem.server.rates import Rates
 from tmem.server.replies import Refusal, reply
 
 Message = MutableMapping[str, Any]
@@ -26,11 +28,12 @@ class Guard:
     """Lets a request through with its key in ``request.state.key``, None where none is needed, and its whole body.
 
     ``local``: the server listens on this computer alone, so that no key is needed until one is made. ``limit``: bytes
-    of a body.
+    of a body; ``per_minute``: requests of a key that has no limit of its own, None: as many as come.
     """
 
-    def __init__(self, app: Any, keys: Keys, local: bool, limit: int) -> None:
-        self.app, self.keys, self.local, self.limit = app, keys, local, limit
+    def __init__(self, app: Any, keys: Keys, local: bool, limit: int, per_minute: int | None) -> None:
+        self.app, self.keys, self.local, self.limit, self.per_minute = app, keys, local, limit, per_minute
+        self.rates = Rates()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN:
@@ -60,6 +63,11 @@ class Guard:
             raise Refusal(503, "the keys of this server cannot be read") from None
         if key is None:
             raise Refusal(401, "this needs a valid key: Authorization: Bearer tmem-...", code="invalid_api_key")
+        most = self.per_minute if key.per_minute is None else key.per_minute
+        wait = 0.0 if most is None else self.rates.take(key.sha256, most)
+        if wait:
+            what = f"this key may make {most} requests a minute: try again in {wait:.1f} s"
+            raise Refusal(429, what, code="rate_limited", retry=math.ceil(wait))
         return key
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes | None:

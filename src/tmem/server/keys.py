@@ -29,13 +29,17 @@ BEGINS = "tmem-"
 
 @dataclass(frozen=True)
 class Key:
-    """What is kept of a key. ``user`` None: an application's, which names its users; ``revoked``: since when."""
+    """What is kept of a key. ``user`` None: an application's, which names its users; ``revoked``: since when.
+
+    ``per_minute``: how many requests it may make, None: as many as the server lets others.
+    """
 
     name: str
     sha256: str
     user: str | None
     made: str
     revoked: str | None = None
+    per_minute: int | None = None
 
 
 class Keys:
@@ -75,7 +79,7 @@ class Keys:
         """True if there is a key that is not revoked."""
         return any(key.revoked is None for key in self.all())
 
-    def make(self, name: str, user: str | None) -> str:
+    def make(self, name: str, user: str | None, per_minute: int | None = None) -> str:
         """A new key, which is nowhere kept; ``user`` None: for an application. Raises :class:`UsageError`."""
         checking.key(name, "the name of a key")
         if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
@@ -86,7 +90,7 @@ class Keys:
         with self._changing() as keys:
             if any(key.name == name for key in keys):
                 raise UsageError(f"there is a key {name!r} already: choose another name, revoked ones count too")
-            keys.append(Key(name, digest(secret), user, _now()))
+            keys.append(Key(name, digest(secret), user, _now(), per_minute=per_minute))
         return secret
 
     def revoke(self, name: str) -> Key:

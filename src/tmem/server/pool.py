@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,8 +27,17 @@ class Pool:
     ``nice``: how far its threads stand back for others where there are too few processors, as of the command ``nice``.
     """
 
-    def __init__(self, name: str, threads: int, waiting: int, each: int, nice: int = 0) -> None:
-        self.name, self.most, self.each = name, threads + waiting, each
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        waiting: int,
+        each: int,
+        nice: int = 0,
+        waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """``waited`` is told how long every call waited for its turn."""
+        self.name, self.most, self.each, self._waited = name, threads + waiting, each, waited
         self._threads = ThreadPoolExecutor(threads, f"tmem-{name}", _stand_back, (nice,))
         self._guard = Lock()
         self._held: Counter[str] = Counter()  # by user
@@ -64,6 +74,11 @@ class Pool:
         with suppress(Refusal):
             self._start(made, "")
 
+    @property
+    def closing(self) -> bool:
+        """True if nothing more is taken in."""
+        return self._closing
+
     def close(self) -> None:
         """Wait for the calls that were begun or queued."""
         self._closing = True
@@ -77,8 +92,14 @@ class Pool:
                 what = f"{self.each} requests of this user are being answered: wait for one of them"
                 raise Refusal(429, what, code="too_many_at_once", retry=1)
             self._held[user] += 1
+        came = time.perf_counter()
+
+        def run() -> R:
+            self._waited(time.perf_counter() - came)
+            return call()
+
         try:
-            future = self._threads.submit(call)
+            future = self._threads.submit(run)
         except RuntimeError:
             self._done(user)
             raise Refusal(503, "the server is being stopped") from None

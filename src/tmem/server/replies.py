@@ -68,7 +68,7 @@ def refusal_of(error: Exception, home: str) -> Refusal:
         if isinstance(error, NotFound):
             return Refusal(404, text, code="not_found")
         return Refusal(409 if isinstance(error, DeltaError | StoreError) else 400, text)
-    return Refusal(500, "something went wrong in the server; its log says what")
+    return Refusal(500, "something went wrong in the server; its log says where")
 
 
 def _invalid(error: RequestValidationError) -> Refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Speech:
         self.own, self.memory, self.user, self.turns, self.sampling = own, memory, user, turns, sampling
         self.said: Said | None = None
         self.learned: list[dict[str, Any]] | None = None
+        self._heard_at, self._began = 0.0, time.perf_counter()
         self._tokens: asyncio.Queue[int | None] = asyncio.Queue()  # None: no more
         self._first = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -97,6 +99,8 @@ class Speech:
             if len(now) > len(shown):
                 yield now[len(shown) :]
             unfinished = full or not (told or ended)  # the model's own limit
+            for kind, count in (("read", asked), ("answered", len(ids[:limit]))):
+                self.own.figures.tokens.labels(kind).inc(count)
             details = {"source": reply.source, "pairs": reply.pairs, "version": reply.version}
             self.said = Said("length" if unfinished and not stopped else "stop", (asked, len(ids[:limit])), details)
         finally:
@@ -108,7 +112,8 @@ class Speech:
         def call() -> Receipt | None:
             return self.memory.learn(self.turns, absorb=False)
 
-        receipt = await self.own.work.run(call, self.user)
+        with self.own.figures.writes.labels("learn").time():
+            receipt = await self.own.work.run(call, self.user)
         rows = [] if receipt is None else receipt.pairs
         self.learned = [{key: row[key] for key in ("id", "question", "answer")} for row in rows]
         if rows:
@@ -133,6 +138,13 @@ class Speech:
             return reply, sum(self.model.count(turn["content"]) for turn in self.turns)
 
     def _put(self, token: int | None) -> None:
+        if token is not None:
+            now, figures = time.perf_counter(), self.own.figures
+            if self._heard_at:
+                figures.between.observe(now - self._heard_at)
+            else:
+                figures.first.observe(now - self._began)
+            self._heard_at = now
         self._tokens.put_nowait(token)
         self._first.set()
 

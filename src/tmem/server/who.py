@@ -12,6 +12,7 @@ from tmem.errors import UsageError
 from tmem.server.keys import Key, check_user
 from tmem.server.pool import Pool
 from tmem.server.replies import Refusal
+from tmem.server.watch import Figures
 from tmem.store.memory import CheckedMemory, Memory
 
 R = TypeVar("R")
@@ -30,6 +31,7 @@ class Served:
     talk: Pool
     work: Pool
     look: Pool
+    figures: Figures
     since: int  # seconds
 
 
@@ -80,7 +82,10 @@ async def on_memory(
         raise Refusal(400, "the body names another user than the rest of the request: name one", "user_id")
     memory = own.memory.scope(user_id=user)
     chosen: Pool = getattr(own, pool)
-    return await chosen.run(lambda: call(memory), user)
+    if pool != "work":
+        return await chosen.run(lambda: call(memory), user)
+    with own.figures.writes.labels(getattr(request.scope.get("route"), "name", "")).time():
+        return await chosen.run(lambda: call(memory), user)
 
 
 def _utf8(header: str) -> str:

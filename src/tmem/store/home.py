@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -52,6 +52,7 @@ class Home:
         self._names: dict[str, Names] = {}
         self._books: OrderedDict[str, Book] = OrderedDict()
         self._states: OrderedDict[tuple[str, str], Tensors] = OrderedDict()  # by scope and ledger digest
+        self.found: Counter[str] = Counter()  # states: in memory, read or made, and those that made room
         if db.only_read(self.path / "tmem.db"):
             self.db = db.Database(self.path / "tmem.db")
             return
@@ -214,6 +215,7 @@ class Home:
 
     def _state(self, scope: str, book: Book, version: Version) -> Tensors:
         state = self._states.get((scope, version.ledger))
+        self.found["missed" if state is None else "in memory"] += 1
         if state is None:
             history = book.history(version.number)
             if history.digests[-1] != version.ledger:
@@ -298,6 +300,7 @@ class Home:
             kept.move_to_end(key)
             while len(kept) > most:
                 kept.popitem(last=False)
+                self.found["evicted"] += kept is self._states
 
     # ---- writing ----
 

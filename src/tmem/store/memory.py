@@ -349,6 +349,17 @@ class Memory:
         """Whose memories there are: ``user_id``, ``agent_id``, ``run_id``, ``created``, and how many ``pairs`` hold."""
         return self._shared.home.users()
 
+    def figures(self) -> dict[str, tuple[str, Callable[[], float]]]:
+        """What can be counted while it is in use: by name what it is, and how it is looked up."""
+        home, batch = self._shared.home, lambda: self._shared.actions().engine
+        return {
+            "states_in_memory": ("Weights that were in memory when asked for", lambda: home.found["in memory"]),
+            "states_missed": ("Weights that were read or made when asked for", lambda: home.found["missed"]),
+            "states_evicted": ("Weights that left memory for others", lambda: home.found["evicted"]),
+            "batch_rows": ("Texts that are being generated", lambda: getattr(batch(), "rows", 0)),
+            "batch_tokens": ("Tokens that were generated", lambda: getattr(batch(), "tokens", 0)),
+        }
+
     def pending(self) -> list[CheckedMemory]:
         """The memories that were told something which is not yet written, as a process leaves them that was killed."""
         return [CheckedMemory(self._shared, scope) for scope in self._shared.home.pending()]
