@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tmem.errors import TmemError
@@ -151,7 +151,12 @@ def make_app(
             return reply(Refusal(503, "it cannot answer now", retry=1))
         return Json({"status": "ready"})
 
-    @app.get("/metrics", summary="Figures for Prometheus, for an application's key", tags=["operating"])
+    @app.get(
+        "/metrics",
+        summary="Figures for Prometheus, for an application's key",
+        tags=["operating"],
+        response_class=PlainTextResponse,
+    )
     async def metrics(request: Request) -> Response:
         if request.state.key is not None and request.state.key.user is not None:
             raise Refusal(403, "figures are of all users: they need a key made with --any-user", code="not_yours")

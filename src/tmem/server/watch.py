@@ -90,13 +90,12 @@ class Watch:
             self.figures.seconds.labels(route).observe(seconds)
             if self.requests:
                 key = scope.get("state", {}).get("key")
-                line: dict[str, Any] = {
-                    "id": number,
-                    "method": scope["method"],
-                    "route": route,
+                line: dict[str, Any] = {"id": number, "method": scope["method"], "route": route}
+                line |= {
                     "status": status or 499,
+                    "milliseconds": round(1000 * seconds, 1),
+                    "key": getattr(key, "name", None),
                 }
-                line |= {"milliseconds": round(1000 * seconds, 1), "key": getattr(key, "name", None)}
                 log.info("request", extra=line)
 
 
