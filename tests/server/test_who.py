@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl
 import pytest
 from server.serving import Server
 
+from tmem.server.guard import OPEN
+
 ROUTES = [
     ("POST", "/v1/chat/completions", {"model": "fake", "messages": [{"role": "user", "content": "Who?"}]}),
     ("POST", "/v1/responses", {"model": "fake", "input": "Who?"}),
@@ -44,6 +46,18 @@ OF_A_PAIR = [route for route in ROUTES if "{id}" in str(route)]
 def of(pair: str, path: str, body: Any) -> tuple[str, Any]:
     """A route's path and body for one pair."""
     return path.replace("{id}", pair), json.loads(json.dumps(body).replace("{id}", pair))
+
+
+def test_the_routes_tried_here_are_all_that_there_are(server: Server) -> None:
+    document = server.ask("GET", "/openapi.json").json()
+    there = {(method.upper(), path) for path, item in document["paths"].items() for method in item if path not in OPEN}
+    names = {"{id}": "{pair}", "/v1/models/fake": "/v1/models/{name}"}
+    tried = set()
+    for method, path, _ in ROUTES:
+        for one, other in names.items():
+            path = path.replace(one, other)
+        tried.add((method, path.partition("?")[0]))
+    assert tried - {("GET", "/nowhere")} == there - {("GET", "/metrics")}
 
 
 def told(server: Server, key: str | None, place: str, **more: Any) -> str:
