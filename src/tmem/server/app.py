@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tmem.errors import TmemError
-from tmem.server import chats, looking, memories, responses
+from tmem.server import chats, looking, mem0, memories, responses
 from tmem.server.guard import OPEN, Guard
 from tmem.server.keys import Keys
 from tmem.server.pool import Pool
@@ -135,7 +135,7 @@ def make_app(
     app.add_middleware(Watch, figures=figures, requests=log_requests)
     for name, (what, value) in memory.figures().items():
         figures.follow(f"tmem_{name}", what, value)
-    for router in (chats.router, responses.router, memories.router, looking.router):
+    for router in (chats.router, responses.router, memories.router, looking.router, mem0.router):
         app.include_router(router)
     app.router.routes.append(Route("/mcp", tools, methods=["POST"]))  # no stream that only waits
 

@@ -22,7 +22,9 @@ from tmem.server.who import Served, served, whose
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 MOST_STOPS = 4
 # What chat programs ask on their own account, about a conversation and not in it.
-_TASK = re.compile(r"\s*### Task:|[^\n]*\btitle for (?:the|this) conversation\b", re.IGNORECASE)
+_TASK = re.compile(
+    r"\s*### Task:|[^\n]*\btitle for (?:the|this) conversation\b|Analyze this conversation and provide:", re.IGNORECASE
+)
 router = APIRouter(tags=["OpenAI"])
 
 

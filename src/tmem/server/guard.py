@@ -58,7 +58,7 @@ class Guard:
                 _check_here(headers)
                 return None
             kind, _, secret = headers.get("authorization", "").partition(" ")
-            key = self.keys.find(secret.strip()) if kind.lower() == "bearer" else None
+            key = self.keys.find(secret.strip()) if kind.lower() in ("bearer", "token") else None
         except StoreError:
             raise Refusal(503, "the keys of this server cannot be read") from None
         if key is None:
