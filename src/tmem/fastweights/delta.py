@@ -115,6 +115,7 @@ class _Segment(NamedTuple):
     b: dict[str, Tensor]  # site -> (G, out, rank)
 
 
+Addition = Callable[[Tensor, Tensor], Tensor]  # a linear layer's input and output, to the output with Delta's part
 _ACTIVE: WeakSet[nn.Module] = WeakSet()  # models that have hooks at the moment
 
 
@@ -167,24 +168,39 @@ class FastWeights:
         ``backward()`` belongs inside if the model recomputes activations. Raises :class:`DeltaError` for
         another basis, a nested use, or a batch that does not fit.
         """
-        if self.model in _ACTIVE:
-            raise DeltaError("fast weights are already active: leave the first `active` block before entering another")
-        chosen = rows.tolist() if isinstance(rows, Tensor) else None if rows is None else list(rows)
-        segments: list[_Segment] = []
-        if delta is not None:
-            self.check(delta)
-            segments = self._segments(delta, chosen)
+        additions = self.additions(delta, rows, watch)
         _ACTIVE.add(self.model)
         handles = []
         try:
-            if segments:
-                for linear, sites in self._linears:
-                    handles.append(linear.register_forward_hook(self._hook(sites, segments, chosen, watch)))
+            for linear, add in additions.items():
+                handles.append(linear.register_forward_hook(lambda module, args, y, add=add: add(args[0], y)))
             yield
         finally:
             for handle in handles:
                 handle.remove()
             _ACTIVE.discard(self.model)
+
+    def additions(
+        self,
+        delta: Delta | None,
+        rows: Sequence[int] | Tensor | None = None,
+        watch: Callable[[str, Tensor], None] | None = None,
+    ) -> dict[nn.Module, Addition]:
+        """What :meth:`active` does at each adapted linear layer, for who calls them otherwise; none without a memory.
+
+        An addition takes the layer's input and output, (N, ..., in) and (N, ..., out), and gives the output with Delta
+        added, in place where it can.
+        """
+        if self.model in _ACTIVE:
+            raise DeltaError("fast weights are already active: leave the first `active` block before entering another")
+        if delta is None:
+            return {}
+        self.check(delta)
+        chosen = rows.tolist() if isinstance(rows, Tensor) else None if rows is None else list(rows)
+        segments = self._segments(delta, chosen)
+        if not segments:
+            return {}
+        return {linear: self._addition(sites, segments, chosen, watch) for linear, sites in self._linears}
 
     def norm_ratio(self, delta: Delta) -> tuple[Tensor, dict[str, Tensor]]:
         """|B A|_F / |W|_F of every session, (sessions,): over all sites together, and by site."""
@@ -225,18 +241,18 @@ class FastWeights:
         b = b.to(self._a[site].device)
         return b if torch.is_grad_enabled() else rank_first(b)
 
-    def _hook(
+    def _addition(
         self,
         sites: list[Site],
         segments: list[_Segment],
         rows: list[int] | None,
         watch: Callable[[str, Tensor], None] | None,
-    ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    ) -> Addition:
         sessions = len(segments[0].b[sites[0].name])
         counts = [segment.rows for segment in segments]
 
-        def add(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x = args[0].float()  # (N, T, in)
+        def add(x: Tensor, output: Tensor) -> Tensor:
+            x = x.float()  # (N, T, in)
             if rows is not None and len(x) != len(rows):
                 raise DeltaError(f"the batch has {len(x)} rows but `rows` names a session for {len(rows)}")
             if rows is None and len(x) % sessions:

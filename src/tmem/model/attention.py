@@ -38,7 +38,7 @@ def cpu_attention(
     beginning = getattr(key, "beginning", None)
     if beginning is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        return _after(beginning, query.float() * scale, key, value, attention_mask).transpose(1, 2).contiguous(), None
+        return after(beginning, query.float() * scale, key, value, attention_mask).transpose(1, 2).contiguous(), None
     elsewhere = query.device.type != "cpu"  # a model that was moved
     special = elsewhere or kwargs.get("dropout") or kwargs.get("softcap") or kwargs.get("position_bias") is not None
     # Gradients would be summed in another order: other bits in every memory that is rebuilt.
@@ -51,7 +51,7 @@ def cpu_attention(
     return seen.transpose(1, 2).contiguous(), None
 
 
-def _after(beginning: tuple[Tensor, Tensor], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+def after(beginning: tuple[Tensor, Tensor], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """What scaled queries see of a beginning, (1 or N, groups, P, D) and float32 as they are, and of their own rows."""
     rows = max(1, SCORES * len(query) // (query[..., 0].numel() * (beginning[0].shape[2] + key.shape[2])))
     seen = []

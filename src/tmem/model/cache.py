@@ -26,36 +26,47 @@ class RoomyLayer(DynamicLayer):
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         seen = self._filled
         now = seen + key_states.shape[-2]
-        if not self.is_initialized or now > self._stores[0].shape[-2]:
-            if not self.is_initialized:
-                self.lazy_initialization(key_states, value_states)
-            grown: list[Any] = [x.new_empty(*x.shape[:2], now + ROOM, x.shape[-1]) for x in (key_states, value_states)]
-            if seen:
-                grown[0][:, :, :seen], grown[1][:, :, :seen] = self.keys, self.values
-            self._stores = grown
-        keys, values = self._stores
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._stores = [x.new_empty(*x.shape[:2], now + ROOM, x.shape[-1]) for x in (key_states, value_states)]
+        keys, values = self.room(now)
         keys[:, :, seen:now], values[:, :, seen:now] = key_states, value_states
-        self.keys, self.values = keys[:, :, :now], values[:, :, :now]
-        return self.keys, self.values
+        return self.fill(now)
+
+    def room(self, now: int) -> tuple[Tensor, Tensor]:
+        """Its stores, (N, heads, room, D) each, with room for at least ``now`` positions."""
+        old: list[Tensor] = self._stores
+        if now > old[0].shape[-2]:
+            self._stores = [x.new_empty(*x.shape[:2], now + ROOM, x.shape[-1]) for x in old]
+            for own, x in zip(self._stores, old, strict=True):
+                own[:, :, : x.shape[-2]] = x
+        keys, values = self._stores
+        return keys, values
+
+    def fill(self, now: int) -> tuple[Tensor, Tensor]:
+        """Let the first ``now`` positions of its stores be its keys and values."""
+        keys, values = (store[:, :, :now] for store in self._stores)
+        self.keys, self.values = keys, values
+        return keys, values
 
     def take(self, keys: Tensor, values: Tensor, seen: int) -> None:
         """Make these stores its own, (N, heads, room, D) each, of which ``seen`` positions are filled."""
         self.lazy_initialization(keys, values)
         self._stores = [keys, values]
-        self.keys, self.values = keys[:, :, :seen], values[:, :, :seen]
+        self.fill(seen)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep these rows, each at its place or from one behind all of them: nothing new is allocated."""
         seen = self._filled
         _move(indices, [store[:, :, :seen] for store in self._stores])
         self._stores = [store[: len(indices)] for store in self._stores]
-        self.keys, self.values = (store[:, :, :seen] for store in self._stores)
+        self.fill(seen)
 
     def narrow(self, width: int) -> None:
         """Keep the last ``width`` positions."""
         drop = self._filled - width
         self._stores = [store[:, :, drop:] for store in self._stores]
-        self.keys, self.values = (store[:, :, :width] for store in self._stores)
+        self.fill(width)
 
 
 class BegunLayer(RoomyLayer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -38,6 +39,7 @@ from tmem.model.chat import Chat, Message
 from tmem.model.head import Head
 from tmem.model.settings import Settings, read_settings
 from tmem.model.wordings import Wordings
+from tmem.model.written import Written, linears
 from tmem.turn import Turn
 
 # On a CPU smaller models are computed in float32 whatever they are stored in: exact, and on most of them also faster.
@@ -48,6 +50,9 @@ STORE_BASIS_FROM = 100_000_000  # parameters
 
 # Kinds of layers whose past is keys and values. Others keep a state, which cannot be cut, shared or taken up again.
 ATTENDING = {"full_attention", "sliding_attention", "chunked_attention"}
+
+# Steps after which a copy in float16 has cost less than it gains: packing takes as long as 100 to 150 steps spare.
+PACK_AFTER = 128
 
 # What is fetched from the hub. Mistral's repositories hold a second copy of the weights under another name.
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
@@ -64,8 +69,10 @@ class Model:
         hf: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         settings: Settings,
+        weights: str = "float32",
     ) -> None:
         self.name = name
+        self.weights = weights  # how decoding reads them; see tmem.model.packed
         self.directory = directory
         self.hf = hf.eval().requires_grad_(False)
         self.turn = Turn()
@@ -81,6 +88,8 @@ class Model:
             basis = Basis.load(directory / settings.basis, hf)
             self._fast[(basis.init, basis.layers, basis.rank)] = FastWeights(hf, basis)
         self._replay: dict[int, TailReplay] = {}
+        self._written: tuple[list[tuple[int, int]], Written | None] = [], None
+        self._follows: bool | None = None  # True if its step of decoding is what is written out
         self.gates: dict[int, Any] = {}  # by first adapted layer; see tmem.model.gate
         self.held: dict[int, Held] = {}  # by first adapted layer; see tmem.model.held
 
@@ -186,6 +195,27 @@ class Model:
             basis = Basis.cached(self.hf, store, layers=recipe.layers, rank=recipe.rank, init=recipe.init)
             self._fast[key] = FastWeights(self.hf, basis)
         return self._fast[key]
+
+    def written(self) -> Written | None:
+        """A step of decoding written out, with the weights of now; None for a model that it was not written for."""
+        if self._follows is False or not linears(self.hf):
+            return None
+        versions = [(own.data_ptr(), own._version) for own in self.hf.parameters()]
+        step = self._written[1] if versions == self._written[0] else None
+        if step is None:
+            if self._follows is None:
+                self._follows = Written(self.hf, packed=False).agrees()
+                if not self._follows:
+                    warnings.warn(
+                        f"{self.name}: its layers do something else than the step of decoding that is written out for "
+                        "its family: it takes the forward pass, which is slower",
+                        stacklevel=2,
+                    )
+            step = Written(self.hf, packed=False) if self._follows else None
+        elif self.weights == "float16" and not step.packed and step.done >= PACK_AFTER:
+            step = Written(self.hf, packed=True)
+        self._written = versions, step
+        return step
 
     def replay(self, recipe: Recipe) -> TailReplay:
         """The trunk-once view that belongs to a recipe's adapted layers."""

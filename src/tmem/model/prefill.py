@@ -14,11 +14,11 @@ from functools import cached_property
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from tmem.fastweights import Delta, FastWeights, TailReplay
-from tmem.fastweights.delta import active
+from tmem.fastweights.delta import Addition, active
 from tmem.fastweights.pool import Pool
 from tmem.fastweights.replay import rounding
 from tmem.model.attention import NAME as CPU_ATTENTION
@@ -44,6 +44,10 @@ class Memories:
     def active(self, rows: Sequence[int]) -> AbstractContextManager[None]:
         """Inside, row i of every batch uses the memory ``rows[i]``."""
         return active(self.fast, self.delta, rows)
+
+    def additions(self, rows: Sequence[int]) -> dict[nn.Module, Addition]:
+        """The same for who calls the adapted layers otherwise."""
+        return {} if self.fast is None else self.fast.additions(self.delta, rows)
 
 
 @dataclass

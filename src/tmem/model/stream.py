@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -28,6 +28,7 @@ from tmem.model.prefill import ALIKE, Memories, Prefill, shown
 from tmem.model.products import ROWS, large_products
 from tmem.model.request import Completion, Finish, Listener, Request
 from tmem.model.sampling import mix, sample
+from tmem.model.written import Step
 
 NEW = 4  # new texts come in when there are this part of those that go on: coming in copies all keys and values
 
@@ -161,9 +162,7 @@ class Stream:
             self._let_in()
         rows = self._rows
         if rows and all(row.finish is None for row in rows):
-            # Looking at every product is a twelfth of the time of one row, and gains nothing.
-            with large_products(self.model.hf.parameters()) if len(rows) >= ROWS else nullcontext():
-                self._decode(pause)
+            self._decode(pause)
         self._broken = False
         ended = [row for row in rows if row.finish is not None]
         if ended:
@@ -250,32 +249,50 @@ class Stream:
         self._rows, self._shared = [*self._rows, *chosen], None
 
     def _decode(self, pause: Callable[[], bool] | None) -> None:
-        """Token by token until a row is finished. Hooks are attached once for all steps of the same rows."""
-        rows, device, cache = self._rows, self.model.device, self._cache
+        """Token by token until a row is finished, or others have something to do first."""
+        rows, cache = self._rows, self._cache
         assert cache is not None
-        read = torch.tensor([row.read for row in rows], device=device)[:, None]  # (N, 1)
-        seen, first = cache.get_seq_length(), begun(cache)
-        padding = seen - read
-        padded = any(row.read < seen for row in rows)
-        if self._shared is None:
-            self._shared = _memories(rows, self.fast)
-        memories, places = self._shared
-        with memories.active(places):
+        with self._steps(cache, [row.read for row in rows]) as step:
             while all(row.finish is None for row in rows):
-                seen += 1
-                mask = shown(torch.arange(seen, device=device)[None], first, padding) if padded else None
-                output = self.model.hf(
-                    input_ids=self._ids,
-                    attention_mask=mask,
-                    position_ids=read,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                self._ids = self._choose(rows, output.logits[:, -1].float())[:, None]
-                read = read + 1
+                self._ids = self._choose(rows, step(self._ids).float())[:, None]
                 if pause is not None and pause():
                     break
+
+    @contextmanager
+    def _steps(self, cache: DynamicCache, read: Sequence[int]) -> Iterator[Step]:
+        """Steps of the rows, of which the cache holds ``read[i]`` tokens each: as written out, or the forward pass.
+
+        Memories are made ready, or their hooks attached, once for all steps of the same rows.
+        """
+        if self._shared is None:
+            self._shared = _memories(self._rows, self.fast)
+        memories, places = self._shared
+        if (written := self.model.written()) is not None:
+            with written.steps(cache, read, memories.additions(places)) as step:
+                yield step
+            return
+        device, lengths = self.model.device, torch.tensor(read, device=self.model.device)[:, None]  # (N, 1)
+        seen, first = cache.get_seq_length(), begun(cache)
+        padding, padded, done = seen - lengths, any(own < seen for own in read), 0
+
+        def forward(ids: Tensor) -> Tensor:
+            nonlocal done
+            done += 1
+            columns = torch.arange(seen + done, device=device)[None]
+            logits: Tensor = self.model.hf(
+                input_ids=ids,
+                attention_mask=shown(columns, first, padding) if padded else None,
+                position_ids=lengths + (done - 1),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            return logits
+
+        # Looking at every product is a twelfth of the time of one row, and gains nothing.
+        few = len(read) < ROWS
+        with memories.active(places), nullcontext() if few else large_products(self.model.hf.parameters()):
+            yield forward
 
     def _complete(self, row: _Row) -> Completion:
         assert row.finish is not None
