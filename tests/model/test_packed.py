@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from references import prompt
 from torch import nn
+from transformers import AutoModelForCausalLM
 
-from tmem.model import packed
+from tmem.errors import UsageError
+from tmem.model import HFEngine, Request, load, packed
+from tmem.model.load import PACK_AFTER
+from tmem.model.written import linears
 
 pytestmark = pytest.mark.skipif(not packed.available(), reason="this torch has no FBGEMM")
 WIDE = 300  # numbers of an input
@@ -56,3 +64,73 @@ def test_a_row_has_the_same_bits_whatever_is_beside_it(rows: int, first: int, bi
 def test_small_weights_stay_in_float32() -> None:
     own, x = layers(False, 100), torch.randn(3, WIDE)
     assert torch.equal(packed.product(own, True)(x), own[0](x))
+
+
+@pytest.fixture
+def halved(checkpoint: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A checkpoint in bfloat16."""
+    for own in checkpoint("qwen3").iterdir():
+        (tmp_path / own.name).write_bytes(own.read_bytes())
+    AutoModelForCausalLM.from_pretrained(tmp_path, dtype="bfloat16").save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_checkpoint_in_bfloat16_is_packed_as_it_is(halved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "SMALL", 1)
+    whole, model = load(halved, device="cpu", weights="float32"), load(halved, device="cpu")
+    assert model.packed and not whole.packed
+    assert model.weights_hash == whole.weights_hash == load(halved, device="cpu", weights="float16").weights_hash
+    wanted = [Request(prompt(3 + row), None, 60) for row in range(8)]
+    expected = HFEngine(whole).generate(wanted)
+    seen = []
+    for _ in range(1 + PACK_AFTER // 30):
+        done = HFEngine(model).generate(wanted)
+        step = model.written()
+        assert step is not None
+        seen.append(step.packed)
+        assert [own.ids for own in done] == [own.ids for own in expected]
+        for one, other in zip(done, expected, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    assert not seen[0] and seen[-1]  # packed once enough was decoded
+    step = whole.written()
+    assert step is not None and not step.packed
+
+
+def test_a_checkpoint_in_float32_is_left_alone_or_rounded_for_all(checkpoint: Callable[[str], Path]) -> None:
+    plain, asked = load(checkpoint("qwen3"), device="cpu"), load(checkpoint("qwen3"), device="cpu", weights="float16")
+    assert not plain.packed and asked.packed
+    for one, other in zip(linears(plain.hf), linears(asked.hf), strict=True):
+        assert torch.equal(one.weight.half().float(), other.weight) and not torch.equal(one.weight, other.weight)
+    assert plain.weights_hash != asked.weights_hash  # another base, whose memories are its own
+    recipe = plain.recipe()
+    assert plain.fast(recipe).basis.digest != asked.fast(recipe).basis.digest
+
+
+def test_what_cannot_be_packed_is_said(
+    checkpoint: Callable[[str], Path], halved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    assert not load(checkpoint("gemma2"), device="cpu", notice=told.append, weights="float16").packed
+    assert told == [
+        f"{checkpoint('gemma2')}: decoding is written out for Llama, Mistral, Qwen 2 and 3 in float32 on a CPU alone: "
+        "its weights are read in float32"
+    ]
+    monkeypatch.setattr(packed, "available", lambda: False)
+    assert not load(halved, device="cpu", notice=told.append).packed and len(told) == 1  # nobody asked for it
+    assert not load(halved, device="cpu", notice=told.append, weights="float16").packed
+    assert "this torch has no products with weights in float16" in told[1]
+    with pytest.raises(UsageError, match="unknown weights 'int4': choose one of auto, float32, float16"):
+        load(halved, device="cpu", weights="int4")  # type: ignore[arg-type]
+
+
+def test_weights_beyond_float16_are_not_packed(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    hf = AutoModelForCausalLM.from_pretrained(checkpoint("llama"))
+    for own in checkpoint("llama").iterdir():
+        (tmp_path / own.name).write_bytes(own.read_bytes())
+    with torch.no_grad():
+        linears(hf)[0].weight[0, 0] = 1e5
+    hf.save_pretrained(tmp_path)
+    told: list[str] = []
+    model = load(tmp_path, device="cpu", notice=told.append, weights="float16")
+    assert not model.packed and float(linears(model.hf)[0].weight.abs().max()) == 1e5
+    assert len(told) == 1 and "beyond the range of float16" in told[0]

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from huggingface_hub import snapshot_download
@@ -28,12 +28,13 @@ from transformers import (
 )
 
 from tmem import assets
-from tmem.errors import DataError, ModelError, first_line
+from tmem.errors import DataError, ModelError, UsageError, first_line
 from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, TailReplay, get_recipe, probe
 from tmem.fastweights.basis import tensors_hash
 from tmem.fastweights.fresh import Held
 from tmem.files import read_json
 from tmem.model import gguf
+from tmem.model import packed as packing
 from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.head import Head
@@ -54,6 +55,8 @@ ATTENDING = {"full_attention", "sliding_attention", "chunked_attention"}
 # Steps after which a copy in float16 has cost less than it gains: packing takes as long as 100 to 150 steps spare.
 PACK_AFTER = 128
 
+Weights = Literal["auto", "float32", "float16"]
+
 # What is fetched from the hub. Mistral's repositories hold a second copy of the weights under another name.
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _HUB_SKIP = ["consolidated*", "original/*", "*/*.safetensors"]
@@ -69,10 +72,10 @@ class Model:
         hf: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         settings: Settings,
-        weights: str = "float32",
+        packed: bool = False,
     ) -> None:
         self.name = name
-        self.weights = weights  # how decoding reads them; see tmem.model.packed
+        self.packed = packed  # decoding reads a copy of the weights in float16; see tmem.model.packed
         self.directory = directory
         self.hf = hf.eval().requires_grad_(False)
         self.turn = Turn()
@@ -96,7 +99,7 @@ class Model:
     def twin(self) -> Model:
         """The same model for another thread at the same time: its weights, with hooks, caches and a turn of its own."""
         hf = copy.deepcopy(self.hf, {id(parameter): parameter for parameter in self.hf.parameters()})
-        other = Model(self.name, self.directory, hf, self.tokenizer, self.settings)
+        other = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.packed)
         other.weights_hash, other.held = self.weights_hash, self.held
         other._fast = {key: FastWeights(hf, fast.basis) for key, fast in self._fast.items()}
         return other
@@ -212,7 +215,7 @@ class Model:
                         stacklevel=2,
                     )
             step = Written(self.hf, packed=False) if self._follows else None
-        elif self.weights == "float16" and not step.packed and step.done >= PACK_AFTER:
+        elif self.packed and not step.packed and step.done >= PACK_AFTER:
             step = Written(self.hf, packed=True)
         self._written = versions, step
         return step
@@ -233,29 +236,58 @@ def load(
     device: str | torch.device | None = None,
     dtype: str = "auto",
     notice: Callable[[str], None] = lambda text: None,
+    weights: Weights = "auto",
 ) -> Model:
     """Load an embedded model, a local directory, a GGUF file or a model of the hub, looked for in this order.
 
     ``device`` None is the GPU if there is one. ``dtype`` ``auto`` is the checkpoint's own type, but float32 below a
     billion parameters on a CPU and of a checkpoint in float16; otherwise ``float32``, ``bfloat16`` or ``float16``.
     ``notice`` is told what takes long, once: a GGUF file is turned into safetensors (:mod:`tmem.model.gguf`).
+    ``weights``: what decoding on a CPU reads the weights of a model in float32 from. ``auto`` is a copy in float16,
+    half of the bytes, where the checkpoint is in float16 or bfloat16, whose numbers it holds. ``float16`` rounds other
+    checkpoints to it: writes see these weights, too, and memories are those of another base. Sums are float32 in any
+    case (:mod:`tmem.model.packed`). Where that cannot be, ``float32`` is taken, and ``notice`` told if it was wanted.
     Nothing is unpickled and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is
     missing or broken.
     """
     name = str(name)
+    if weights not in get_args(Weights):
+        raise UsageError(f"unknown weights '{weights}': choose one of {', '.join(get_args(Weights))}")
     directory = _directory(name, notice)
     _check_files(name, directory)
     settings = read_settings(directory)
     tokenizer = _load_tokenizer(name, directory)
     Chat(name, tokenizer)  # a missing chat template is noticed before the weights are read
     hf = _load_weights(name, directory, dtype)
+    stored = hf.dtype
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     exact = torch.device(device).type == "cpu" or hf.dtype == torch.float16  # whose range is small, also on a GPU
     if dtype == "auto" and exact and hf.num_parameters() < FLOAT32_BELOW:
         hf = hf.float()
     torch.nn.Module.to(hf, device)
-    return Model(name, directory, hf, tokenizer, settings)
+    packed = weights == "float16" or (weights == "auto" and stored in packing.HELD)
+    if packed and (problem := _cannot_pack(hf)) is not None:
+        packed = False
+        if weights == "float16":
+            notice(f"{name}: {problem}: its weights are read in float32")
+    if packed and stored not in packing.HELD:
+        with torch.no_grad():
+            for linear in linears(hf):
+                linear.weight.copy_(linear.weight.half())
+    return Model(name, directory, hf, tokenizer, settings, packed)
+
+
+def _cannot_pack(hf: PreTrainedModel) -> str | None:
+    """Why decoding cannot read a copy in float16, None if it can."""
+    own = linears(hf)
+    if not own:
+        return "decoding is written out for Llama, Mistral, Qwen 2 and 3 in float32 on a CPU alone"
+    if not packing.available():
+        return "this torch has no products with weights in float16 for this processor"
+    if any(float(linear.weight.detach().abs().max()) > packing.MOST for linear in own):
+        return "some of its weights are beyond the range of float16"
+    return None
 
 
 def _directory(name: str, notice: Callable[[str], None]) -> Path:
