@@ -107,7 +107,7 @@ def test_texts_stay_as_they_are(server: Server, run: Callable[..., Any]) -> None
         ("add", {"text": "I live in Lyon.", "timestamp": "08/05/2023"}, "timestamp"),
         ("forget", {"ids": []}, "ids: List should have at least 1 item"),
         ("forget", {"ids": ["never-was"]}, "there is no pair never-was in this memory"),
-        ("ask", {"question": "What breaks?"}, "something went wrong in the server; its log says what"),
+        ("ask", {"question": "What breaks?"}, "something went wrong in the server; its log says where"),
     ],
 )
 def test_errors_are_one_line_that_a_model_can_read(
