@@ -47,7 +47,9 @@ class ReadingGate(Gate):
         for place, reply in zip(read, replies, strict=True):
             near = found[place]
             assert near is not None
-            answering = [own for own in shown[place] if fold(pairs[own][1]) == fold(reply)]
+            refuses = fold(reply) == fold(self.model.wordings.refusal)
+            answering = [] if refuses else [own for own in shown[place] if _says(reply, pairs[own][1])]
+            answering.sort(key=lambda own: fold(pairs[own][1]) != fold(reply))
             found[place] = replace(near, pair=(answering or [near.pair])[0], opens=bool(answering))
         for place, near in enumerate(found):
             if near is not None and not near.same and not shown[place]:
@@ -80,3 +82,9 @@ def gate_of(model: Model, recipe: Recipe) -> Gate:
         model.gates[first] = ReadingGate(keys, model) if model.settings.gate == "reading" else Gate(keys)
     gate: Gate = model.gates[first]
     return gate
+
+
+def _says(reply: str, answer: str) -> bool:
+    """Whether a reply is an answer, or one of them is a part of the other: "Tuesday", "on Tuesday"."""
+    one, other = set(fold(reply).split()), set(fold(answer).split())
+    return bool(one and other) and (one <= other or other <= one)
