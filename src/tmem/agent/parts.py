@@ -42,3 +42,8 @@ def cut(text: str, count: Callable[[str], int], most: int) -> list[str]:
         else:
             held, room = held + sentence, room - tokens
     return [piece.strip() for piece in [*pieces, held] if piece.strip()]
+
+
+def the_end(text: str, count: Callable[[str], int], most: int) -> str:
+    """The last sentences of a text, of about ``most`` tokens: where a long message asks something."""
+    return (cut(text, count, most) or [""])[-1]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tmem.agent.extraction import QAPair, admit, parse
 from tmem.agent.life import LEAST_OUTPUT
-from tmem.agent.parts import in_parts
+from tmem.agent.parts import in_parts, the_end
 from tmem.agent.prompts import PROMPTS
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
@@ -90,6 +90,12 @@ class Actions:
                 f"this makes a prompt of {longest} tokens, too long for the window of {window} of {self.model.name}: "
                 "say it in smaller parts"
             )
+
+    def fitting(self, question: str) -> str:
+        """A question; of one that is too long for the window its end."""
+        if len(self.model.bare(question)) + LEAST_OUTPUT <= self.model.window:
+            return question
+        return the_end(question, self.model.count, self.model.window // 2)
 
     def answers(self, state: State, questions: Sequence[str], pairs: Sequence[Pair], unknown: Unknown) -> list[Found]:
         """What a memory of these pairs answers; only for weights that follow from pairs. Errors as :meth:`reply`."""

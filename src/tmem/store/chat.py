@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tmem.agent.life import LEAST_OUTPUT
+from tmem.agent.parts import the_end
 from tmem.agent.prompts import Message, PromptSet
 from tmem.dates import Moment
 from tmem.errors import ModelError, UsageError
@@ -119,16 +121,30 @@ def _turns(messages: Messages) -> tuple[list[dict[str, Any]], dict[str, Any], li
 
 
 def _prompt(memory: Remembers, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
-    """System texts, the last turns and the message.
+    """System texts, the last turns and the message: as many turns as there is room for, and of a long message its end.
 
-    Made before anything is learned, so that a template that refuses them costs nothing.
+    Made before anything is learned, so that a template that refuses them costs nothing, nor does a system text that is
+    too long.
+    """
+    system = [one for one in earlier if one["role"] == "system"]
+    spoken, window = [one for one in earlier if one["role"] != "system"][-TURNS:], memory.model.window
+    for first in range(len(spoken) + 1):
+        prompt = _encoded(memory, [*system, *spoken[first:]], said)
+        if len(prompt) + LEAST_OUTPUT <= window:
+            return prompt
+    prompt = _encoded(memory, system, the_end(said, memory.model.count, window // 2))
+    if len(prompt) + LEAST_OUTPUT <= window:
+        return prompt
+    raise UsageError(f"the system texts leave no room in the window of {window} tokens: shorten them")
+
+
+def _encoded(memory: Remembers, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
+    """Messages as a prompt.
 
     Some templates want turns to alternate, beginning with the user's: neighbours of one role are joined then, and what
     the assistant said before is left out.
     """
-    system = [one for one in earlier if one["role"] == "system"]
-    kept = [*system, *[one for one in earlier if one["role"] != "system"][-TURNS:]]
-    recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in kept]
+    recent: list[Message] = [{"role": one["role"], "content": clean(one["content"])} for one in earlier]
     recent.append({"role": "user", "content": said})
     try:
         return memory.model.encode_chat(recent)

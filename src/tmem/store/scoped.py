@@ -161,6 +161,7 @@ class ScopedMemory(View):
     ) -> Answer:
         """Answer from the memory of a version, the head by default.
 
+        Of a question that is too long for the model the end is asked.
         ``unknown``: what was never told is refused ("refuse") or asked of the model without a memory ("base").
         ``show_pairs``: instead, answer from a prompt that shows this many fitting pairs.
         """
@@ -168,17 +169,18 @@ class ScopedMemory(View):
         self.home.check_engine(self.id)
         if unknown not in ("refuse", "base"):
             raise UsageError(f"unknown={unknown!r}: choose refuse or base")
+        question = self.actions.fitting(clean(question))
         if self.by_pairs and not show_pairs:
             number = self.home.head(self.id) if version is None else self._number(version)
             pairs = list(self.home.history(self.id, number).current.values())
             with self._turn:
-                [found] = self.actions.answers(self.home.state(self.id, number), [clean(question)], pairs, unknown)
+                [found] = self.actions.answers(self.home.state(self.id, number), [question], pairs, unknown)
             version_id = self._version(number)
             meant = [pairs[place].id for place in found.pairs]
             return Answer(found.text, version_id, [], milliseconds(began), found.source, meant)
         shown = self.search(question, top_k=show_pairs) if show_pairs else []
         texts = [f"{row['question']} {row['answer']}" for row in shown]
-        prompt = self.model.encode_chat(self.prompts.answer(clean(question), "\n".join(texts)))
+        prompt = self.model.encode_chat(self.prompts.answer(question, "\n".join(texts)))
         number = self.home.head(self.id) if version is None else self._number(version)
         with self._turn:
             state = self.home.state(self.id, number)
@@ -216,15 +218,16 @@ class ScopedMemory(View):
 
     def rollback(self, version: str | int) -> Receipt:
         """Put the pairs of an earlier version in force again, as a new version; what was forgotten stays forgotten."""
-        began = time.perf_counter()
+        began, number = time.perf_counter(), self._number(version)
         with self.home.lock(self.id), self._turn:
-            made = revise.rollback(self.home, self.id, self._number(version))
+            made = revise.rollback(self.home, self.id, number)
         return Receipt("rollback", made.id, milliseconds=milliseconds(began))
 
     def tag(self, version: str | int, name: str) -> None:
         """Name a version; its weights stay on disk."""
+        number = self._number(version)
         with self.home.lock(self.id), self._turn:
-            revise.tag(self.home, self.id, self._number(version), name)
+            revise.tag(self.home, self.id, number, name)
 
     def forget(self, ids: Sequence[str], *, mode: str = "replay") -> Receipt:
         """Forget pairs: weights as if they had never been told, and no byte of them left in the home.
