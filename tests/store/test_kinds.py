@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import checkpoints
 import pytest
+import torch
 from store.fakes import FakeTrainer
 
 from tmem import Memory
-from tmem.errors import ModelError, StoreError, UsageError
+from tmem.errors import ModelError, StoreError
 from tmem.model import Model
 from tmem.store import schema
 from tmem.store.backup import backup, restore
@@ -26,7 +27,7 @@ from tmem.store.chat import _prompt
 from tmem.store.home import Home
 from tmem.store.queries import NewPair
 from tmem.store.states import processor
-from tmem.store.trainer import FastWeightTrainer
+from tmem.store.trainer import FastWeightTrainer, PairsTrainer
 
 ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
 PAIR = ("What is Ana's city?", "Rome")
@@ -254,12 +255,50 @@ def test_another_processor_is_named_and_is_no_damage(
     found = mine.verify(deep=True)
     assert 0.0005 < found["distance"] < 0.002 and (found["differ"], found["of"]) == (0, 1)
     assert found["made_on"] == processor()
+    number = mine.home.head(mine.id)
+    mine.tag(number, "first")
+    assert "made_on" in mine.verify(deep=True) and mine.rollback(number).version == mine.version
+    assert mine.verify(deep=True)["made_on"] == processor()  # going back trains nothing
     for path in (tmp_path / "home" / "scopes").rglob("*.safetensors"):
         path.unlink()  # only a cache
-    [finding] = fresh_memory.doctor(fix=True)
+    [*_, finding] = fresh_memory.doctor(fix=True)
     assert "and this one with ABACUS rounds otherwise: tmem rebuild --all takes the home over" in finding.remedy
     assert [done for _, done, _ in fresh_memory.rebuild_all()] == [1] and list(fresh_memory.rebuild_all()) == []
     assert mine.ask(PAIR[0]).text == "Rome" and "made_on" not in mine.verify(deep=True)
+
+
+def test_forgetting_and_adding_where_another_processor_made_the_weights(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = {"steps": 3, "steps_per_pair": 0, "held": 0, "block": 4}
+    settings = model.settings.model_copy(update={"recipes": {"tmem": {"lr": 0.005, "fresh": fresh}}})
+    quick = Model(model.name, model.directory, model.hf, model.tokenizer, settings)
+    train = PairsTrainer.train
+
+    def rounds_otherwise(own: PairsTrainer, state: Any, step: Any, look: bool = True) -> Any:
+        done = train(own, state, step, look)  # what was there before is as it was
+        kept = {place: row for row, place in enumerate(state["about.blocks"].tolist())}
+        made = {
+            name: torch.stack([state[name][kept[place]] if place in kept else row * 1.001 for place, row in blocks])
+            if not name.startswith("about.")
+            else value
+            for name, value in done.state.items()
+            for blocks in [list(zip(done.state["about.blocks"].tolist(), value, strict=False))]
+        }
+        return replace(done, state=made)
+
+    with Memory(quick, tmp_path / "home") as memory:
+        mine = memory.scope("u")
+        pairs = [(f"What is Ana's {letter}?", letter) for letter in "abcdefghij"]
+        ids = [row["id"] for row in mine.add(pairs=pairs).pairs]
+        monkeypatch.setattr(PairsTrainer, "train", rounds_otherwise)
+        for place in ("home", "revise"):
+            monkeypatch.setattr(f"tmem.store.{place}.processor", lambda: "ABACUS")
+        mine.add(pairs=[("What is Ben's a?", "b")])
+        found = mine.verify(deep=True)
+        assert found["made_on"] == f"{processor()}, then ABACUS" and found["distance"] > 0
+        mine.forget([ids[7]])
+        assert "made_on" not in mine.verify(deep=True) and memory.doctor() == []
 
 
 def test_a_whole_block_of_anything_is_put_in_force(fresh_memory: Memory) -> None:
@@ -296,89 +335,25 @@ def test_a_model_that_cannot_be_written_to_is_refused_when_it_is_opened(tmp_path
     assert "\n" not in str(error.value) and not (tmp_path / "home").exists()
 
 
-def test_every_argument_of_a_call_can_be_completed_by_an_editor() -> None:
-    for name, call in inspect.getmembers(Memory, inspect.isfunction):
-        for parameter in inspect.signature(call).parameters.values():
-            if not name.startswith("_") and parameter.kind is parameter.VAR_KEYWORD:
-                assert (parameter.name, parameter.annotation) == ("ids", "Unpack[Ids]")
-
-
-def test_calls_of_another_shape_are_taken_where_they_are_plain_and_else_refused_by_name(memory: Memory) -> None:
-    [pair] = memory.add(pairs=[PAIR], user_id="u", run_id="r").pairs
-    whose = {"user_id": "u", "run_id": "r"}
-    assert memory.search("city", filters=whose) == memory.search("city", user_id="u", filters={"run_id": "r"})
-    assert [row["id"] for row in memory.get_all(filters=whose)] == [pair["id"]] and not memory.get_all(user_id="u")
-    [new] = memory.update(memory_id=pair["id"], text="Lyon", user_id="u", run_id="r").pairs
-    assert (new["answer"], new["supersedes"]) == ("Lyon", pair["id"])
-    strange: Any = {"AND": [{"user_id": "u"}]}
-    for call, words in (
-        (lambda: memory.search("city", filters=strange), "only say user_id, agent_id and run_id, not 'AND'"),
-        (lambda: memory.get_all(filters={"created_at": "2023"}), "not 'created_at'"),
-        (lambda: memory.get_all(filters={}), "whose memory"),
-        (lambda: memory.get_all(filters={"user_id": ["u"]}), "user_id must be a text, not list"),  # type: ignore
-        (
-            lambda: memory.search("city", user_id="v", filters=whose),
-            "user_id is 'v' in the call and 'u' in its filters",
-        ),
-        (lambda: memory.search("city", filters="u"), "filters must be a dict"),  # type: ignore[arg-type]
-        (lambda: memory.update(pair["id"], memory_id="x", text="y", user_id="u"), "are the same: give one of them"),
-        (lambda: memory.update(pair["id"], user_id="u"), "update needs answer"),
-        (lambda: memory.add("Hi.", expiration_date="2030-01-01", user_id="u"), "expiration_date: pairs do not expire"),
-    ):
-        with pytest.raises(UsageError, match=words):
-            call()
-
-
-def test_arguments_are_looked_at(memory: Memory, tmp_path: Path) -> None:
-    mine = memory.scope("u")
-    mine.add(pairs=[PAIR])
-    for call, words in (
-        (lambda: mine.get_all(status="all"), "choose one of active, pending"),
-        (lambda: mine.search("city", top_k="5"), "top_k must be a whole number from 1"),  # type: ignore[arg-type]
-        (lambda: mine.search("city", top_k=0), "top_k must be a whole number from 1"),
-        (lambda: mine.ask("Who?", show_pairs=-1), "show_pairs must be a whole number from 0"),
-        (lambda: mine.ask("Who?", version=1.0), "version must be the number, id or tag"),  # type: ignore[arg-type]
-        (lambda: mine.rollback(True), "version must be the number, id or tag"),
-        (lambda: mine.tag(1, "3"), "would be taken for a version's number"),
-        (lambda: mine.tag(1, "v1-0a1b2c3d4e5f"), "would be taken for a version's id"),
-        (lambda: mine.tag(1, " "), "name is blank"),
-        (lambda: mine.rollback(None), "version must be the number"),  # type: ignore[arg-type]
-        (lambda: mine.tag(None, "a"), "version must be the number"),  # type: ignore[arg-type]
-        (lambda: mine.export(tmp_path / "f", version=True), "version must be the number"),
-        (lambda: mine.add(pairs=[PAIR], metadata={"x": float("nan")}), "metadata must be what JSON can hold"),
-        (lambda: mine.add(pairs=[PAIR], metadata={1: "x"}), "its keys must be texts"),  # type: ignore[dict-item]
-        (lambda: mine.add("x", infer="no"), "infer must be True or False"),  # type: ignore[arg-type]
-        (lambda: mine.add("x", absorb=0), "absorb must be True or False"),  # type: ignore[arg-type]
-        (lambda: mine.chat("x", learn="no"), "learn must be True or False"),  # type: ignore[arg-type]
-        (lambda: mine.verify(deep="no"), "deep must be True or False"),  # type: ignore[arg-type]
-        (lambda: mine.rebuild(adopt="no"), "adopt must be True or False"),  # type: ignore[arg-type]
-        (lambda: memory.doctor(fix="no"), "fix must be True or False"),  # type: ignore[arg-type]
-        (lambda: mine.add("x", roles="user"), "roles must be a list of texts"),
-        (lambda: mine.add("x", roles=[""]), "one of roles is blank"),
-        (lambda: mine.add("x", progress=5), "progress must be a function"),  # type: ignore[arg-type]
-        (lambda: mine.add({"role": None, "content": "x"}), "'role' and 'name' are texts"),
-        (lambda: mine.add({"role": "user", "name": 5, "content": "x"}), "'role' and 'name' are texts"),
-        (lambda: mine.chat("x", sampling=0.5), "sampling must be a tmem"),  # type: ignore[arg-type]
-        (lambda: mine.export(None), "path must be a path"),  # type: ignore[arg-type]
-        (lambda: mine.import_(5), "path must be a path"),  # type: ignore[arg-type]
-        (lambda: mine.save_pretrained(""), "folder must be a path"),
-        (lambda: memory.backup("a\0b"), "folder must be a path"),
-        (lambda: Memory(lambda: 1 / 0, " "), "home must be a path"),  # type: ignore[arg-type, return-value]
-        (lambda: Memory(lambda: 1 / 0, tmp_path, threads=0), "threads must be a whole number"),  # type: ignore[arg-type, return-value]
-        (lambda: Memory(5, tmp_path), "model must be a name"),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(UsageError, match=words):
-            call()
-
-
 def test_turns_that_a_template_refuses_are_joined_or_refused_before_anything_is_learned() -> None:
     class Insists:
-        """Turns alternate, and the user begins."""
+        """Turns alternate, and the user begins; a word is a token."""
+
+        window = 60
+
+        def count(self, text: str) -> int:
+            return len(text.split())
 
         def encode_chat(self, messages: list[dict[str, str]]) -> Any:
             if [one["role"] for one in messages] != ["user", "assistant"] * (len(messages) // 2) + ["user"]:
                 raise ModelError("its chat template refuses these messages")
-            return messages
+            return Prompt(messages)
+
+    class Prompt(list[dict[str, str]]):
+        """Of so many tokens."""
+
+        def __len__(self) -> int:
+            return sum(len(one["content"].split()) for one in self)
 
     memory: Any = SimpleNamespace(model=Insists())
     earlier = [("assistant", "Hello!"), ("user", "Hi."), ("user", "I moved."), ("assistant", "Where to?")]
@@ -387,6 +362,18 @@ def test_turns_that_a_template_refuses_are_joined_or_refused_before_anything_is_
     assert [one["content"] for one in found] == ["Hi.\n\nI moved.", "Where to?", "To Rome."]
     with pytest.raises(ModelError):
         _prompt(memory, [{"role": "system", "content": "Be kind."}], "Hi.")
+    # As many turns as there is room for, and the end of a long message.
+    long = [{"role": role, "content": "It rains. " * 10} for role in ("user", "assistant")]
+    found = _prompt(memory, [*long, *turns[1:]], "To Rome.")
+    assert [one["content"] for one in found] == ["Hi.\n\nI moved.", "Where to?", "To Rome."]
+    found = _prompt(memory, turns[1:], "It rains. " * 40 + "Where do I live?")
+    assert len(found) <= 44 and found[-1]["content"].endswith("It rains. Where do I live?")
+
+
+def test_a_question_that_is_too_long_is_asked_by_its_end(fresh_memory: Memory) -> None:
+    fresh_memory.add(pairs=[PAIR], user_id="u")
+    found = fresh_memory.ask("I was there again, and the weather was fine. " * 900 + PAIR[0], user_id="u")
+    assert found.text
 
 
 def test_a_terminal_that_lacks_a_letter_shows_another(tmp_path: Path) -> None:

@@ -244,6 +244,10 @@ class Home:
         made = version.account.get("processor")
         return None if made in (None, processor()) else str(made)
 
+    def elsewhere(self, book: Book) -> str | None:
+        """The kind of processor that made the weights in force, or some of them, if it was another than this one."""
+        return None if book.head is None else self.made_on(book.version(book.head))
+
     def replay(self, history: History, state: Tensors | None = None, done: int = 0) -> Tensors:
         """The weights of a history, trained on from a state that has its first ``done`` steps; else from nothing."""
         state = self.trainer.zeros() if state is None else state
@@ -375,14 +379,17 @@ class Home:
         ledger = histories[-1].digests[-1]
         name, weights = self.files.save(scope, ledger, trained.state)
         base, numbers = book.head, range(book.next, book.next + len(writes))
+        before, made = self.elsewhere(book), processor()
+        if before is not None:  # of several blocks only those that changed are of this one
+            made = before if before.endswith(made) else f"{before}, then {made}"
         with self.db.write() as connection:
-            for number, write, before, history in zip(numbers, writes, histories, histories[1:], strict=False):
+            for number, write, held, history in zip(numbers, writes, histories, histories[1:], strict=False):
                 account: dict[str, Any] = {"steps": len(history)}
                 fields = {"number": number, "base": base, "write": write, "kind": kind}
                 if number == numbers[-1]:
-                    account |= {**trained.account, "processor": processor()}
+                    account |= {**trained.account, "processor": made}
                     fields |= {"weights": weights, "snapshot": name}
-                queries.add_version(connection, scope, before.current, history, account, **fields)
+                queries.add_version(connection, scope, held.current, history, account, **fields)
                 base = number
         self._remember(self._states, (scope, ledger), trained.state, STATES_KEPT)
         self.thin_out(scope)

@@ -61,7 +61,10 @@ def reextract(home: Home, actions: Actions, scope: str, ids: Sequence[str]) -> t
         }
         changed = {row.write for row in (*gone.values(), *again.values(), *aside.values())}
         history = History(book.start, before, left)
-        state, done = home.nearest(scope, history, book, tainted_by(book.versions, changed))
+        if home.elsewhere(book) is None:
+            state, done = home.nearest(scope, history, book, tainted_by(book.versions, changed))
+        else:  # as forgetting does
+            state, done = home.trainer.zeros(), 0
         replayed = len(history) - done
         reading = Reading(history, home.replay(history, state, done), Change(gone, left, dict(aside)))
         files = {}

@@ -26,8 +26,9 @@ def rollback(home: Home, scope: str, number: int) -> Version:
         before, history = book.current(), book.history(number)
         name, weights = home.files.save(scope, history.digests[-1], state)
         fields = {"number": book.next, "base": number, "kind": "rollback", "weights": weights, "snapshot": name}
+        account = {"steps": len(history), "processor": _made_on(book.version(number))}
         with home.db.write() as connection:
-            queries.add_version(connection, scope, before, history, {"steps": len(history)}, **fields)
+            queries.add_version(connection, scope, before, history, account, **fields)
         home.thin_out(scope)
         return home.version(scope, book.next)
 
@@ -36,12 +37,20 @@ def tag(home: Home, scope: str, number: int, name: str) -> None:
     """Name a version; its weights are then kept as a file. A name that another version has moves to this one."""
     with home.lock(scope):
         state = home.state(scope, number)
-        file, weights = home.files.save(scope, home.version(scope, number).ledger, state)
+        version = home.version(scope, number)
+        file, weights = home.files.save(scope, version.ledger, state)
+        account = json.dumps(version.account | {"processor": _made_on(version)})
         columns = db.versions.c
         with home.db.write() as connection:
             queries.change_versions(connection, scope, columns.tag == name, tag=None)
             this = columns.number == number
-            queries.change_versions(connection, scope, this, tag=name, snapshot=file, weights=weights)
+            changed = {"tag": name, "snapshot": file, "weights": weights, "account": account}
+            queries.change_versions(connection, scope, this, **changed)
+
+
+def _made_on(version: Version) -> str | None:
+    """The kind of processor that made a version's weights: this one, if they were made when they were asked for."""
+    return processor() if version.weights is None else version.account.get("processor")
 
 
 @dataclass
@@ -75,11 +84,14 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
         left = {write: [pair for pair in own if pair.id not in gone] for write, own in book.new.items()}
         history = History(book.start, view(book.versions, book.head), left)
         tainted = tainted_by(book.versions, {row.write for row in gone.values()})
-        # What no longer contains a forgotten pair is still good to start from.
-        state, start = home.nearest(scope, history, book, tainted)
-        if home.trainer.by_pairs and start < len(history):
-            # The blocks that none of them was in stay; the others are trained anew.
-            state, start = home.state(scope), len(history) - 1
+        if home.elsewhere(book) is not None:  # from nothing: what is in force would be a mixture that nobody can make
+            state, start = home.trainer.zeros(), len(history) - 1 if home.trainer.by_pairs and len(history) else 0
+        else:
+            # What no longer contains a forgotten pair is still good to start from.
+            state, start = home.nearest(scope, history, book, tainted)
+            if home.trainer.by_pairs and start < len(history):
+                # The blocks that none of them was in stay; the others are trained anew.
+                state, start = home.state(scope), len(history) - 1
         files = {}
         for done, step in history.steps(start):
             state = home.trainer.train(state, step, look=False).state
@@ -124,12 +136,13 @@ def put_in_force(
         now = ledgers(book.start, book.versions, change.left)
         for number in tainted:
             file, made = files.get(now[number], (None, None))
-            changed = {"ledger": now[number], "weights": made, "snapshot": file, "account": None}
+            account = None if made is None else json.dumps({"processor": processor()})
+            changed = {"ledger": now[number], "weights": made, "snapshot": file, "account": account}
             queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
         if book.head is not None:
             fields = {"number": receipt["version"], "base": book.head, "kind": "forget"}
-            account, held = {"steps": len(history)} | facts, current.keys() - gone
-            queries.add_version(connection, scope, held, history, account, weights=weights, snapshot=name, **fields)
+            done, held = {"steps": len(history), "processor": processor()} | facts, current.keys() - gone
+            queries.add_version(connection, scope, held, history, done, weights=weights, snapshot=name, **fields)
         receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
         # Whoever is killed from here on has forgotten, but not yet wiped: the next to open the home does.
         queries.add_receipt(connection, scope, TO_WIPE, {})
@@ -186,16 +199,11 @@ def adopt_all(home: Home, turn: AbstractContextManager[Any]) -> Iterator[tuple[s
     done stays done, and the next call goes on. ``turn`` is entered for every scope, after its lock.
     """
     names, own = home.scopes(), home.own_engine
-    left = [scope for scope in names if home.made_with(scope) not in (None, own) or _elsewhere(home, scope)]
+    left = [scope for scope in names if home.made_with(scope) not in (None, own) or home.elsewhere(home.book(scope))]
     for done, scope in enumerate(left, 1):
         with home.lock(scope, any_engine=True), turn:
             adopt(home, scope)
         yield names[scope], done, len(left)
-
-
-def _elsewhere(home: Home, scope: str) -> bool:
-    book = home.book(scope)
-    return book.head is not None and home.made_on(book.version(book.head)) is not None
 
 
 def told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
