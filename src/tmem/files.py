@@ -136,7 +136,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(f"{path}: no such file; check the path") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: cannot be read, it is not UTF-8; save the file in that encoding") from None
     except OSError as error:

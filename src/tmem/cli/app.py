@@ -35,7 +35,7 @@ from tmem.cli.common import (
     print_json,
     show_table,
 )
-from tmem.errors import TmemError, UsageError
+from tmem.errors import NotFound, TmemError, UsageError
 
 EXAMPLES = """Examples:
 
@@ -104,6 +104,10 @@ def main() -> None:
     app = application(word)
     try:
         app(args=argv, prog_name="tmem")  # reports wrong options itself, with exit code 2
+    except NotFound as error:
+        if debug:
+            raise
+        _fail(f"{error} (tmem list --all and tmem versions show what there is)", 2)
     except UsageError as error:
         if debug:
             raise

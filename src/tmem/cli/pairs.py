@@ -8,19 +8,21 @@ from typing import Any
 import typer
 
 from tmem.cli.common import out, print_json, show_table
-from tmem.errors import UsageError
+from tmem.errors import NotFound, UsageError
 
 SHORTEST_ID = 4  # characters; an empty one, of a variable that is not set, would be the beginning of every id
 
 
 def whole_id(memory: Any, start: str) -> str:
-    """The id that begins like this. Raises :class:`UsageError` if several do, or if it is too short to name one."""
+    """The id that begins like this. Raises :class:`UsageError` if none or several do, or if it is too short."""
     if len(start) < SHORTEST_ID:
         raise UsageError(f"the id {start!r} is too short: give at least {SHORTEST_ID} characters of it")
     found = [row["id"] for row in memory.get_all(status=None) if row["id"].startswith(start)]
     if len(found) > 1:
         raise UsageError(f"{len(found)} pairs begin with {start}: give more of the id")
-    return found[0] if found else start
+    if not found:
+        raise NotFound(f"there is no pair {start} in this memory")
+    return str(found[0])
 
 
 def show_pairs(rows: list[dict[str, Any]]) -> None:

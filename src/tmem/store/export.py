@@ -148,7 +148,7 @@ def load_ledger(path: Path) -> list[Write]:
                 writes[last].pairs.append((_new_pair(record, where), _line(record.get("supersedes"), count, where)))
                 count += 1
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     return list(writes.values())
