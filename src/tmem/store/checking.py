@@ -131,7 +131,7 @@ def count(least: int) -> Check:
 
 def version(value: Any, name: str) -> Any:
     """A version's number, id or tag."""
-    if type(value) is int or (isinstance(value, str) and value.strip()):
+    if isinstance(value, str) or type(value) is int:
         return value
     raise UsageError(f"{name} must be the number, id or tag of a version, not {value!r:.40}")
 
