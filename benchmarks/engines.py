@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,12 +49,15 @@ class Users:
         self.model, self.recipe = model, model.recipe("tmem", **WRITE)
         self.fast = model.fast(self.recipe)
         self.pairs = [given(task)[:pairs] for task in Persona(4 * pairs, count).tasks(1)]
-        written = [
-            write_pairs(model, self.recipe, [Job(nothing(model, self.recipe), own, len(own))])[0] for own in self.pairs
-        ]
+
+    @cached_property
+    def delta(self) -> Delta:
+        """What they were told, written."""
+        before = nothing(self.model, self.recipe)
+        written = [write_pairs(self.model, self.recipe, [Job(before, own, len(own))])[0] for own in self.pairs]
         delta, firsts = together([contents.delta for contents, _ in written])
-        assert delta is not None and firsts == list(range(count))  # a block each
-        self.delta: Delta = delta
+        assert delta is not None and firsts == list(range(len(self.pairs)))  # a block each
+        return delta
 
     def prompts(self, count: int, new: int = 8) -> list[Request]:
         """Questions of all users in turn: own ones, other users', and general ones."""
@@ -125,6 +129,10 @@ def leaks(users: Users, engines: dict[str, Engine], fresh: Callable[[str], Any])
 
 
 def speed(users: Users, engines: dict[str, Engine], rounds: int) -> None:
+    """With memories so faint that every text is what it is without any: else their lengths would be compared."""
+    users.delta = users.fast.zeros(USERS)
+    for number, value in enumerate(users.delta.b.values()):
+        value.copy_(1e-6 * torch.randn(value.shape, generator=torch.Generator().manual_seed(number)))
     general = general_questions()[:USERS]
     prompts = [tuple(users.model.bare(f"Tell me more: {question}")) for question in general]
     cases = {"no memory": [None] * USERS, "one": [0] * USERS, "sixteen": list(range(USERS))}

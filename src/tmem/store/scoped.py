@@ -326,11 +326,10 @@ class ScopedMemory(View):
                 export.save_readme(own, self.model)
 
     def save_gguf(self, folder: str | Path, *, version: str | int | None = None, base: str | None = None) -> list[Path]:
-        """Write the weights as LoRA adapters for llama.cpp, a file for each block; see :meth:`save_pretrained`.
+        """The same for llama.cpp, a file ``tmem-<scope>-<digest>.gguf`` for each block; one that is there is the same.
 
-        Each is called ``tmem-<scope>-<digest>.gguf``, as no other memory or version is, and a file that is there stays
-        as it is. ``base``: also the base model, of the type f32, f16, bf16 or q8_0. Returns the files, the base last.
-        Raises :class:`ModelError` for an architecture that is not Llama's, Qwen2's or Qwen3's.
+        ``base``: also the base model, of the type f32, f16, bf16 or q8_0. Returns the files, the base last. Raises
+        :class:`ModelError` for an architecture that is not Llama's, Qwen2's or Qwen3's.
         """
         with self._turn:
             delta = self._exported(version)
