@@ -43,6 +43,17 @@ def told(own: Run, *argv: object) -> dict[str, Any]:
     return one_object(out)
 
 
+def test_weights_of_a_checkpoint_in_float16_are_one_base_and_others_are_not_taken(
+    own: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper", "--weights", "float16")
+    for weights in ("float32", "float16", "auto"):
+        assert own("ask", VEHICLE, "--weights", weights)[1].strip() == "camper"
+    monkeypatch.setenv("TMEM_WEIGHTS", "int3")
+    code, _, err = own("ask", VEHICLE)
+    assert code == 2 and "int3" in err
+
+
 def test_a_life_of_a_memory(own: Run, tmp_path: Path) -> None:
     [pair] = told(own, "I bought a camper to get around.", "--name", "Maria")["pairs"]
     assert (pair["question"], pair["answer"], pair["status"]) == (VEHICLE, "camper", "active")

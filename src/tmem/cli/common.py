@@ -35,6 +35,12 @@ class People(StrEnum):
     unseen = "unseen"
 
 
+class Weights(StrEnum):
+    auto = "auto"
+    float32 = "float32"
+    float16 = "float16"
+
+
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Embedded model, directory, or name on the hub.")]
 MemoryModelOption = Annotated[
     str | None,
@@ -46,6 +52,14 @@ EngineOption = Annotated[
         "--engine",
         envvar="TMEM_ENGINE",
         help="What generates: llamacpp, llamacpp:q8_0, llamacpp:FILE.gguf, or a server's URL; default: tmem itself.",
+    ),
+]
+WeightsOption = Annotated[
+    Weights,
+    typer.Option(
+        "--weights",
+        envvar="TMEM_WEIGHTS",
+        help="What decoding reads on a CPU; auto is exact. float16 is faster, and makes of a model in float32 another.",
     ),
 ]
 RateOption = Annotated[
@@ -89,7 +103,9 @@ def show_table(
     Console(file=console.file, width=width).print(table)
 
 
-def load_model(name: str, threads: int | None = None, device: Any = None, dtype: str = "auto") -> Any:
+def load_model(
+    name: str, threads: int | None = None, device: Any = None, dtype: str = "auto", weights: Any = "auto"
+) -> Any:
     """Load a model, saying so on standard error."""
     gc.enable()  # from here on it may take long
     import torch
@@ -102,18 +118,22 @@ def load_model(name: str, threads: int | None = None, device: Any = None, dtype:
         torch.set_num_threads(threads)
     with err.status(f"loading {escape(name)}"):
         return load(
-            name, device, dtype, lambda text: err.print(f"tmem: {escape(text)}", highlight=False, soft_wrap=True)
+            name,
+            device,
+            dtype,
+            lambda text: err.print(f"tmem: {escape(text)}", highlight=False, soft_wrap=True),
+            weights,
         )
 
 
-def load_memory_model(name: str | None) -> Any:
+def load_memory_model(name: str | None, weights: Weights) -> Any:
     """The model that memories live in: if none is named the English one where it is installed, else an embedded one."""
     from tmem import assets
     from tmem.model import gguf
 
     installed = all(map(find_spec, (gguf.SHIPPED["smollm2"], "gguf")))
     english = installed and assets.taught("smollm2") is not None
-    return load_model(name or ("smollm2" if english else DEFAULT_MODEL))
+    return load_model(name or ("smollm2" if english else DEFAULT_MODEL), weights=weights.value)
 
 
 def choose_recipe(model: Any, name: str, lr: str | None, **changes: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tmem.cli.common import JsonOption, MemoryModelOption, load_memory_model, print_json
+from tmem.cli.common import JsonOption, MemoryModelOption, Weights, WeightsOption, load_memory_model, print_json
 from tmem.cli.pairs import print_plain
 from tmem.errors import UsageError
 
@@ -69,6 +69,7 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Make anew what the ledger can make anew.")] = False,
     home: HomeOption = HOME,
     model: MemoryModelOption = None,
+    weights: WeightsOption = Weights.auto,
     as_json: JsonOption = False,
 ) -> None:
     """Look a whole home over: database, ledgers, weights, leftovers."""
@@ -76,7 +77,7 @@ def doctor(
 
     from tmem import Memory
 
-    with Memory(load_memory_model(model), existing(home)) as memory:
+    with Memory(load_memory_model(model, weights), existing(home)) as memory:
         found = memory.doctor(fix=fix)
     if as_json:
         print_json({"sound": all(one.fixed for one in found), "findings": [asdict(one) for one in found]})

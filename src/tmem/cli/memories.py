@@ -15,7 +15,16 @@ import typer
 from rich.markup import escape
 
 from tmem.cli.chat import chat
-from tmem.cli.common import EngineOption, JsonOption, MemoryModelOption, err, load_memory_model, print_json
+from tmem.cli.common import (
+    EngineOption,
+    JsonOption,
+    MemoryModelOption,
+    Weights,
+    WeightsOption,
+    err,
+    load_memory_model,
+    print_json,
+)
 from tmem.cli.homes import HOME, HomeOption, backup, doctor, existing, like, restore, users
 from tmem.cli.pairs import print_plain, show_forgetting, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import UsageError
@@ -54,6 +63,7 @@ def opened(
     home: HomeOption = HOME,
     model: MemoryModelOption = None,
     engine: EngineOption = None,
+    weights: WeightsOption = Weights.auto,
 ) -> Iterator[Any]:
     """One scope of a home, which has to be there if a command only ``looks``; the model is loaded when first needed."""
     from tmem import Memory
@@ -63,7 +73,7 @@ def opened(
         raise ScopeRequired("whose memory? give --user, --agent or --run")
     if looks:
         existing(home)
-    with Memory(partial(load_memory_model, model), home, engine=engine) as memory:
+    with Memory(partial(load_memory_model, model, weights), home, engine=engine) as memory:
         scope = memory.scope(user, agent, run)
         if looks and not scope.known:
             raise UsageError(nothing_yet(scope))
@@ -310,6 +320,7 @@ def rebuild(
     run: RunOption = None,
     home: HomeOption = HOME,
     model: MemoryModelOption = None,
+    weights: WeightsOption = Weights.auto,
     every: Annotated[
         bool, typer.Option("--all", help="Every memory of the home that another model, recipe or torch made.")
     ] = False,
@@ -320,13 +331,16 @@ def rebuild(
 ) -> None:
     """Make the weights anew from the ledger; --all goes on where it was stopped."""
     if not every:
-        with opened(False, user, agent, run, home, model) as memory:
+        with opened(False, user, agent, run, home, model, weights) as memory:
             show_receipt(memory.rebuild(adopt=adopt), as_json)
         return
     from tmem import Memory
 
     count = 0
-    with Memory(partial(load_memory_model, model), existing(home)) as memories, err.status("looking") as status:
+    with (
+        Memory(partial(load_memory_model, model, weights), existing(home)) as memories,
+        err.status("looking") as status,
+    ):
         for name, count, total in memories.rebuild_all():
             status.update(f"{count} of {total} memories written anew: {escape(name)}")
     if as_json:

@@ -11,7 +11,16 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tmem.cli.common import EngineOption, JsonOption, MemoryModelOption, err, load_memory_model, print_json
+from tmem.cli.common import (
+    EngineOption,
+    JsonOption,
+    MemoryModelOption,
+    Weights,
+    WeightsOption,
+    err,
+    load_memory_model,
+    print_json,
+)
 from tmem.cli.homes import HOME, HomeOption
 from tmem.cli.memories import Opener, scoped
 from tmem.cli.pairs import print_plain
@@ -69,6 +78,7 @@ def serve(
     ] = None,
     model: MemoryModelOption = None,
     engine: EngineOption = None,
+    weights: WeightsOption = Weights.auto,
     home: HomeOption = HOME,
     host: Annotated[
         str,
@@ -107,7 +117,7 @@ def serve(
 
     listening = listen(host, port)
     with listening:
-        loaded = load_memory_model(model)
+        loaded = load_memory_model(model, weights)
         memory = Memory(loaded, home, side_by_side=engine is None, engine=engine)
         memory.warm()
         write_lines()
