@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
+import jwt
 import pytest
 from server.serving import Server
 
@@ -212,3 +214,40 @@ def test_two_users_never_see_each_other(server: Server) -> None:
     assert server.ask("POST", "/v1/reset", ben).status_code == 200
     assert server.ask("GET", "/v1/memories", ben).json() == {"results": []}
     assert len(server.ask("GET", "/v1/memories", ana).json()["results"]) == 1
+
+
+def test_whom_open_webui_speaks_for_is_believed_as_far_as_it_signs(make: Callable[..., Server]) -> None:
+    secret, now = "s" * 32, int(time.time())
+    server, plain = make(webui_secret=secret), make()
+    app, own = server.keys.make("webui", None), server.keys.make("ben", "ben")
+
+    def signed(key: str = app, with_secret: str = secret, **claims: Any) -> dict[str, str]:
+        told = {"sub": "ana", "iss": "open-webui", "iat": now, "exp": now + 300} | claims
+        token = jwt.encode({name: value for name, value in told.items() if value is not None}, with_secret, "HS256")
+        return {"X-OpenWebUI-User-Jwt": token}
+
+    told(server, app, "Lyon", headers=signed())
+    told(server, own, "Oslo")
+    told(server, app, "Cork", headers=signed(sub="花子"))
+    for more in ({}, {"X-Tmem-User": "ben"}, {"X-OpenWebUI-User-Id": "ben"}):  # what is signed counts
+        said = server.ask("GET", "/v1/memories?user_id=ben", app, headers=signed() | more).json()["results"]
+        assert [row["answer"] for row in said] == ["Lyon"]
+    unsigned = jwt.encode({"sub": "ana", "iss": "open-webui", "exp": now + 300}, None, "none")
+    for wrong in (
+        {"X-Tmem-User": "ana", "X-OpenWebUI-User-Id": "ana"},
+        {"X-OpenWebUI-User-Jwt": "x"},
+        {"X-OpenWebUI-User-Jwt": unsigned},
+        signed(with_secret="t" * 32),
+        signed(exp=now - 60),
+        signed(exp=None),
+        signed(sub=None),
+        signed(sub=""),
+        signed(iss="elsewhere"),
+    ):
+        reply = server.ask("GET", "/v1/memories", app, headers=wrong)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (401, "invalid_user_token")
+    assert [row["answer"] for row in server.ask("GET", "/v1/memories", own).json()["results"]] == ["Oslo"]
+    header = {"X-OpenWebUI-User-Id": "ana"}
+    pair = told(plain, None, "Bern", headers=header)
+    rows = plain.ask("GET", "/v1/memories?user_id=ben", headers=header).json()["results"]
+    assert [row["id"] for row in rows] == [pair]

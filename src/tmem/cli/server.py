@@ -51,6 +51,7 @@ class Config(BaseModel):
     each: int | None = Field(None, ge=1)
     per_minute: int | None = Field(None, ge=1)
     log_requests: bool | None = None
+    webui_secret: str | None = Field(None, min_length=32)
 
 
 def read_config(context: typer.Context, file: Path | None) -> Path | None:
@@ -97,11 +98,20 @@ def serve(
     log_requests: Annotated[
         bool, typer.Option("--log-requests", envvar="TMEM_LOG_REQUESTS", help="A line of JSON for every request.")
     ] = False,
+    webui_secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TMEM_WEBUI_SECRET",
+            help="Open WebUI's FORWARD_USER_INFO_HEADER_JWT_SECRET: whom it speaks for is believed only if signed.",
+        ),
+    ] = None,
 ) -> None:
     """Serve memories over HTTP: OpenAI's interface with a memory for each user, and routes to look into it."""
     from tmem.server.keys import Keys
 
     keys, local = Keys(home), is_local(host)
+    if webui_secret is not None and len(webui_secret) < 32:
+        raise UsageError("--webui-secret: less than 32 characters can be guessed; give both a longer one")
     if not local and not keys.usable:
         raise UsageError(
             f"--host {host}: without a key only 127.0.0.1 or ::1 is served; make one: tmem keys make NAME --user ID"
@@ -121,8 +131,9 @@ def serve(
         memory = Memory(loaded, home, side_by_side=engine is None, engine=engine)
         memory.warm()
         write_lines()
-        limits: dict[str, Any] = {"waiting": waiting, "each": each, "per_minute": per_minute}
-        app = make_app(memory, loaded.name, keys, local=local, log_requests=log_requests, **limits)
+        more: dict[str, Any] = {"waiting": waiting, "each": each, "per_minute": per_minute}
+        more |= {"log_requests": log_requests, "webui_secret": webui_secret}
+        app = make_app(memory, loaded.name, keys, local=local, **more)
         shown = f"[{host}]" if ":" in host else host
         who = "with a key" if keys.needed or not local else "this computer alone, without a key"
         err.print(

@@ -86,6 +86,7 @@ def make_app(
     each: int = EACH,
     per_minute: int | None = None,
     log_requests: bool = False,
+    webui_secret: str | None = None,
 ) -> FastAPI:
     """An ASGI application that serves ``memory`` under the name ``model``; it closes what it is given when it stops.
 
@@ -122,7 +123,7 @@ def make_app(
         redoc_url=None,
     )
     home = str(keys.home)
-    app.state.served = Served(memory, model, home, talk, work, look, figures, int(time.time()))
+    app.state.served = Served(memory, model, home, talk, work, look, figures, int(time.time()), webui_secret)
 
     async def refuse(_: Request, error: Exception) -> Response:
         answer = reply(refusal_of(error, home))

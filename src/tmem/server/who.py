@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+import jwt
 from fastapi import Request
 
 from tmem.errors import UsageError
@@ -17,6 +18,8 @@ from tmem.store.memory import CheckedMemory, Memory
 
 R = TypeVar("R")
 HEADER = "X-Tmem-User"
+WEBUI, WEBUI_SIGNED = "X-OpenWebUI-User-Id", "X-OpenWebUI-User-Jwt"
+LEEWAY = 30  # seconds that two computers' clocks may be apart
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Served:
     look: Pool
     figures: Figures
     since: int  # seconds
+    webui_secret: str | None = None  # with which Open WebUI signs whom it speaks for
 
 
 def served(request: Request) -> Served:
@@ -45,14 +49,15 @@ def whose(request: Request, named: Mapping[str, Any] | None = None) -> str:
     """The user that a request is about.
 
     A key bound to a user says so itself, and every other name is refused. An application, or anybody on this computer
-    where no key is needed, names the user: by the header, else ``?user_id=``, else by the first of ``named``, parts of
-    the body, that is there. Raises :class:`Refusal`.
+    where no key is needed, names the user: where Open WebUI signs what it says by that alone, else by the header, Open
+    WebUI's, ``?user_id=``, or the first of ``named``, parts of the body, that is there. Raises :class:`Refusal`.
     """
     key: Key | None = request.state.key
-    headers = request.headers.getlist(HEADER)
-    if len(headers) > 1:
-        raise Refusal(400, f"{HEADER} is there twice: name one user", HEADER)
-    names = {HEADER: _utf8(headers[0]) if headers else None, "user_id": request.query_params.get("user_id")}
+    secret = served(request).webui_secret
+    if secret is not None and (key is None or key.user is None):
+        return _signed(request, secret)
+    names = {name: _header(request, name) for name in (HEADER, WEBUI)}
+    names["user_id"] = request.query_params.get("user_id")
     names |= {name: value for name, value in (named or {}).items() if value is not None}
     given = {name: value for name, value in names.items() if value is not None}
     if key is not None and key.user is not None:
@@ -88,8 +93,24 @@ async def on_memory(
         return await chosen.run(lambda: call(memory), user)
 
 
-def _utf8(header: str) -> str:
+def _header(request: Request, name: str) -> str | None:
+    """A header that is there once at most, in UTF-8."""
+    found = request.headers.getlist(name)
+    if len(found) > 1:
+        raise Refusal(400, f"{name} is there twice: name one user", name)
     try:
-        return header.encode("latin-1").decode()
+        return found[0].encode("latin-1").decode() if found else None
     except UnicodeDecodeError:
-        raise Refusal(400, f"{HEADER} is not valid UTF-8", HEADER) from None
+        raise Refusal(400, f"{name} is not valid UTF-8", name) from None
+
+
+def _signed(request: Request, secret: str) -> str:
+    """Whom Open WebUI has signed that it speaks for."""
+    token = _header(request, WEBUI_SIGNED)
+    try:
+        needed = {"require": ["sub", "exp"]}
+        told = jwt.decode(token or "", secret, ["HS256"], issuer="open-webui", leeway=LEEWAY, options=needed)
+        return check_user(told["sub"])
+    except (jwt.InvalidTokenError, UsageError):
+        what = f"{WEBUI_SIGNED} is needed, signed with this server's secret and not expired"
+        raise Refusal(401, what, WEBUI_SIGNED, "invalid_user_token") from None
