@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -153,6 +154,8 @@ def test_questions_of_the_hub(monkeypatch: pytest.MonkeyPatch, corpus: Path) -> 
     def load_dataset(path: str, config: str, split: str) -> list[dict[str, Any]]:
         if split == "none":
             raise ValueError("no such split\nsecond line")
+        if split == "dates":
+            return [{**row, "golden_answers": [datetime(2023, 5, 8)]} for row in QUESTIONS]
         assert path == "owner/name" and split == {"nq": "test", "hotpotqa": "dev"}[config]
         return QUESTIONS
 
@@ -168,6 +171,8 @@ def test_questions_of_the_hub(monkeypatch: pytest.MonkeyPatch, corpus: Path) -> 
     with pytest.raises(DataError, match="cannot be loaded from the hub") as error:
         Search("owner/name:nq:none", True, corpus=corpus)
     assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=r"nq, row 0: .* dates, .* give the set's own file"):
+        Search("owner/name:nq:dates", True, corpus=corpus)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UsageError, match=r"tmem\[hub\]"):
         Search("owner/name:nq:test", True, corpus=corpus)

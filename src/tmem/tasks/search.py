@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,8 @@ def _composite(record: dict[str, Any], number: int, where: str) -> Composite:
 
 def _aliases(values: Any, where: str) -> tuple[str, ...]:
     """The accepted answers to one question; blank ones would make a missing answer right."""
+    if isinstance(values, list) and any(isinstance(value, date) for value in values):  # no longer as they are written
+        raise DataError(f"{where} are dates, which the package datasets makes times; give the set's own file instead")
     if not isinstance(values, list) or not all(isinstance(v, str | int | float) for v in values):
         raise DataError(f"{where} must be a list of accepted answers; correct it or remove the line")
     texts = tuple(without_surrogates(str(value)).strip() for value in values)
