@@ -1,6 +1,6 @@
 """All products of one step of decoding by each kernel that torch has for a CPU, in milliseconds of the processor.
 
-    python benchmarks/kernels.py --rows 1 4 16 48
+    python benchmarks/few_rows.py --rows 1 4 16 48
 
 The layers' shapes are SmolLM2-135M's, with random weights, 30 different ones of each, so that they come from memory and
 not from a cache. The quickest of all rounds, which kernels take turns in; one thread. "apart" is the error's norm as a
