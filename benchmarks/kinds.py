@@ -19,6 +19,7 @@ import kinds_places
 import torch
 from kinds_rows import PAIR, Got, Place, refused, row, run
 
+from tmem import texts
 from tmem.agent.extraction import QAPair, parse
 from tmem.errors import ModelError
 from tmem.model.chat import Chat
@@ -35,14 +36,22 @@ def pairs(receipt: Any) -> list[tuple[str, str]]:
     return [(pair["question"], pair["answer"]) for pair in receipt.pairs]
 
 
-@row(SAID, "long messages", "a message of 20 kB", "read in parts, one receipt")
+@row(SAID, "long messages", "20 kB in a message, a file, standard input, a question", "in parts, one receipt each")
 def long_messages(place: Place) -> Got:
     parts = list[int]()
     said = "I bought a camper. " + "The weather was fine again. " * 700
     receipt = place.memory.add(
         [SESSION | {"content": said}], user_id="u", progress=lambda done, total: parts.append(total)
     )
-    return f"{parts[-1]} parts, {len(receipt.pairs)} pairs", parts[-1] > 1 and len(receipt.pairs) > 0
+    asked = place.memory.ask("The weather was fine again. " * 700 + receipt.pairs[0]["question"], user_id="u")
+    place.memory.close()
+    file, codes = place.written(said), list[int]()
+    for told, typed in (("--file", str(file)), ("-",)), ((), said):
+        home = ("-u", "v", "--home", str(place.folder / "home"), "--model", "persona-nano", "--json")
+        done = kinds_places.tmem("add", *told, *home, typed=typed or None)
+        codes.append(done.returncode or 2 * (not json.loads(done.stdout)["tokens"] > 1000))
+    got = f"{parts[-1]} parts, {len(receipt.pairs)} pairs; asked: {asked.text}; file and input: {codes}"
+    return got, parts[-1] > 1 and asked.text == receipt.pairs[0]["answer"] and codes == [0, 0]
 
 
 @row(SAID, "messages in parts", "text and image parts; None; roles tool, assistant", "text read, others named")
@@ -72,12 +81,12 @@ def no_dates(place: Place) -> Got:
     )
 
 
-@row(SAID, "dates in data", "LongMemEval sessions of 2023/5/20 and 2023/10/2", "May first")
+@row(SAID, "dates in data", "LongMemEval's own script: 2023/5/20, 2023/10/2, a type two_hop", "May first; read")
 def dates_in_data(place: Place) -> Got:
     changes = {"haystack_dates": ["2023/10/2", "2023/5/20"], "haystack_session_ids": ["a", "b"]}
-    [read] = LongMemEval(place.written([instance(**changes)]), False).instances()
+    [read] = LongMemEval(place.written([instance(question_type="two_hop", **changes)]), False).instances()
     order = [name for name, _, _ in read.sessions]
-    return str(order), order == ["b", "a"]
+    return f"{order}, {read.type}", order == ["b", "a"] and read.type == "multi-session"
 
 
 @row(SAID, "arguments", "status='all', top_k='5', show_pairs=-1, rollback(True), tag(1, '3')", "one line each")
@@ -114,8 +123,8 @@ def corrections(place: Place) -> Got:
 
 @row(SAID, "nonsense extracted", "it it that Maria it it ...; think ofine think ofine", "dropped, why")
 def nonsense(place: Place) -> Got:
-    texts = ("What does Maria it it that Maria it it that Maria it it?", "What does Ana think ofine think ofine?")
-    found = parse(json.dumps([QAPair(text, "yes").record() for text in texts]))
+    asked = ("What does Maria it it that Maria it it that Maria it it?", "What does Ana think ofine think ofine?")
+    found = parse(json.dumps([QAPair(text, "yes").record() for text in asked]))
     reasons = [drop.reason for drop in found.dropped]
     return str(reasons), len(reasons) == 2 and not found.pairs
 
@@ -139,17 +148,25 @@ def questions_alike(place: Place) -> Got:
 def reasoning(place: Place) -> Got:
     draft, told = (json.dumps([QAPair("Who?", name).record()]) for name in ("Bo", "Ana"))
     found = [pair.answer for pair in parse(f"<think>{draft}, no</think>{told}").pairs]
-    return str(found), found == ["Ana"]
+    found.append(texts.said("<think>\nNot Rome, no. </think>\n\nLyon"))
+    return str(found), found == ["Ana", "Lyon"]
 
 
 @row(SAID, "control tokens in what users say", "every special token of the tokenizer in a message", "text")
 def control_tokens(place: Place) -> Got:
     specials = place.model.tokenizer.all_special_ids
     said = " ".join(place.model.tokenizer.convert_ids_to_tokens(specials))
-    plain, spelled = (
-        sum(token in specials for token in place.model.bare(text)) for text in ("Who?", f"Who? {said} Who?")
-    )
-    return f"{spelled - plain} more control tokens", spelled == plain
+    ways: list[Any] = [
+        place.model.bare,
+        lambda text: place.model.encode_chat([{"role": "user", "content": text}]),
+        lambda text: place.model.example("Who?", text).answer_ids,
+        lambda text: place.model.example(text, "Bo").prompt_ids,
+    ]
+    more = [
+        sum(token in specials for token in way(f"Who? {said} Who?")) - sum(token in specials for token in way("Who?"))
+        for way in ways
+    ]
+    return f"{more} more control tokens in questions, prompts and answers", not any(more)
 
 
 @row(SAID, "ids past the embedding", "the tokenizer has a token more than the matrix", "read as characters")
@@ -168,17 +185,20 @@ def templates_that_insist(place: Place) -> Got:
             raise ModelError("turns must alternate, and the user begins")
         return messages
 
-    asked: Any = SimpleNamespace(model=SimpleNamespace(encode_chat=encode))
+    asked: Any = SimpleNamespace(model=SimpleNamespace(encode_chat=encode, window=512))
     found: Any = _prompt(asked, [{"role": "assistant", "content": "Hello!"}], "To Rome.")
     return str([one["content"] for one in found]), found[0]["role"] == "user"
 
 
-@row(SAID, "metadata", "add(..., metadata=, timestamp=), then get, history, search", "returned")
+@row(SAID, "metadata", "add(..., metadata=, timestamp=), then get, history, search, export", "returned")
 def metadata(place: Place) -> Got:
     about, mine = {"source": "chat"}, place.memory.scope("u")
     [pair] = mine.add(pairs=[PAIR], metadata=about, timestamp="8 May 2023").pairs
     rows = (mine.get(pair["id"]), *mine.history(pair["id"]), *mine.search("city"))
     found = {(str(one["metadata"]), one["timestamp"]) for one in rows}
+    mine.export(place.folder / "ledger")
+    line = json.loads((place.folder / "ledger").read_text())
+    found.add((str(line["metadata"]), line["timestamp"]))
     return str(found), found == {(str(about), "2023-05-08")}
 
 
@@ -228,9 +248,10 @@ def judges(place: Place) -> Got:
     return kinds_places.judges()
 
 
-@row(CALLS, "rewards", "one that always raises; one that leaves", "an error, no model")
+@row(CALLS, "rewards", "one that always raises; is NaN; leaves", "an error, no model")
 def rewards(place: Place) -> Got:
-    bad = ("def f(*all):\n    raise KeyError('x')\n", "import sys\n\n\ndef f(*all):\n    sys.exit(0)\n")
+    does = ("raise KeyError('x')", "return float('nan')", "raise SystemExit(0)")
+    bad = [f"def f(*all):\n    {body}\n" for body in does]
     done = [kinds_places.train(place.folder / str(number), body) for number, body in enumerate(bad)]
     return f"codes {[code for code, _ in done]}", all(code != 0 and "reward" in said for code, said in done)
 
