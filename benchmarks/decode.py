@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import torch
@@ -36,11 +35,6 @@ from tmem.seeds import generator
 
 SHORT, LONG = 4, 28  # tokens of a reply
 Way = Callable[[int], Any]  # generates so many tokens per row
-
-
-def spent() -> float:
-    """Seconds of the processor in this process, all threads."""
-    return getrusage(RUSAGE_SELF).ru_utime
 
 
 def asked(count: int) -> list[str]:
@@ -95,19 +89,19 @@ def theirs(path: Path, prompt: tuple[int, ...]) -> Way:
 
 
 def measure(ways: dict[str, Way], rounds: int) -> dict[str, float]:
-    """Seconds of a further token of all rows, the quickest of ``rounds``."""
-    best = dict.fromkeys(ways, float("inf"))
-    names = list(ways)
+    """Seconds of a further token of all rows, from the quickest short and the quickest long reply of ``rounds``."""
+    best = {name: {SHORT: float("inf"), LONG: float("inf")} for name in ways}
+    names, found = list(ways), dict[str, float]()
     for number in range(rounds):
-        print(f"round {number + 1} of {rounds}; so far, ms: {best}", file=sys.stderr)
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            ways[name](SHORT)
-            started = spent()
-            ways[name](SHORT)
-            between = spent()
-            ways[name](LONG)
-            best[name] = min(best[name], (spent() - between - (between - started)) / (LONG - SHORT))
-    return best
+            ways[name](SHORT)  # what was done last is forgotten
+            for new, quickest in best[name].items():
+                started = time.process_time()
+                ways[name](new)
+                best[name][new] = min(quickest, time.process_time() - started)
+        found = {name: (own[LONG] - own[SHORT]) / (LONG - SHORT) for name, own in best.items()}
+        print(f"{number + 1} of {rounds}: {json.dumps(found)}", file=sys.stderr)
+    return found
 
 
 @torch.no_grad()
@@ -147,6 +141,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gguf", nargs="*", type=Path, default=[], help="the same model for llama.cpp, one row")
+    parser.add_argument("--only", nargs="+", help="names of ways, as the table has them; default: all")
     parser.add_argument("--quality", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -163,6 +158,7 @@ def main() -> None:
         ways[f"{name}, with memories"] = ours.way(step, memories=True)
     for path in args.gguf:
         ways[f"llama.cpp, {path.name}"] = theirs(path, ours.prompts[0])
+    ways = {name: way for name, way in ways.items() if args.only is None or name in args.only}
     began = time.time()
     found = measure(ways, args.rounds)
     table = Table(title=f"{model.name}, rows: {args.rows}, torch {torch.__version__}, {time.time() - began:.0f} s")

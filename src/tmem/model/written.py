@@ -116,8 +116,7 @@ class Written:
             x = embedding(ids[:, 0], self.table)  # (N, hidden)
             rotation = self._rotation(x, positions + done)
             done, self.done = done + 1, self.done + 1
-            logits = self._step(x, rotation, stores, seen + done, hidden, additions)
-            return logits
+            return self._step(x, rotation, stores, seen + done, hidden, additions)
 
         try:
             yield step
