@@ -21,8 +21,8 @@ from tmem.errors import DeltaError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import together
 from tmem.model.cache import ROOM, begun, joined, narrow
+from tmem.model.ending import Ending, shown_text
 from tmem.model.grammar import PairsGrammar
-from tmem.model.jsonstop import JsonStop
 from tmem.model.load import Model
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
 from tmem.model.products import ROWS, large_products
@@ -42,13 +42,12 @@ class _Row:
     delta: Delta | None
     owner: int  # the number of the first request that came with the same Delta
     noise: random.Random  # one uniform per sampled token, so a text depends on its own seed alone
-    json: JsonStop | None
+    ending: Ending
     matcher: Any  # llguidance.LLMatcher | None
     listener: Listener | None = None
     common: int = 0  # tokens that its prompt begins with like others
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    end: str = ""  # the last characters, as far as a stop text needs them
     finish: Finish | None = None
     beside: list[_Row] = field(default_factory=list)  # the memory's voice and the bare one, which say the same tokens
     lead: _Row | None = None  # of such a voice: the row that it stands beside
@@ -120,7 +119,7 @@ class Stream:
                 delta,
                 owner=owners.setdefault(id(delta), self._count + place),
                 noise=random.Random(request.seed),
-                json=JsonStop() if request.stop == "json" else None,
+                ending=Ending(self.model, request),
                 matcher=self._grammar().matcher() if request.grammar else None,
                 listener=listener,
             )
@@ -296,9 +295,7 @@ class Stream:
 
     def _complete(self, row: _Row) -> Completion:
         assert row.finish is not None
-        text = self.model.decode(row.ids[:-1] if row.finish == "stop" else row.ids)
-        if row.finish == "text":  # the last token may hold more than the stop text
-            text = text[: max(text.rfind(stop) + len(stop) for stop in row.request.stop_texts if stop in text)]
+        text = shown_text(self.model, row.request, row.ids, row.finish)
         return Completion(tuple(row.ids), text, tuple(row.logprobs), row.finish)
 
     def _choose(self, rows: list[_Row], logits: Tensor) -> Tensor:
@@ -362,23 +359,14 @@ class Stream:
     def _finish(self, row: _Row, token: int) -> Finish | None:
         if row.matcher is not None:
             row.matcher.consume_token(token)
-        if token in self.model.stop_ids:
-            return "stop"
-        if row.json is not None and row.json.feed(self.model.piece(token)):
-            return "json"
-        if row.request.stop_texts:
-            row.end += self.model.piece(token)
-            if any(stop in row.end for stop in row.request.stop_texts):
-                return "text"
-            row.end = row.end[-max(map(len, row.request.stop_texts)) :]
-        return "length" if len(row.ids) == row.request.max_new_tokens else None
+        return row.ending.after(token)
 
 
 def _voice(lead: _Row, request: Request, memory: int | None) -> _Row:
     """A row that hears a request's bare question beside it."""
     assert request.voices is not None
     own = Request(request.voices.prompt_ids, memory, request.max_new_tokens)
-    return _Row(lead.number, own, lead.delta, lead.owner, lead.noise, json=None, matcher=None, lead=lead)
+    return _Row(lead.number, own, lead.delta, lead.owner, lead.noise, lead.ending, matcher=None, lead=lead)
 
 
 def _memories(rows: Sequence[_Row], fast: FastWeights | None) -> tuple[Memories, list[int]]:
