@@ -351,8 +351,14 @@ def judges() -> Got:
         line, ok = refused(lambda: Endpoint("http://judge.example/v1", "judge"))
     finally:
         del os.environ["ALL_PROXY"]
-    well = "left to the server" in odd and read == "yes" and "without text" in without and not slept
-    return f"{odd}; {line}", bool(ok) and well
+    well = (
+        not odd
+        and endpoint.refused == {"max_tokens", "temperature"}
+        and read == "yes"
+        and "without text" in without
+        and not slept
+    )
+    return f"asked without {sorted(endpoint.refused)}, read {read!r}; {without}; {line}", bool(ok) and well
 
 
 def train(folder: Path, body: str, steps: int = 1) -> tuple[int, str]:
