@@ -71,7 +71,7 @@ def _describe(document: dict[str, Any]) -> None:
             if path not in OPEN:
                 route["responses"]["4XX"] = {"description": "What is wrong, in one line", "content": content}
                 route["security"] = [{"key": []}, {}]
-                if not path.startswith("/v1/models"):
+                if path != "/metrics" and not path.startswith("/v1/models"):
                     route.setdefault("parameters", []).append(WHOSE)
 
 

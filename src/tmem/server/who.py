@@ -108,8 +108,14 @@ def _signed(request: Request, secret: str) -> str:
     """Whom Open WebUI has signed that it speaks for."""
     token = _header(request, WEBUI_SIGNED)
     try:
-        needed = {"require": ["sub", "exp"]}
-        told = jwt.decode(token or "", secret, ["HS256"], issuer="open-webui", leeway=LEEWAY, options=needed)
+        told = jwt.decode(
+            token or "",
+            secret,
+            ["HS256"],
+            issuer="open-webui",
+            leeway=LEEWAY,
+            options={"require": ["sub", "exp"]},
+        )
         return check_user(told["sub"])
     except (jwt.InvalidTokenError, UsageError):
         what = f"{WEBUI_SIGNED} is needed, signed with this server's secret and not expired"
