@@ -56,6 +56,14 @@ def test_put_again_replaces(store: MemoryStore) -> None:
     assert [row["answer"] for row in store.memory.get_all(user_id=ANA[0])] == ["mint"]
 
 
+def test_what_was_told_by_a_process_that_was_killed_is_written(store: MemoryStore) -> None:
+    told = {"pairs": [tuple(HOME.values())], "metadata": {"key": "home", "value": HOME}}
+    store.memory.add(**told, absorb=False, user_id=ANA[0])
+    assert store.get(ANA, "home") is None
+    store.put(ANA, "home", HOME)
+    assert store.get(ANA, "home").value == HOME and len(store.search(ANA)) == 1
+
+
 def test_pairs_are_read_out_of_texts(store: MemoryStore) -> None:
     for name, text in (("text", "Lyon"), ("content", "Nice"), ("memory", "Paris")):
         store.put((f"{name}.",), "k", {name: f'Ana said, "I live in {text}."'})

@@ -21,7 +21,7 @@ MODES = ("auto", "legacy")
 
 
 def tools_of(server: Server, user: str = "ana") -> Any:
-    async def run(_: Any, call: Any, __: bool) -> Any:
+    async def run(_: Any, call: Any, __: str) -> Any:
         return await asyncio.to_thread(call, server.memory.scope(user_id=user))
 
     return make_tools(run, "1", str(server.keys.home))

@@ -97,7 +97,7 @@ def page(browser: Any, site: tuple[Server, str]) -> Iterator[Any]:
     wrong, asked = list[str](), list[str]()
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if "Content Security" in said.text else None)
     page.on("request", lambda request: asked.append(request.url))
@@ -126,6 +126,7 @@ def test_chat_shows_what_was_learned_and_which_pairs_answered(page: Any, site: t
     page.wait_for_selector("#main:visible")
     told = say(page, "I live in Lyon.")
     assert "Where does Ana live?\nLyon" in told.locator(".learned").inner_text()
+    told.get_by_text("Learned", exact=True).wait_for()
     page.wait_for_selector("#list .pair")  # what it changed stands beside it
     asked = say(page, "Where does Ana live?")
     assert asked.locator(".answer").inner_text() == "Lyon"
@@ -232,16 +233,16 @@ def test_progress_is_shown_and_a_failure_says_what_is_wrong(page: Any, site: tup
     actions = site[0].actions
     enter(page)
     page.wait_for_selector("#main:visible")
+    train, written = actions.trainer.train, Event()
+    actions.trainer.train = lambda *given, **more: (written.wait(60), train(*given, **more))[1]
     actions.free.clear()
     page.fill("#say textarea", "I live in Lyon.")
     page.press("#say textarea", "Enter")
-    page.get_by_text("reading · 1 s").wait_for()
-    train, written = actions.trainer.train, Event()
-    actions.trainer.train = lambda *given, **more: (written.wait(20), train(*given, **more))[1]
+    page.get_by_text("reading what was said · 1 s").wait_for()
     actions.free.set()
     page.get_by_text("writing 1 pair into the weights").wait_for()
     written.set()
-    page.wait_for_selector(".learned")
+    page.get_by_text("Learned", exact=True).wait_for()
     turn = say(page, "What breaks?")
     assert "something went wrong in the server" in turn.inner_text()
     assert page.input_value("#say textarea") == "What breaks?"  # nothing that was typed is lost

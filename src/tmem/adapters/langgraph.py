@@ -129,6 +129,7 @@ class MemoryStore(BaseStore):
         return self.memory.scope(**dict(zip(NAMES, names, strict=False)))
 
     def _put(self, scope: CheckedMemory, key: str, value: Mapping[str, Any] | None) -> None:
+        scope.settle()  # what a process that was killed had told, perhaps this
         old = [row for row in scope.get_all(status=None) if _key(row) == key and row["status"] != "forgotten"]
         held = [row for row in old if row["status"] == "active"]
         if value is None:

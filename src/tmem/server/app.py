@@ -138,7 +138,7 @@ def make_app(
         figures.follow(f"tmem_{name}", what, value)
     for router in (chats.router, responses.router, memories.router, looking.router, mem0.router):
         app.include_router(router)
-    app.router.routes.append(Route("/mcp", tools, methods=["POST"]))  # no stream that only waits
+    app.router.routes.append(Route("/mcp", tools, methods=["POST"], name="mcp"))  # no stream that only waits
 
     @app.get("/healthz", summary="Whether the process is there", tags=["operating"])
     async def healthz() -> Response:

@@ -1,4 +1,4 @@
-"""The page to look into a memory, and routes that only it needed: how much there is, and how it grew."""
+"""The page to look into a memory, and how one grew, which only it asks."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ from tmem.server.who import on_memory
 from tmem.store.memory import CheckedMemory
 
 Call = Callable[[CheckedMemory], dict[str, Any]]
-PoolName = Literal["talk", "work", "look"]
-OnMemory = Callable[[Any, Call, PoolName], Awaitable[dict[str, Any]]]  # the HTTP request or None, a call, its pool
+Pool = Literal["talk", "work", "look"]
+OnMemory = Callable[[Any, Call, Pool], Awaitable[dict[str, Any]]]  # the HTTP request or None, a call, where it waits
 log = logging.getLogger("tmem.server")
 INSTRUCTIONS = (
     "A memory that is kept in a model's weights. Use ask for what was told earlier, add for what should be known "
@@ -80,6 +80,7 @@ def add(memory: CheckedMemory, given: Add) -> dict[str, Any]:
 
 
 def ask(memory: CheckedMemory, given: Ask) -> dict[str, Any]:
+    memory.settle()
     found = memory.ask(given.question)
     pairs = [memory.get(pair) for pair in found.pairs]
     return {"answer": found.text, "source": found.source, "version": found.version, "pairs": pairs}
@@ -106,13 +107,13 @@ def why(memory: CheckedMemory, given: Why) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool. ``takes``: its arguments; ``pool``: where it waits over HTTP."""
+    """A tool. ``takes``: its arguments; ``pool``: where its calls wait, of those in ``who.Served``."""
 
     title: str
     about: str
     takes: type[Own]
     call: Callable[[CheckedMemory, Any], dict[str, Any]]
-    pool: PoolName = "work"
+    pool: Pool = "work"
     reads: bool = False  # nothing changes by it
     destroys: bool = False
 
@@ -253,7 +254,7 @@ class OverHttp:
 async def serve_stdio(memory: CheckedMemory, version: str) -> None:
     """Serve one memory over standard input and output, until the input ends."""
 
-    async def run(_: Any, call: Call, __: PoolName) -> dict[str, Any]:
+    async def run(_: Any, call: Call, __: Pool) -> dict[str, Any]:
         return await asyncio.shield(asyncio.to_thread(call, memory))
 
     server = make_tools(run, version, str(memory.home.path))

@@ -65,23 +65,13 @@ async function* events(response) { // the objects of a stream of server-sent eve
   }
 }
 
-// While something is made: how long it takes, and, of a write, how far it is.
-function watch(place, doing, writes = false) {
-  const began = Date.now();
-  let stage = doing, asking = false;
-  const tick = async () => {
-    place.textContent = `${stage} · ${Math.round((Date.now() - began) / 1000)} s`;
-    if (!writes || asking) return;
-    asking = true;
-    const stats = await api("GET", "/v1/stats").catch(() => null);
-    asking = false;
-    if (!stats) return;
-    if (stats.pairs.pending) stage = `writing ${count(stats.pairs.pending, "pair")} into the weights`;
-    else if (stage.startsWith("writing")) stage = "written, answering";
-  };
+// While something is made: what, and for how long. What is being done can change: watching.doing = "...".
+function watch(place, doing) {
+  const began = Date.now(), watching = { doing, stop: () => { clearInterval(timer); place.textContent = ""; } };
+  const tick = () => { place.textContent = `${watching.doing} · ${Math.round((Date.now() - began) / 1000)} s`; };
+  const timer = setInterval(tick, 250);
   tick();
-  const timer = setInterval(tick, 700);
-  return () => { clearInterval(timer); place.textContent = ""; };
+  return watching;
 }
 
 // ---- asking before something is done, with its receipt after ----
@@ -97,7 +87,7 @@ function confirmed(title, body, label, doing, act) {
   dialog.oncancel = (event) => { if (yes.disabled) event.preventDefault(); };
   yes.onclick = async () => {
     yes.disabled = no.disabled = true;
-    const stop = watch($("ask-going"), doing);
+    const watching = watch($("ask-going"), doing);
     try {
       const receipt = await act();
       $("ask-title").textContent = "Receipt";
@@ -108,7 +98,7 @@ function confirmed(title, body, label, doing, act) {
       $("ask-wrong").textContent = error.message;
       yes.disabled = false;
     }
-    stop();
+    watching.stop();
     Object.assign(no, { textContent: yes.hidden ? "Done" : "Cancel", className: yes.hidden ? "" : "quiet", disabled: false });
     no.focus();
   };
@@ -150,22 +140,28 @@ async function say(event) {
   $("turns").append(turn);
   const down = () => $("turns").scrollTo({ top: $("turns").scrollHeight });
   down();
-  const stop = watch(going, learn ? "reading" : "answering", learn);
+  const watching = watch(going, "answering");
   const messages = [...turns.slice(-12), { role: "user", content, ...(who.name || who.user ? { name: who.name || who.user } : {}) }];
   try {
-    let tmem = {};
+    let kept = null;
     for await (const part of events(await send("POST", "/v1/chat/completions", { model, messages, stream: true, memory: { learn } }))) {
       if (part.error) throw new Error(part.error.message);
       answer.append(part.choices?.[0]?.delta?.content || "");
-      tmem = part.tmem || tmem;
+      if (part.tmem?.source) {
+        answered(turn, answer, content, part.tmem);
+        watching.doing = "reading what was said";
+      }
+      kept = part.tmem?.learned || kept;
+      down();
     }
     turns.push(messages.at(-1), { role: "assistant", content: answer.textContent });
-    stop();
-    answered(turn, answer, content, tmem);
+    watching.stop();
+    if (kept?.length) turn.append(learned(kept));
+    else if (!answer.textContent) turn.append(el("p", { className: "meta" }, learn ? "Nothing new was found in it." : "Nothing was asked."));
     refresh();
   } catch (error) {
-    stop();
-    answer.remove();
+    watching.stop();
+    if (!answer.textContent) answer.remove();
     turn.append(el("p", { className: "wrong", role: "alert" }, error.message));
     if (!field.value) field.value = content;
   }
@@ -176,15 +172,16 @@ async function say(event) {
 }
 
 function answered(turn, answer, asked, tmem) {
+  const going = turn.querySelector(".going");
   const because = el("div", { className: "box", hidden: true });
   if (answer.textContent) {
     const from = [FROM[tmem.source], short(tmem.version)].filter(Boolean).join(" · ");
     const meta = el("span", { className: "meta" }, from), line = el("div", { className: "line" }, meta);
     const moved = quiet("What moved it?", async () => {
       moved.disabled = true;
-      const stop = watch(meta, "training without each pair");
+      const watching = watch(meta, "training without each pair");
       await why(because, asked, answer.textContent).catch((error) => because.replaceChildren(el("p", { className: "wrong" }, error.message)));
-      stop();
+      watching.stop();
       meta.textContent = from;
       moved.remove();
       because.hidden = false;
@@ -199,9 +196,7 @@ function answered(turn, answer, asked, tmem) {
       });
     }
   } else answer.remove();
-  turn.append(because);
-  if (tmem.learned?.length) turn.append(learned(tmem.learned));
-  else if (!answer.textContent) turn.append(el("p", { className: "meta" }, tmem.learned ? "Nothing new was found in it." : "Nothing was asked."));
+  turn.append(because, going);
 }
 
 async function why(box, question, answer) {
@@ -218,29 +213,42 @@ async function why(box, question, answer) {
 }
 
 function learned(pairs) {
-  const head = el("p", { className: "meta", role: "status" }, "Learned"), wrong = el("p", { className: "wrong", role: "alert" });
+  const head = el("p", { className: "meta", role: "status" }), wrong = el("p", { className: "wrong", role: "alert" });
+  let watching = watch(head, `writing ${count(pairs.length, "pair")} into the weights`);
   const undo = quiet("Undo", async () => {
     undo.disabled = true;
-    const stop = watch(head, "forgetting");
+    watching.stop();
+    watching = watch(head, "forgetting");
     try {
-      let receipt;
-      for (const pair of pairs) {
-        receipt = await api("DELETE", one(pair.id)).catch((error) => { if (error.status !== 404) throw error; }) || receipt;
-      }
-      stop();
-      head.textContent = receipt ? `Undone: ${short(receipt.version)} is as if it had never been told` : "Forgotten already";
+      const receipt = await api("POST", "/v1/forget", { ids: pairs.map((pair) => pair.id) });
+      watching.stop();
+      head.textContent = `Undone: ${short(receipt.version) || "it"} is as if it had never been told`;
       box.classList.add("undone");
       undo.remove();
     } catch (error) {
-      stop();
-      head.textContent = "Learned";
+      watching.stop();
       wrong.textContent = error.message;
       undo.disabled = false;
     }
     refresh();
   });
   const box = el("div", { className: "box learned" }, el("div", { className: "head" }, head, undo), ...pairs.map((pair) => qa(pair)), wrong);
+  written(pairs).then((states) => {
+    if (undo.disabled) return;
+    watching.stop();
+    head.textContent = states.includes("quarantined") ? "Refused: it would have harmed what was known" : "Learned";
+    refresh();
+  }, (error) => { watching.stop(); wrong.textContent = error.message; });
   return box;
+}
+
+// What became of pairs, once all of them are written or refused.
+async function written(pairs) {
+  for (;;) {
+    const now = await Promise.all(pairs.map((pair) => api("GET", one(pair.id))));
+    if (!now.some((pair) => pair.status === "pending")) return now.map((pair) => pair.status);
+    await new Promise((done) => setTimeout(done, 700));
+  }
 }
 
 // ---- memories ----
@@ -279,14 +287,14 @@ function edit(row, pair) {
   form.onsubmit = async (event) => {
     event.preventDefault();
     save.disabled = true;
-    const stop = watch(going, "writing");
+    const watching = watch(going, "writing");
     try {
       await api("PUT", one(pair.id), { answer: field.value });
-      stop();
+      watching.stop();
       form.remove();
       await refresh();
     } catch (error) {
-      stop();
+      watching.stop();
       save.disabled = false;
       form.append(el("p", { className: "wrong", role: "alert" }, error.message));
     }
@@ -401,10 +409,10 @@ async function health() {
 }
 
 async function verify() {
-  const stop = watch($("verified"), "reading the weights in force");
+  const watching = watch($("verified"), "reading the weights in force");
   $("verify").disabled = true;
   const found = await api("GET", "/v1/verify").catch((error) => ({ error }));
-  stop();
+  watching.stop();
   $("verify").disabled = false;
   $("verified").textContent = found.error ? found.error.message : found.version ? `${short(found.version)} is what the ledger says (${found.weights.slice(0, 12)}).` : "Nothing was written yet.";
 }
