@@ -28,7 +28,7 @@ UNKNOWN = "No information available"
 class Words:
     """A word is a token."""
 
-    name = "fake"
+    name, window = "fake", 4_096
     settings = SimpleNamespace(max_new_tokens_memory=5, max_new_tokens_answer=5)
 
     def __init__(self) -> None:
@@ -74,6 +74,9 @@ class Actions:
         self.free.set()
         self.slow, self.spoken = Event(), 0
         self.slow.set()
+
+    def fitting(self, question: str) -> str:
+        return question
 
     def extract(
         self, state: Any, text: str, active: Collection[Any], progress: Callable[[int, int], None]

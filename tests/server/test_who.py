@@ -31,6 +31,7 @@ ROUTES = [
     ("POST", "/v1/ask", {"question": "Who?"}),
     ("GET", "/v1/versions", None),
     ("GET", "/v1/diff?first=1&second=2", None),
+    ("GET", "/v1/growth", None),
     ("POST", "/v1/rollback", {"version": 1}),
     ("POST", "/v1/tag", {"version": 1, "name": "x"}),
     ("GET", "/v1/verify", None),
