@@ -41,20 +41,23 @@ class ReadingGate(Gate):
             return [None] * len(questions)
         every = self.likeness(questions, pairs, keys)
         shown = [_shown(like) for like in every]
-        read = [place for place, own in enumerate(shown) if own]
-        replies = self._read([(questions[place], [pairs[own] for own in shown[place]]) for place in read], engine)
-        found = [like.best(0.0) for like in every]
-        for place, reply in zip(read, replies, strict=True):
-            near = found[place]
-            assert near is not None
-            refuses = fold(reply) == fold(self.model.wordings.refusal)
-            answering = [] if refuses else [own for own in shown[place] if _says(reply, pairs[own][1])]
-            answering.sort(key=lambda own: fold(pairs[own][1]) != fold(reply))
-            found[place] = replace(near, pair=(answering or [near.pair])[0], opens=bool(answering))
-        for place, near in enumerate(found):
-            if near is not None and not near.same and not shown[place]:
-                found[place] = replace(near, opens=False)
+        asked = [(question, [pairs[one] for one in own]) for question, own in zip(questions, shown, strict=True) if own]
+        replies = iter(self._read(asked, engine))
+        found: list[Meant | None] = []
+        for like, own in zip(every, shown, strict=True):
+            near = like.best(0.0)
+            if near is not None and not near.same:
+                answering = self._answering(next(replies), own, pairs) if own else None
+                near = replace(near, pair=near.pair if answering is None else answering, opens=answering is not None)
+            found.append(near)
         return found
+
+    def _answering(self, reply: str, shown: Sequence[int], pairs: Sequence[tuple[str, str]]) -> int | None:
+        """The place of the pair whose answer a reply is, or is a part of; None if it is none's."""
+        if fold(reply) == fold(self.model.wordings.refusal):
+            return None
+        fitting = [place for place in shown if _says(reply, pairs[place][1])]
+        return min(fitting, key=lambda place: fold(pairs[place][1]) != fold(reply), default=None)
 
     def _read(self, asked: Sequence[tuple[str, Sequence[tuple[str, str]]]], engine: Engine | None) -> list[str]:
         """What theta_0 answers to each question, reading its pairs."""

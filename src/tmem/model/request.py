@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from tmem.errors import DeltaError, UsageError
+
+if TYPE_CHECKING:
+    from tmem.fastweights import Delta, FastWeights
+    from tmem.model.load import Model
 
 Finish = Literal["stop", "json", "text", "length", "cancelled"]
 
@@ -88,3 +94,24 @@ class Completion:
     text: str
     logprobs: tuple[float, ...]
     finish: Finish
+
+
+def check(request: Request, model: Model, delta: Delta | None, fast: FastWeights | None) -> None:
+    """Raise :class:`UsageError` for a request that cannot work, :class:`DeltaError` for a memory that is not there."""
+    if request.voices is not None:
+        check(replace(request, prompt_ids=request.voices.prompt_ids, voices=None), model, delta, fast)
+    length, new, window = len(request.prompt_ids), request.max_new_tokens, model.window
+    if length == 0 or new < 1:
+        raise UsageError(f"a request needs a prompt and max_new_tokens of at least 1 (has {length} and {new})")
+    if length > window - new:
+        raise UsageError(
+            f"the prompt has {length} tokens but only {window - new} fit: "
+            f"{model.name} has a window of {window} and {new} are kept for the answer"
+        )
+    if request.temperature < 0 or request.top_k < 0 or not 0 < request.top_p <= 1:
+        raise UsageError("a request needs temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
+    if request.memory is not None:
+        if delta is None or fast is None:
+            raise DeltaError("a request names a memory: pass the delta it is in and the fast weights of that delta")
+        if not 0 <= request.memory < delta.sessions:
+            raise DeltaError(f"there is no memory {request.memory}: the delta holds 0 to {delta.sessions - 1}")

@@ -16,12 +16,12 @@ from typing import Protocol
 
 import torch
 
-from tmem.errors import DeltaError, EngineError, UsageError
+from tmem.errors import EngineError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.model.adapter import Matrices, matrices_of
 from tmem.model.ending import Ending, shown_text
 from tmem.model.load import Model
-from tmem.model.request import Completion, Request
+from tmem.model.request import Completion, Request, check
 from tmem.model.to_gguf import adapter_name
 from tmem.seeds import derive
 
@@ -109,11 +109,14 @@ class ServedEngine:
         Raises as :class:`~tmem.model.engine.HFEngine` does, and :class:`EngineError` for what the engine cannot do.
         """
         for request in requests:
-            self._check(request, delta, fast)
+            check(request, self.model, delta, fast)
+            if request.grammar:
+                raise UsageError(f"{self.server.name}: extractions are held to a grammar by tmem's own loop alone")
         names: dict[int, str | None] = {}
         adapters: dict[str, Callable[[], Matrices]] = {}
         for row in sorted({request.memory for request in requests if request.memory is not None}):
             assert delta is not None and fast is not None
+            fast.check(delta)
             own = delta.select([row])
             name = names[row] = None if own.is_zero else adapter_name(self.model, own)
             if name is not None:
@@ -135,26 +138,6 @@ class ServedEngine:
     def close(self) -> None:
         """Take the memories back from the engine."""
         self.server.close()
-
-    def _check(self, request: Request, delta: Delta | None, fast: FastWeights | None) -> None:
-        length, new, window = len(_asked(request)), request.max_new_tokens, self.model.window
-        if not request.prompt_ids or new < 1:
-            raise UsageError(f"a request needs a prompt and max_new_tokens of at least 1 (has {length} and {new})")
-        if length > window - new:
-            raise UsageError(
-                f"the prompt has {length} tokens but only {window - new} fit: "
-                f"{self.model.name} has a window of {window} and {new} are kept for the answer"
-            )
-        if request.temperature < 0 or request.top_k < 0 or not 0 < request.top_p <= 1:
-            raise UsageError("a request needs temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
-        if request.grammar:
-            raise UsageError(f"{self.server.name}: extractions are held to a grammar by tmem's own loop alone")
-        if request.memory is not None:
-            if delta is None or fast is None:
-                raise DeltaError("a request names a memory: pass the delta it is in and the fast weights of that delta")
-            fast.check(delta)
-            if not 0 <= request.memory < delta.sessions:
-                raise DeltaError(f"there is no memory {request.memory}: the delta holds 0 to {delta.sessions - 1}")
 
     def _answer(self, request: Request, names: Mapping[int, str | None]) -> Completion:
         if request.voices is None or request.memory is None:

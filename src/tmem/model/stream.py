@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from tmem.errors import DeltaError, UsageError
+from tmem.errors import UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import together
 from tmem.model.cache import ROOM, begun, joined, narrow
@@ -26,7 +26,7 @@ from tmem.model.grammar import PairsGrammar
 from tmem.model.load import Model
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
 from tmem.model.products import ROWS, large_products
-from tmem.model.request import Completion, Finish, Listener, Request
+from tmem.model.request import Completion, Finish, Listener, Request, check
 from tmem.model.sampling import mix, sample
 from tmem.model.written import Step
 
@@ -110,7 +110,7 @@ class Stream:
         """
         self._check_whole()
         for request, delta in zip(requests, deltas, strict=True):
-            self._check(request, delta)
+            check(request, self.model, delta, self.fast)
         owners: dict[int, int] = {}
         rows = [
             _Row(
@@ -195,25 +195,6 @@ class Stream:
         self._cache.batch_select_indices(index)
         if self._prefill.joins:
             narrow(self._cache, max(row.read for row in self._rows))
-
-    def _check(self, request: Request, delta: Delta | None) -> None:
-        if request.voices is not None:
-            self._check(replace(request, prompt_ids=request.voices.prompt_ids, voices=None), delta)
-        length, new, window = len(request.prompt_ids), request.max_new_tokens, self.model.window
-        if length == 0 or new < 1:
-            raise UsageError(f"a request needs a prompt and max_new_tokens of at least 1 (has {length} and {new})")
-        if length > window - new:
-            raise UsageError(
-                f"the prompt has {length} tokens but only {window - new} fit: "
-                f"{self.model.name} has a window of {window} and {new} are kept for the answer"
-            )
-        if request.temperature < 0 or request.top_k < 0 or not 0 < request.top_p <= 1:
-            raise UsageError("a request needs temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
-        if request.memory is not None:
-            if delta is None or self.fast is None:
-                raise DeltaError("a request names a memory: pass the delta it is in and the fast weights of that delta")
-            if not 0 <= request.memory < delta.sessions:
-                raise DeltaError(f"there is no memory {request.memory}: the delta holds 0 to {delta.sessions - 1}")
 
     def _let_in(self) -> None:
         """Read the prompts of those that wait and fit, if they are worth the copies or nobody else is there."""

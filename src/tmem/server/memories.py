@@ -9,7 +9,6 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tmem.errors import NotFound
 from tmem.server.examples import ANSWER, CHANGES, MOVED, PAIR, RECEIPT, STATS, VERIFIED, VERSION, shown
 from tmem.server.replies import Json
 from tmem.server.shapes import (
@@ -153,7 +152,6 @@ async def diff(request: Request, first: str, second: str) -> Response:
 )
 async def rollback(body: RollbackRequest, request: Request) -> Response:
     def call(memory: CheckedMemory) -> Receipt:
-        _check_known(memory, body.version)
         return memory.rollback(body.version)
 
     return Json((await on_memory(request, call, "work")).record())
@@ -162,7 +160,6 @@ async def rollback(body: RollbackRequest, request: Request) -> Response:
 @router.post("/v1/tag", summary="Name a version, whose weights then stay", responses=shown({"name": "before"}))
 async def tag(body: TagRequest, request: Request) -> Response:
     def call(memory: CheckedMemory) -> None:
-        _check_known(memory, body.version)
         memory.tag(body.version, body.name)
 
     await on_memory(request, call, "work")
@@ -206,9 +203,3 @@ async def export(request: Request) -> Response:
 )
 async def reset(request: Request) -> Response:
     return Json({"erased": await on_memory(request, lambda memory: memory.erase(), "work")})
-
-
-def _check_known(memory: CheckedMemory, version: int | str) -> None:
-    """Before anything is made for a user who was never heard of."""
-    if not memory.known:
-        raise NotFound(f"there is no version {version!r} in this memory")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tmem.model.request import Sampling
 
 SPEAK = ("user", "assistant", "system")
+Turns = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, str]]]  # those before, the last, its unread parts
 TURNS = 6  # earlier messages that an answer sees; all else is in the weights
 _SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
 
@@ -63,11 +64,11 @@ def chat(
     as it was told.
     """
     began = time.perf_counter()
-    earlier, last, _ = _turns(messages)
+    turns = earlier, last, _ = _turns(messages)
     said, converses = last["content"], memory.prompts.converses
     asked = split(said)[1]
     prompt = _prompt(memory, earlier, said) if converses else []
-    learned = learn_from(memory, messages, name, timestamp) if learn else None
+    learned = _learned(memory, turns, name, timestamp) if learn else None
     if not said or not (converses or asked):
         return Reply("", memory.version, learned, milliseconds(began))
     if asked and (memory.by_pairs or not converses):
@@ -86,7 +87,13 @@ def learn_from(
     absorb: bool = True,
 ) -> Receipt | None:
     """Learn what the last message of a conversation tells; None if it only asks. ``absorb``: as of ``add``."""
-    earlier, last, unread = _turns(messages)
+    return _learned(memory, _turns(messages), name, timestamp, absorb)
+
+
+def _learned(
+    memory: Remembers, turns: Turns, name: str | None, timestamp: str | Moment | None, absorb: bool = True
+) -> Receipt | None:
+    earlier, last, unread = turns
     told, learned = split(last["content"])[0], None
     if told:
         # "No, it is Lyon now" means nothing without what was asked before.
@@ -100,7 +107,7 @@ def learn_from(
     return learned
 
 
-def _turns(messages: Messages) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, str]]]:
+def _turns(messages: Messages) -> Turns:
     """The turns before the last one, the last one, and what of that is no text.
 
     Contents are texts or lists of parts, as chat APIs have them. What tools say, and turns without a text, are no part
