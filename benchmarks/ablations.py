@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from tmem.evaluation import mean
-from tmem.evaluation.across import is_taught
-from tmem.evaluation.recordfiles import read_records
+from tmem.evaluation.records.files import read_records
+from tmem.evaluation.records.spec import Spec
+from tmem.evaluation.reporting.comparison import is_taught
+from tmem.evaluation.reporting.tables import explanation, marked
 from tmem.evaluation.runner import run
-from tmem.evaluation.spec import Spec
-from tmem.evaluation.tables import explanation, marked
 from tmem.files import read_json
 from tmem.model import Model, load
 

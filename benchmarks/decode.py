@@ -29,8 +29,8 @@ from tmem.fastweights import Delta
 from tmem.fastweights.delta import rank_first
 from tmem.model import HFEngine, Model, Request, load
 from tmem.model.cache import empty_cache
+from tmem.model.decode_step import Written
 from tmem.model.packed import available
-from tmem.model.written import Written
 from tmem.seeds import generator
 
 SHORT, LONG = 4, 28  # tokens of a reply

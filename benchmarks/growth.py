@@ -25,8 +25,8 @@ from accelerate import Accelerator
 from shapes import agent_for, now, pairs, qwen3_06b, random_model, recipe_for, tokens
 from sizing import Shape
 
-from tmem.evaluation.figure import drawn
-from tmem.evaluation.spec import Spec
+from tmem.evaluation.records.spec import Spec
+from tmem.evaluation.reporting.svg import drawn
 from tmem.fastweights import write
 from tmem.files import write_text
 from tmem.model import HFEngine, Model, Request, load

@@ -22,8 +22,8 @@ from kinds_rows import PAIR, Got, Place, refused, row
 import tmem as package
 from tmem import Memory
 from tmem.errors import TmemError
-from tmem.evaluation.endpoint import Endpoint, EndpointError
-from tmem.store.backup import restore
+from tmem.evaluation.judging.endpoint import Endpoint, EndpointError
+from tmem.store.care.backup import restore
 
 ELSEWHERE, LIVES = "A home on another machine", "Where it lives"
 MORE = [("What is Ana's job?", "baker"), ("What is Ana's pet?", "cat")]
@@ -219,7 +219,7 @@ def moved(place: Place) -> Got:
 
 @row(LIVES, "read-only home", "list, ask, stats, export, backup; add", "looking works; add is one line")
 def read_only(place: Place) -> Got:
-    from tmem.store import schema
+    from tmem.store.ledger import schema
 
     place.memory.add(pairs=[PAIR], user_id="u")
     place.memory.close()

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from scripted import CONSTANT, Script, ScriptedSpec, make_model
 
-from tmem.evaluation.records import life_records
-from tmem.memory import MEMORIES
+from tmem.evaluation.records.episode import life_records
 from tmem.model import load
+from tmem.policies import MEMORIES
 from tmem.tasks.locomo import LoCoMo
 from tmem.tasks.scoring import SCORERS
 

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from scripted import ScriptedSpec, make_model
 
-from tmem.evaluation.recordfiles import Records
-from tmem.evaluation.report import make_report
+from tmem.evaluation.records.files import Records
+from tmem.evaluation.reporting.report import make_report
 from tmem.evaluation.runner import run
 from tmem.model import load
 from tmem.tasks.longmemeval import TYPES

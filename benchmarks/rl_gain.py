@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
-from tmem.agent.lives import Agent
-from tmem.evaluation.recordfiles import read_records
-from tmem.evaluation.records import extraction_scores
+from tmem.agent.agent import Agent
+from tmem.evaluation.records.episode import extraction_scores
+from tmem.evaluation.records.files import read_records
+from tmem.evaluation.records.spec import Spec
+from tmem.evaluation.records.summary import mean
 from tmem.evaluation.runner import run
-from tmem.evaluation.spec import Spec
 from tmem.evaluation.stats import Score, compare
-from tmem.evaluation.summary import mean
 from tmem.files import read_json, write_json
 from tmem.model import Model, load
 from tmem.tasks.scoring import normalize

@@ -11,8 +11,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from tmem.agent.lives import Agent
-from tmem.evaluation.spec import Spec
+from tmem.agent.agent import Agent
+from tmem.evaluation.records.spec import Spec
 from tmem.model import Completion, Model, Request
 
 CHAT = (

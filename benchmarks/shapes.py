@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 
 from tmem.agent import Agent, Episode
 from tmem.agent.extraction import Extraction, QAPair
-from tmem.agent.life import Steps
 from tmem.agent.prompts import PROMPTS
+from tmem.agent.rollout import Steps
 from tmem.fastweights import Example, Recipe
-from tmem.memory.weights import Weights
 from tmem.model import Model, load
+from tmem.policies.weights import Weights
 from tmem.seeds import generator
 from tmem.tasks.persona import Persona
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from tmem import Memory
 from tmem.model import load
-from tmem.store.states import weights
+from tmem.store.weights.states import weights
 from tmem.tasks.persona import make_sample
 
 WAYS = (("default", 1), ("avx2", 1), ("default", 2), ("avx2", 2))

@@ -26,17 +26,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tmem.evaluation.figure import COLOURS, MARKS, Figure, drawn
+from tmem.evaluation.reporting.svg import COLOURS, MARKS, Figure, drawn
 from tmem.files import write_text
 from tmem.model import load
 from tmem.store import revise
 from tmem.store.actions import Actions
 from tmem.store.home import Home
-from tmem.store.ledger import Step
-from tmem.store.queries import NewPair
+from tmem.store.ledger.history import Step
+from tmem.store.ledger.queries import NewPair
 from tmem.store.scoped import ScopedMemory, Shared
-from tmem.store.states import Tensors, Trained, Trainer
-from tmem.store.trainer import FastWeightTrainer
+from tmem.store.weights.states import Tensors, Trained, Trainer
+from tmem.store.weights.trainer import FastWeightTrainer
 
 CALLS = ("add", "ask", "ask, in a new process", "forget the newest", "forget the oldest")
 

@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tmem.agent import Agent, Episode
-from tmem.agent.life import Call, Life, WriteJob
+from tmem.agent.rollout import Call, Life, WriteJob
 from tmem.agent.trajectory import Trajectory
 from tmem.fastweights import Basis, Delta, Example, Recipe, WriteAccount
 from tmem.fastweights.fresh import BETAS, EPSILON, NOISES, rate, steps_for
-from tmem.fastweights.sites import find_sites
+from tmem.fastweights.target_modules import find_sites
 from tmem.model import Completion
-from tmem.model.jsonstop import JsonStop
+from tmem.model.json_stop import JsonStop
 from tmem.seeds import generator
 
 Step = tuple[Sequence[int], float]  # the rows of a step, and its rate

@@ -26,11 +26,11 @@ from tmem.agent.prompts import PROMPTS
 from tmem.cli.evaluate import recipe_changes
 from tmem.fastweights import Delta
 from tmem.files import write_json
-from tmem.memory.weights import AGAIN, joined
 from tmem.model import HFEngine, Model, Request, load
 from tmem.model.answering import as_asked
 from tmem.model.contents import Job, nothing, write_pairs
 from tmem.model.request import Voices
+from tmem.policies.weights import AGAIN, joined
 from tmem.retrieval import BM25
 from tmem.seeds import derive
 from tmem.tasks.base import Task

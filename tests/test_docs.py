@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tmem.agent.episode import Ask, Episode
-from tmem.memory import make_agent
 from tmem.model import load
+from tmem.policies import make_agent
 
 ROOT = Path(__file__).parent.parent
 CORE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -34,5 +34,5 @@ def test_what_the_tour_names_is_there() -> None:
         file = ROOT / "tests" / (path if "/" in path else f"{folder}/{path}")
         assert file.exists(), path
         assert not test or f"def {test}(" in file.read_text(encoding="utf-8"), test
-    for path in re.findall(r"`((?:agent|model|fastweights|memory|store|tasks|training|cli)/(?!test_)[\w/]+\.py)", CORE):
+    for path in re.findall(r"`((?:agent|model|fastweights|policies|store|tasks|training|cli)/(?!test_)[\w/]+\.py)", CORE):
         assert (ROOT / "src" / "tmem" / path).exists(), path

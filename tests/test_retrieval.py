@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tmem.errors import ModelError, UsageError
-from tmem.evaluation.spec import Spec
+from tmem.evaluation.records.spec import Spec
 from tmem.model import load
 from tmem.retrieval import BM25, Dense, Embedder
 

@@ -16,8 +16,8 @@ from tmem.agent import Agent, Ask, Episode, Sampling
 from tmem.agent.prompts import PROMPTS
 from tmem.errors import DataError
 from tmem.fastweights import Delta
-from tmem.memory import make_agent
 from tmem.model import Completion, HFEngine, Model, Request, load
+from tmem.policies import make_agent
 
 
 @pytest.fixture(scope="module")

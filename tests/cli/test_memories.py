@@ -21,8 +21,8 @@ from tmem.cli.memories import EXAMPLES
 from tmem.cli.score import MEANS, show_judgements, show_scores
 from tmem.store import revise
 from tmem.store.home import Home
-from tmem.store.queries import NewPair
-from tmem.store.trainer import FastWeightTrainer
+from tmem.store.ledger.queries import NewPair
+from tmem.store.weights.trainer import FastWeightTrainer
 
 VEHICLE = "What is Maria's vehicle?"
 

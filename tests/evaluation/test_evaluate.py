@@ -10,10 +10,10 @@ import pytest
 from tmem.agent.extraction import QAPair
 from tmem.agent.trajectory import Trajectory, Write
 from tmem.evaluation import evaluate, summarize
-from tmem.evaluation.records import extraction_counts, extraction_scores, life_records
+from tmem.evaluation.records.episode import extraction_counts, extraction_scores, life_records
 from tmem.fastweights import WriteAccount
-from tmem.memory import make_agent
 from tmem.model import Model, load
+from tmem.policies import make_agent
 from tmem.tasks.persona import Persona
 
 

@@ -17,9 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmem.errors import DataError, UsageError
-from tmem.evaluation.calibration import CASES, CLBENCH, LONGMEMEVAL, Case, calibrate
-from tmem.evaluation.endpoint import LONGEST_WAIT, Endpoint, EndpointError, RefusedError
-from tmem.evaluation.judge import ROUTES, ClBenchJudge, Judgement, LongMemEvalJudge, judge_records, template_sha256
+from tmem.evaluation.judging.calibration import CASES, CLBENCH, LONGMEMEVAL, Case, calibrate
+from tmem.evaluation.judging.endpoint import LONGEST_WAIT, Endpoint, EndpointError, RefusedError
+from tmem.evaluation.judging.judge import (
+    ROUTES,
+    ClBenchJudge,
+    Judgement,
+    LongMemEvalJudge,
+    judge_records,
+    template_sha256,
+)
 
 OVERLOADED = Raw("overloaded", status=500)
 

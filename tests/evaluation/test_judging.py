@@ -10,10 +10,10 @@ import pytest
 from evaluation.chat_server import ChatServer, Raw
 
 from tmem.errors import DataError, UsageError
-from tmem.evaluation.endpoint import Endpoint, RefusedError
-from tmem.evaluation.judge import LongMemEvalJudge, template_sha256
-from tmem.evaluation.judging import file_name, fits, judge_run, recorded_judge
-from tmem.evaluation.report import load_run
+from tmem.evaluation.judging.endpoint import Endpoint, RefusedError
+from tmem.evaluation.judging.judge import LongMemEvalJudge, template_sha256
+from tmem.evaluation.judging.run import file_name, fits, judge_run, recorded_judge
+from tmem.evaluation.reporting.report import load_run
 
 NAME = file_name("judge/one")
 

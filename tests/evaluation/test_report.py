@@ -18,10 +18,10 @@ from rich.console import Console
 from tmem.cli.evaluate import show as print_summary
 from tmem.cli.report import report as print_report
 from tmem.errors import DataError, UsageError
-from tmem.evaluation.across import ALL, ANSWERABLE, NO_ABSTENTION, is_taught
-from tmem.evaluation.plots import overview_figures, run_figures
-from tmem.evaluation.report import make_report, write_figures, write_page
-from tmem.evaluation.tables import Table, explanation, overview, run_section
+from tmem.evaluation.reporting.comparison import ALL, ANSWERABLE, NO_ABSTENTION, is_taught
+from tmem.evaluation.reporting.plots import overview_figures, run_figures
+from tmem.evaluation.reporting.report import make_report, write_figures, write_page
+from tmem.evaluation.reporting.tables import Table, explanation, overview, run_section
 
 MARKUP = "<script>alert(1)</script> & [bold] $x$"
 RIGHT = {"none": 0, "rag": 2, "tmem": 3}  # of the four questions of a conversation

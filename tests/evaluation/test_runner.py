@@ -16,9 +16,9 @@ import pytest
 
 from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation import runner
-from tmem.evaluation.recordfiles import Claims, Records, read_records, repair
+from tmem.evaluation.records.files import Claims, Records, read_records, repair
+from tmem.evaluation.records.spec import Spec
 from tmem.evaluation.runner import Progress, run
-from tmem.evaluation.spec import Spec
 from tmem.evaluation.stats import warnings
 from tmem.model import Model, load
 
@@ -312,7 +312,7 @@ def test_a_claim_is_one_process_s_and_free_when_it_is_dropped(tmp_path: Path) ->
 
 def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from tmem.evaluation.recordfiles import Claims\n"
+        "import sys, time; from pathlib import Path; from tmem.evaluation.records.files import Claims\n"
         f"c = Claims(Path({str(tmp_path)!r})); print(c.take(('m', 1, 'a')), flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -20,8 +20,8 @@ from tmem.fastweights import (
     get_recipe,
     write_fresh,
 )
+from tmem.fastweights.dataset import Pool
 from tmem.fastweights.fresh import BETAS, EPSILON, Held, rate, steps_for
-from tmem.fastweights.pool import Pool
 
 QUIET = Fresh(steps=5, steps_per_pair=0, batch=64, noise=0.0, held=0)
 RECIPE = Recipe(name="test", lr=0.02, rank=3, fresh=QUIET)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from helpers import CORE_FAMILIES, examples, tiny
 
 from tmem.fastweights import Basis, Delta, FastWeights, get_recipe, probe, rate, write
-from tmem.fastweights.pool import Pool
+from tmem.fastweights.dataset import Pool
 from tmem.fastweights.replay import plain_logits
 
 

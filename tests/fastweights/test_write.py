@@ -14,7 +14,7 @@ from helpers import CORE_FAMILIES, examples, tiny
 import tmem
 from tmem.errors import DeltaError, UsageError, WriteError
 from tmem.fastweights import Basis, Delta, Example, FastWeights, Recipe, TailReplay, get_recipe, write
-from tmem.fastweights.pool import Pool
+from tmem.fastweights.dataset import Pool
 from tmem.seeds import generator
 
 RECIPE = Recipe(name="test", lr=0.02, epochs=3, batch=4, rank=3)

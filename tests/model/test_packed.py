@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from tmem.errors import UsageError
 from tmem.model import HFEngine, Request, load, packed
+from tmem.model.decode_step import linears
 from tmem.model.load import PACK_AFTER
-from tmem.model.written import linears
 
 pytestmark = pytest.mark.skipif(not packed.available(), reason="this torch has no FBGEMM")
 WIDE = 300  # numbers of an input

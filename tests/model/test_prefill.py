@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from references import MemoryModel, assert_same, one_by_one, prompt, with_memories
 
 from tmem.fastweights import Basis, Delta, FastWeights
-from tmem.fastweights.sites import decoder
+from tmem.fastweights.target_modules import decoder
 from tmem.model import HFEngine, Model, Request, load
 from tmem.model.prefill import Prefill, _common
 

@@ -10,9 +10,9 @@ import pytest
 from evaluation.chat_server import ChatServer, Raw
 
 from tmem.errors import DataError
-from tmem.evaluation.endpoint import Endpoint, RefusedError
-from tmem.evaluation.judge import LongMemEvalJudge
-from tmem.evaluation.judging import judge_run
+from tmem.evaluation.judging.endpoint import Endpoint, RefusedError
+from tmem.evaluation.judging.judge import LongMemEvalJudge
+from tmem.evaluation.judging.run import judge_run
 from tmem.tasks.locomo import NO_INFORMATION, parse_sample
 from tmem.tasks.longmemeval import LongMemEval, parse_instance
 from tmem.tasks.scoring import SCORERS

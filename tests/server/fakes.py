@@ -17,7 +17,7 @@ from tmem.agent.extraction import QAPair
 from tmem.model.answering import Found
 from tmem.model.batch import current_listener
 from tmem.store.home import Home
-from tmem.store.queries import NewPair
+from tmem.store.ledger.queries import NewPair
 from tmem.store.scoped import Shared
 from tmem.turn import Turn
 

@@ -74,8 +74,8 @@ def test_an_error_that_comes_soon_has_its_status_and_a_late_one_is_an_event(
 ) -> None:
     soon = server.chat("What breaks?", stream=True, **LOCAL)
     assert soon.status_code == 500 and "secret" not in soon.text and soon.json()["error"]["type"] == "server_error"
-    monkeypatch.setattr("tmem.server.speech.SOON", 0.0)
-    monkeypatch.setattr("tmem.server.stream.PING", 0.01)
+    monkeypatch.setattr("tmem.server.streaming.SOON", 0.0)
+    monkeypatch.setattr("tmem.server.sse.PING", 0.01)
     server.actions.free.clear()
     Timer(0.3, server.actions.free.set).start()
     late = server.chat("What breaks?", stream=True, **LOCAL)

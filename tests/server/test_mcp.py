@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from server.serving import Server
 
-from tmem.server.tools import TOOLS, make_tools
+from tmem.server.mcp_tools import TOOLS, make_tools
 
 mcp = pytest.importorskip("mcp")
 http = pytest.importorskip("httpx2")

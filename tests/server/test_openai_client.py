@@ -124,8 +124,8 @@ def test_errors_are_its_own_and_say_what_is_wrong(server: Server, run: Callable[
 def test_a_late_error_ends_its_stream_with_an_exception(
     server: Server, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tmem.server.speech.SOON", 0.0)
-    monkeypatch.setattr("tmem.server.stream.PING", 0.01)
+    monkeypatch.setattr("tmem.server.streaming.SOON", 0.0)
+    monkeypatch.setattr("tmem.server.sse.PING", 0.01)
 
     async def late() -> None:
         server.actions.free.clear()

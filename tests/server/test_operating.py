@@ -13,8 +13,8 @@ from cli.running import Run
 from server.serving import Server
 
 from tmem.errors import UsageError
-from tmem.server.rates import Rates
-from tmem.server.watch import Lines
+from tmem.server.metrics import Lines
+from tmem.server.rate_limit import Rates
 
 SECRET = "I live in Secretville."
 

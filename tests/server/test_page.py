@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from server.serving import Server
 
-from tmem.server.looking import FOLDER, KINDS
+from tmem.server.routes.looking import FOLDER, KINDS
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MARKUP = "<img src=x onerror=\"document.title='taken'\"><b>bold</b>"

@@ -14,8 +14,8 @@ import pytest
 from server.fakes import open_memory
 from server.serving import Server
 
-from tmem.server.pool import Pool
 from tmem.server.replies import Refusal
+from tmem.server.workers import Pool
 
 ANA = {"X-Tmem-User": "ana"}
 LYON = {"question": "Where does Ana live?", "answer": "Lyon"}
@@ -195,7 +195,7 @@ def test_a_body_that_is_too_long(make: Callable[..., Server]) -> None:
 
 
 def test_a_body_that_does_not_arrive(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmem.server.guard.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("tmem.server.middleware.BODY_SECONDS", 0.05)
 
     async def slow() -> Any:
         yield b"{"

@@ -13,7 +13,7 @@ import jwt
 import pytest
 from server.serving import Server
 
-from tmem.server.guard import OPEN
+from tmem.server.middleware import OPEN
 
 ROUTES = [
     ("POST", "/v1/chat/completions", {"model": "fake", "messages": [{"role": "user", "content": "Who?"}]}),

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tmem.errors import DeltaError
 from tmem.model import Completion, HFEngine, Model
-from tmem.store.ledger import Step
-from tmem.store.states import Tensors, Trained
+from tmem.store.ledger.history import Step
+from tmem.store.weights.states import Tensors, Trained
 
 
 class FakeTrainer:

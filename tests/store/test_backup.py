@@ -13,14 +13,14 @@ from sqlalchemy import select
 from store.fakes import FakeTrainer
 
 from tmem.errors import StoreError
-from tmem.store import backup as module
-from tmem.store import schema as db
-from tmem.store.backup import backup
-from tmem.store.doctor import examine
+from tmem.store.care import backup as module
+from tmem.store.care.backup import backup
+from tmem.store.care.doctor import examine
 from tmem.store.home import Home
-from tmem.store.queries import NewPair
+from tmem.store.ledger import schema as db
+from tmem.store.ledger.queries import NewPair
 from tmem.store.revise import forget
-from tmem.store.states import state_digest
+from tmem.store.weights.states import state_digest
 
 ANA, BEN = ("ana", None, None), ("ben", None, None)
 

@@ -18,9 +18,9 @@ from tmem import Memory
 from tmem.errors import DeltaError, IntegrityError, UsageError
 from tmem.model import Model
 from tmem.model.gate import Gate
-from tmem.store.ledger import Pair, Step
-from tmem.store.states import state_digest, weights
-from tmem.store.trainer import PairsTrainer, make_trainer
+from tmem.store.ledger.history import Pair, Step
+from tmem.store.weights.states import state_digest, weights
+from tmem.store.weights.trainer import PairsTrainer, make_trainer
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
 PAIRS = [(VEHICLE, "camper"), (COLOUR, "silver"), (JOB, "baker")]

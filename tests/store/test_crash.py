@@ -17,12 +17,12 @@ from store.fakes import FakeTrainer
 from store.volumes import figure, volume
 
 from tmem.model import Model
-from tmem.store import schema
 from tmem.store.home import Home
-from tmem.store.queries import NewPair
+from tmem.store.ledger import schema
+from tmem.store.ledger.queries import NewPair
 from tmem.store.revise import forget, rollback
-from tmem.store.states import Trainer, state_digest
-from tmem.store.trainer import FastWeightTrainer
+from tmem.store.weights.states import Trainer, state_digest
+from tmem.store.weights.trainer import FastWeightTrainer
 
 ANA = ("ana", None, None)
 Words = Callable[[random.Random], NewPair]  # something to tell

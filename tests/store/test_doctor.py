@@ -13,9 +13,9 @@ from store.fakes import FakeTrainer
 
 from tmem.errors import DeltaError
 from tmem.store import revise
-from tmem.store.doctor import examine
+from tmem.store.care.doctor import examine
 from tmem.store.home import Home
-from tmem.store.queries import NewPair
+from tmem.store.ledger.queries import NewPair
 
 ANA, BEN = ("ana", None, None), ("ben", "agent", None)
 

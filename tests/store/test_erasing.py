@@ -12,10 +12,10 @@ from store.fakes import FakeTrainer
 
 from tmem import Memory
 from tmem.errors import NotFound
-from tmem.store.doctor import examine
+from tmem.store.care.doctor import examine
 from tmem.store.home import Home
-from tmem.store.queries import Names, NewPair
-from tmem.store.schema import Database
+from tmem.store.ledger.queries import Names, NewPair
+from tmem.store.ledger.schema import Database
 
 ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
 

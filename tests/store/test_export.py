@@ -16,8 +16,8 @@ from tmem.errors import DataError, IntegrityError, UsageError
 from tmem.fastweights import Basis, FastWeights
 from tmem.fastweights.basis import tensors_hash
 from tmem.model import Model
-from tmem.store.export import save_peft
-from tmem.store.queries import sources
+from tmem.store.care.export import save_peft
+from tmem.store.ledger.queries import sources
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
 

@@ -14,11 +14,11 @@ from store.fakes import FakeTrainer
 from store.volumes import figure, volume
 
 from tmem.errors import DeltaError, IntegrityError, NotFound, ScopeRequired, StoreError
-from tmem.store import schema
 from tmem.store.home import Home
-from tmem.store.queries import NewPair
+from tmem.store.ledger import schema
+from tmem.store.ledger.queries import NewPair
 from tmem.store.revise import forget, rollback, tag
-from tmem.store.states import state_digest
+from tmem.store.weights.states import state_digest
 
 ANA = ("ana", None, None)
 BEN = ("ben", None, None)

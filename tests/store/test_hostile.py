@@ -17,9 +17,9 @@ from store.fakes import FakeTrainer
 from store.volumes import figure
 
 from tmem.errors import DataError, TmemError
-from tmem.store.export import load_ledger
+from tmem.store.care.export import load_ledger
 from tmem.store.home import Home
-from tmem.store.queries import NewPair
+from tmem.store.ledger.queries import NewPair
 
 GOOD: dict[str, Any] = {"write": 1, "question": "What?", "answer": "This.", "supersedes": None}
 

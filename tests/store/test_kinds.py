@@ -21,13 +21,13 @@ from store.fakes import FakeTrainer
 from tmem import Memory
 from tmem.errors import ModelError, StoreError
 from tmem.model import Model
-from tmem.store import schema
-from tmem.store.backup import backup, restore
+from tmem.store.care.backup import backup, restore
 from tmem.store.chat import _prompt
 from tmem.store.home import Home
-from tmem.store.queries import NewPair
-from tmem.store.states import processor
-from tmem.store.trainer import FastWeightTrainer, PairsTrainer
+from tmem.store.ledger import schema
+from tmem.store.ledger.queries import NewPair
+from tmem.store.weights.states import processor
+from tmem.store.weights.trainer import FastWeightTrainer, PairsTrainer
 
 ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
 PAIR = ("What is Ana's city?", "Rome")
@@ -135,7 +135,7 @@ def test_a_home_that_can_only_be_read_is_looked_at_and_asked(
     [pair] = memory.add(pairs=[PAIR], user_id="u").pairs
     if not log:  # as whoever writes it, or was killed, leaves it
         memory.close()
-    monkeypatch.setattr("tmem.store.schema.only_read", lambda database: database.parent == path)
+    monkeypatch.setattr("tmem.store.ledger.schema.only_read", lambda database: database.parent == path)
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in path.rglob("*.*")}
     with Memory(model, path) as only:
         mine = only.scope("u")
@@ -213,7 +213,7 @@ def test_a_quarantine_has_its_own_reason_whatever_the_clock_says(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter(range(99, 0, -1))
-    monkeypatch.setattr("tmem.store.queries.now", lambda: f"20{next(times):02}-01-01T00:00:00.000+00:00")
+    monkeypatch.setattr("tmem.store.ledger.queries.now", lambda: f"20{next(times):02}-01-01T00:00:00.000+00:00")
     mine, reasons = memory.scope("u"), iter(("too large", "not finite", "lost", "lost"))
     monkeypatch.setattr(FastWeightTrainer, "_refusal", lambda *_: next(reasons))
     told = [mine.add(pairs=[(f"Who is {name}?", "a friend")]).reason for name in ("Bo", "Cy")]

@@ -16,17 +16,17 @@ from store.volumes import figure, volume
 
 from tmem import Memory
 from tmem.agent.extraction import QAPair
-from tmem.agent.parts import cut, in_parts
+from tmem.agent.splitting import cut, in_parts
 from tmem.errors import NotFound, ScopeRequired, UsageError
 from tmem.model import Model
 from tmem.store.actions import Actions
 from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
-from tmem.store.ledger import History, Pair
-from tmem.store.queries import NewPair
+from tmem.store.ledger.history import History, Pair
+from tmem.store.ledger.queries import NewPair
 from tmem.store.records import heard, session
 from tmem.store.scoped import ScopedMemory, Shared
-from tmem.store.trainer import FastWeightTrainer
+from tmem.store.weights.trainer import FastWeightTrainer
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
 
@@ -94,7 +94,7 @@ THINGS = [
 REBUILD = """
 import sys
 from tmem import Memory
-from tmem.store.states import state_digest
+from tmem.store.weights.states import state_digest
 
 memory = Memory("persona-nano", sys.argv[1], recipe="sgd")
 for user in sys.argv[2:]:
@@ -167,7 +167,7 @@ def test_weights_that_lost_earlier_pairs_are_refused(model: Model) -> None:
 
 def test_a_write_that_lost_earlier_pairs_is_quarantined(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     first = memory.add(pairs=[(VEHICLE, "camper")], user_id="u")
-    monkeypatch.setattr("tmem.store.trainer.LOST", -100.0)
+    monkeypatch.setattr("tmem.store.weights.trainer.LOST", -100.0)
     receipt = memory.add(pairs=[(JOB, "baker")], user_id="u")
     assert receipt.version == first.version and receipt.pairs[0]["status"] == "quarantined"
     assert receipt.reason is not None and receipt.reason.startswith("quarantined: earlier pairs were lost")

@@ -11,7 +11,7 @@ import pytest
 
 from tmem import Memory
 from tmem.model import Model
-from tmem.store.trainer import PairsTrainer
+from tmem.store.weights.trainer import PairsTrainer
 
 PLACES = {"Ana": "Lyon", "Ben": "Oslo", "Maria": "Kyoto", "Otto": "Turin"}
 

@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from tmem import Memory
 from tmem.agent.extraction import QAPair
-from tmem.store import schema as db
-from tmem.store import trainer
 from tmem.store.actions import Actions
 from tmem.store.contradiction import contradicted
-from tmem.store.ledger import Pair
+from tmem.store.ledger import schema as db
+from tmem.store.ledger.history import Pair
+from tmem.store.weights import trainer
 
 CAMPER = {"role": "user", "name": "Maria", "content": "I bought a camper to get around."}
 

@@ -25,13 +25,13 @@ from store.volumes import figure, volume
 
 from tmem.errors import TmemError
 from tmem.store import revise
-from tmem.store import schema as db
-from tmem.store.book import read_on
-from tmem.store.doctor import examine
+from tmem.store.care.doctor import examine
 from tmem.store.home import Home
-from tmem.store.ledger import History, view
-from tmem.store.queries import NewPair
-from tmem.store.states import state_digest
+from tmem.store.ledger import schema as db
+from tmem.store.ledger.history import History, view
+from tmem.store.ledger.ledger import read_on
+from tmem.store.ledger.queries import NewPair
+from tmem.store.weights.states import state_digest
 
 ANA = ("ana", None, None)
 

@@ -12,9 +12,9 @@ import pytest
 from tmem.dates import moment
 from tmem.errors import UsageError
 from tmem.evaluation import summarize
-from tmem.evaluation.recordfiles import read_records
+from tmem.evaluation.records.files import read_records
+from tmem.evaluation.records.spec import Spec
 from tmem.evaluation.runner import run
-from tmem.evaluation.spec import Spec
 from tmem.evaluation.stats import unanswerable
 from tmem.model import load
 from tmem.tasks.everyday import HALVES, KINDS, Everyday, Statement, statements

@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from tmem.errors import DataError, ModelError, UsageError
-from tmem.evaluation.spec import Spec
+from tmem.evaluation.records.spec import Spec
 from tmem.fastweights import FastWeights
 from tmem.model import Model, load, logprobs
 from tmem.training import checkpoint, grpo, report, slow_lora

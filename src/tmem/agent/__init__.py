@@ -4,8 +4,8 @@ Read ``context`` (when to write), ``prompts`` (what the model is asked), ``extra
 (one episode), ``search`` (one that looks for its answers), ``lives`` (many at once).
 """
 
+from tmem.agent.agent import Agent, Pulse
 from tmem.agent.episode import Ask, Episode, SearchGame
-from tmem.agent.life import Sampling
-from tmem.agent.lives import Agent, Pulse
+from tmem.agent.rollout import Sampling
 
 __all__ = ["Agent", "Ask", "Episode", "Pulse", "Sampling", "SearchGame"]

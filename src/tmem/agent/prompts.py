@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from tmem.agent.extraction import QAPair
-from tmem.agent.parts import LINE
+from tmem.agent.splitting import LINE
 from tmem.dates import Moment, moment
 from tmem.errors import UsageError
 from tmem.when import resolved

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tmem.agent.life import Heard, Life, Steps
+from tmem.agent.rollout import Heard, Life, Steps
 
 STEP_TOKENS = 1024
 _SEARCH = re.compile(r"<search>(.*?)</search>", re.DOTALL)

@@ -173,7 +173,7 @@ def run(
 ) -> None:
     """Read one conversation as an agent, and answer its questions."""
     from tmem.cli.run import run_conversation
-    from tmem.memory import make_agent
+    from tmem.policies import make_agent
 
     loaded = load_model(model, threads)
     agent = make_agent(loaded, choose_recipe(loaded, recipe.value, lr), memory, seed=seed)
@@ -220,8 +220,8 @@ def score(
 
         result, show = score_file(predictions, scorer), show_scores
     else:
-        from tmem.evaluation.endpoint import Endpoint
-        from tmem.evaluation.judging import judge_run
+        from tmem.evaluation.judging.endpoint import Endpoint
+        from tmem.evaluation.judging.run import judge_run
 
         if judge_url is None or judge_model is None:
             raise UsageError("to judge a run give --judge-url and --judge-model")

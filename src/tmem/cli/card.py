@@ -57,7 +57,7 @@ def card(
     """See what a recipe does to a model: what is recalled, what is refused, what else changes."""
     from tmem.evaluation.card import asked, figure
     from tmem.evaluation.card import card as make
-    from tmem.evaluation.figure import save
+    from tmem.evaluation.reporting.svg import save
 
     sizes = sorted(set(numbers("--pairs", pairs)))
     questions = asked(source)

@@ -14,9 +14,9 @@ from rich.table import Table
 from tmem.agent import Episode
 from tmem.agent.trajectory import Trajectory
 from tmem.evaluation import mean
-from tmem.evaluation.records import question_record
-from tmem.memory import make_agent
+from tmem.evaluation.records.episode import question_record
 from tmem.model import Model
+from tmem.policies import make_agent
 from tmem.store.memory import Memory
 from tmem.tasks.persona import Persona
 

@@ -125,8 +125,8 @@ def bench(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    from tmem.evaluation.records.spec import Spec
     from tmem.evaluation.runner import run
-    from tmem.evaluation.spec import Spec
 
     name = context.info_name or ""
     if name not in ("persona", "everyday") and data is None:
@@ -273,8 +273,8 @@ def say(text: str) -> None:
 def summary(folder: Path, spec: Any, model: Any, memories: list[str], seeds: list[int]) -> dict[str, Any]:
     """What was measured, for the memories and seeds that were asked for."""
     from tmem.evaluation import summarize
-    from tmem.evaluation.across import is_taught
-    from tmem.evaluation.recordfiles import read_records
+    from tmem.evaluation.records.files import read_records
+    from tmem.evaluation.reporting.comparison import is_taught
     from tmem.evaluation.stats import warnings
     from tmem.files import read_json
 
@@ -296,7 +296,7 @@ def summary(folder: Path, spec: Any, model: Any, memories: list[str], seeds: lis
 
 def show(result: dict[str, Any], folder: Path | None, console: Console) -> None:
     """The same for people: a row of scores per memory; one that the model was never taught to use has a mark."""
-    from tmem.evaluation.tables import explanation, marked
+    from tmem.evaluation.reporting.tables import explanation, marked
 
     data, found = result["data"], result["memories"]
     if "file" in data:

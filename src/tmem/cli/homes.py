@@ -53,7 +53,7 @@ def users(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
 def looked_at(home: str) -> Iterator[Any]:
     """A home of which nothing is asked but what its ledger says."""
     from tmem.store.home import Home
-    from tmem.store.states import Later
+    from tmem.store.weights.states import Later
 
     def none() -> Any:
         raise AssertionError("looking needs no model")
@@ -96,7 +96,7 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a whole home, also while it is in use. tmem restore makes it the home again."""
-    from tmem.store.backup import backup as copy
+    from tmem.store.care.backup import backup as copy
 
     files = copy(existing(home), target)
     if as_json:
@@ -111,7 +111,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Make a backup the home again; what is there now is kept beside it under another name."""
-    from tmem.store.backup import restore as put_back
+    from tmem.store.care.backup import restore as put_back
 
     before = put_back(source, Path(home).expanduser())
     if as_json:

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tmem.cli.common import print_json
-from tmem.evaluation.report import make_report, write_figures, write_page
-from tmem.evaluation.tables import Section, overview, run_section
+from tmem.evaluation.reporting.report import make_report, write_figures, write_page
+from tmem.evaluation.reporting.tables import Section, overview, run_section
 
 
 def report(folders: Sequence[Path], html: Path | None, figures: Path | None, as_json: bool, out: Console) -> None:

@@ -16,7 +16,7 @@ from tmem.agent.trajectory import Trajectory
 from tmem.cli.common import show_table
 from tmem.errors import UsageError
 from tmem.evaluation import mean
-from tmem.evaluation.records import question_record
+from tmem.evaluation.records.episode import question_record
 from tmem.files import check_folder, write_text
 from tmem.tasks.locomo import Conversation, LoCoMo, task
 

@@ -120,7 +120,7 @@ def serve(
         import uvicorn
 
         from tmem.server.app import make_app
-        from tmem.server.watch import write_lines
+        from tmem.server.metrics import write_lines
     except ImportError as error:
         raise UsageError(f"a server needs the extra server ({error.name}): pip install 'tmem[server]'") from None
     from tmem import Memory
@@ -166,7 +166,7 @@ def mcp(open_memory: Opener) -> None:
     from importlib.metadata import version
 
     try:
-        from tmem.server.tools import serve_stdio
+        from tmem.server.mcp_tools import serve_stdio
     except ImportError as error:
         raise UsageError(f"MCP needs the extra server ({error.name}): pip install 'tmem[server]'") from None
     with open_memory() as memory:

@@ -134,7 +134,7 @@ def rl(
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    from tmem.evaluation.spec import Spec
+    from tmem.evaluation.records.spec import Spec
     from tmem.training.checkpoint import METRICS
     from tmem.training.grpo import Config, Running, Trainer
     from tmem.training.rewards import Reward
@@ -354,7 +354,7 @@ def report_command(
     from dataclasses import asdict
 
     from tmem.cli.report import show
-    from tmem.evaluation.figure import save
+    from tmem.evaluation.reporting.svg import save
     from tmem.training.report import figures, find, sections, write_page
 
     trainings = find(folders)

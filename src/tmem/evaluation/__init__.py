@@ -1,5 +1,5 @@
 """Measuring: whole episodes against gold answers."""
 
-from tmem.evaluation.summary import evaluate, mean, summarize
+from tmem.evaluation.records.summary import evaluate, mean, summarize
 
 __all__ = ["evaluate", "mean", "summarize"]

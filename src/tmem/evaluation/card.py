@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tmem.agent.prompts import PROMPTS
 from tmem.errors import DataError, UsageError
-from tmem.evaluation.figure import COLOURS, MARKS, Figure, drawn
+from tmem.evaluation.reporting.svg import COLOURS, MARKS, Figure, drawn
 from tmem.evaluation.stats import Estimate, Score, estimate
 from tmem.fastweights import Delta, Recipe, WriteAccount, write
 from tmem.fastweights.delta import active

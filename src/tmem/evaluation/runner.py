@@ -20,12 +20,12 @@ from threading import Thread
 
 from filelock import FileLock, Timeout
 
+from tmem.agent.agent import Agent, Pulse
 from tmem.agent.episode import Episode
-from tmem.agent.lives import Agent, Pulse
 from tmem.errors import DataError, TmemError, UsageError
-from tmem.evaluation.recordfiles import Claim, Claims, Records, repair
-from tmem.evaluation.records import life_records
-from tmem.evaluation.spec import Spec, open_run
+from tmem.evaluation.records.episode import life_records
+from tmem.evaluation.records.files import Claim, Claims, Records, repair
+from tmem.evaluation.records.spec import Spec, open_run
 from tmem.files import check_folder
 from tmem.model import Model
 from tmem.tasks.base import Benchmark, Task

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from tmem.evaluation.records import extraction_scores, score_all
-from tmem.evaluation.summary import mean
-from tmem.memory import ABLATIONS, MEMORIES
+from tmem.evaluation.records.episode import extraction_scores, score_all
+from tmem.evaluation.records.summary import mean
+from tmem.policies import ABLATIONS, MEMORIES
 from tmem.seeds import derive
 from tmem.tasks.base import Gold, Item
 from tmem.tasks.locomo import NO_INFORMATION
@@ -106,7 +106,7 @@ def compare(first: Mapping[Any, Score], second: Mapping[Any, Score]) -> Comparis
     }
 
 
-# ---- what the records of a run say; "values" (scores by measure) and "cluster" come from tmem.evaluation.report ----
+# ---- what the records of a run say; "values" (scores by measure) and "cluster" are the report's ----
 
 
 def scored(questions: Iterable[Record], measure: str) -> dict[tuple[int, str], Score]:

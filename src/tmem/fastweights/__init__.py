@@ -7,13 +7,13 @@ and ``blocks`` (which pairs share a B).
 
 from tmem.fastweights.account import Dropped, WriteAccount
 from tmem.fastweights.basis import Basis, weights_hash
+from tmem.fastweights.dataset import Example, unusable
 from tmem.fastweights.delta import Delta, FastWeights
 from tmem.fastweights.fresh import Course, Lesson, write_fresh
-from tmem.fastweights.pool import Example, unusable
 from tmem.fastweights.rate import PROBE, Probe, probe
 from tmem.fastweights.recipe import RECIPES, Fresh, Recipe, get_recipe
 from tmem.fastweights.replay import TailReplay
-from tmem.fastweights.sites import Site, decoder, find_sites
+from tmem.fastweights.target_modules import Site, decoder, find_sites
 from tmem.fastweights.write import WRITE_VERSION, write
 
 __all__ = [

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tmem.errors import DataError, ModelError
-from tmem.fastweights.sites import Site, find_sites
+from tmem.fastweights.target_modules import Site, find_sites
 from tmem.files import save_safetensors
 from tmem.seeds import generator
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tmem.errors import DeltaError, ModelError
 from tmem.fastweights.basis import Basis, read_safetensors, tensors_hash
-from tmem.fastweights.sites import Site, find_sites
+from tmem.fastweights.target_modules import Site, find_sites
 from tmem.files import save_safetensors
 
 

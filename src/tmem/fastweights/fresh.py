@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tmem.errors import WriteError
+from tmem.fastweights.dataset import Batch, Example, Pool
 from tmem.fastweights.delta import Delta, FastWeights
-from tmem.fastweights.pool import Batch, Example, Pool
 from tmem.fastweights.recipe import Fresh, Recipe
 from tmem.fastweights.replay import TailReplay, evaluating, frozen, plain_logits
 from tmem.seeds import generator

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel
 from torch import Tensor
 
+from tmem.fastweights.dataset import Batch, Example, Pool
 from tmem.fastweights.delta import Delta, FastWeights
-from tmem.fastweights.pool import Batch, Example, Pool
 from tmem.fastweights.replay import evaluating, plain_logits
 
 # The share of the Cauchy step that five epochs of steps bear. See docs/log.md for how it was found.

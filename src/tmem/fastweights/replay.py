@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from tmem.errors import ModelError
-from tmem.fastweights.sites import decoder, decoder_name, view_with
+from tmem.fastweights.target_modules import decoder, decoder_name, view_with
 from tmem.seeds import generator
 
 WHERE = (

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from tmem.errors import WriteError
 from tmem.fastweights.account import Dropped, WriteAccount
+from tmem.fastweights.dataset import Example, Pool, unusable
 from tmem.fastweights.delta import Delta, FastWeights
-from tmem.fastweights.pool import Example, Pool, unusable
 from tmem.fastweights.recipe import Recipe
 from tmem.fastweights.replay import TailReplay, evaluating, first_places, frozen, plain_logits
 from tmem.seeds import generator

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from tmem.fastweights.sites import decoder, decoder_name, view_with
+from tmem.fastweights.target_modules import decoder, decoder_name, view_with
 
 
 class _Alone(BaseModelOutputWithPast):

@@ -15,8 +15,8 @@ from torch import Tensor
 from tmem.errors import DataError
 from tmem.fastweights import Example, Recipe
 from tmem.fastweights.basis import read_safetensors, tensors_hash
+from tmem.fastweights.dataset import Pool
 from tmem.fastweights.fresh import Held
-from tmem.fastweights.pool import Pool
 from tmem.files import save_safetensors
 from tmem.model.engine import HFEngine
 from tmem.model.gate import general_questions

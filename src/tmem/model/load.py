@@ -37,10 +37,10 @@ from tmem.model import gguf
 from tmem.model import packed as packing
 from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
+from tmem.model.decode_step import Written, linears
 from tmem.model.head import Head
 from tmem.model.settings import Settings, read_settings
 from tmem.model.wordings import Wordings
-from tmem.model.written import Written, linears
 from tmem.turn import Turn
 
 # On a CPU smaller models are computed in float32 whatever they are stored in: exact, and on most of them also faster.

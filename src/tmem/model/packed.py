@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from tmem.model import products
+from tmem.model import onednn
 
 Product = Callable[[Tensor], Tensor]  # (N, in) to (N, out), both float32; what it gives belongs to the caller
 SMALL = 2**16  # numbers in a weight from which on the packed copy is sooner
@@ -52,7 +52,7 @@ def product(linears: Sequence[nn.Linear], packed: bool) -> Product:
 
 
 def _plain(weight: Tensor, bias: Tensor | None) -> Product:
-    if not products.AVAILABLE or weight.numel() < LARGE:
+    if not onednn.AVAILABLE or weight.numel() < LARGE:
         return lambda x: linear(x, weight, bias)
     by_onednn: Any = torch.ops.mkldnn._linear_pointwise.default
     return lambda x: by_onednn(x, weight, bias, "none", [], "")

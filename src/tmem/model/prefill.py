@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from tmem.fastweights import Delta, FastWeights, TailReplay
+from tmem.fastweights.dataset import Pool
 from tmem.fastweights.delta import Addition, active
-from tmem.fastweights.pool import Pool
 from tmem.fastweights.replay import rounding
 from tmem.model.attention import NAME as CPU_ATTENTION
 from tmem.model.attention import SCORES

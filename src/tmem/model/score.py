@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from tmem.errors import UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import active
-from tmem.fastweights.sites import decoder
+from tmem.fastweights.target_modules import decoder
 from tmem.model.head import Head
 from tmem.model.load import Model
 from tmem.model.request import Voices

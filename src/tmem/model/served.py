@@ -19,9 +19,9 @@ import torch
 from tmem.errors import EngineError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.model.adapter import Matrices, matrices_of
-from tmem.model.ending import Ending, shown_text
 from tmem.model.load import Model
 from tmem.model.request import Completion, Request, check
+from tmem.model.stopping import Ending, shown_text
 from tmem.model.to_gguf import adapter_name
 from tmem.seeds import derive
 

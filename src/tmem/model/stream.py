@@ -21,14 +21,14 @@ from tmem.errors import UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import together
 from tmem.model.cache import ROOM, begun, joined, narrow
-from tmem.model.ending import Ending, shown_text
+from tmem.model.decode_step import Step
 from tmem.model.grammar import PairsGrammar
 from tmem.model.load import Model
+from tmem.model.onednn import ROWS, large_products
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
-from tmem.model.products import ROWS, large_products
 from tmem.model.request import Completion, Finish, Listener, Request, check
 from tmem.model.sampling import mix, sample
-from tmem.model.written import Step
+from tmem.model.stopping import Ending, shown_text
 
 NEW = 4  # new texts come in when there are this part of those that go on: coming in copies all keys and values
 

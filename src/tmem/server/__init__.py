@@ -1,7 +1,7 @@
 """Memories over HTTP: OpenAI's interface with a memory for each user, and routes of our own to look into it.
 
-Read in this order: ``keys`` (who may ask), ``guard`` (what is looked at before any route) and ``rates``, ``who`` (whose
-memory a request is about), ``pool`` (how calls wait for their turn), ``speech`` (an answer as it is made) and
-``visible`` (what of it can be shown), ``stream``, ``chats``, ``responses`` and ``memories`` (the routes), ``looking``
-(the page), ``tools`` (MCP), ``watch`` (figures and log), ``app``. Needs the extra ``server``, but for the keys.
+Read in this order: ``keys`` (who may ask), ``middleware`` (what is looked at before any route) and ``rate_limit``,
+``dependencies`` (whose memory a request is about), ``workers`` (how calls wait for their turn), ``streaming`` (an
+answer as it is made) and ``visible`` (what of it can be shown), ``sse``, ``routes``, ``mcp_tools``, ``metrics`` (for
+Prometheus, and the log), ``app``. Needs the extra ``server``, but for the keys.
 """

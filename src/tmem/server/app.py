@@ -15,14 +15,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tmem.errors import TmemError
-from tmem.server import chats, looking, mem0, memories, responses
-from tmem.server.guard import OPEN, Guard
+from tmem.server.dependencies import HEADER, Served
 from tmem.server.keys import Keys
-from tmem.server.pool import Pool
+from tmem.server.mcp_tools import OverHttp
+from tmem.server.metrics import Figures, Watch
+from tmem.server.middleware import OPEN, Guard
 from tmem.server.replies import Json, Refusal, refusal_of, reply
-from tmem.server.tools import OverHttp
-from tmem.server.watch import Figures, Watch
-from tmem.server.who import HEADER, Served
+from tmem.server.routes import chat_completions, looking, mem0, memories, responses
+from tmem.server.workers import Pool
 from tmem.store.memory import Memory
 
 BODY_BYTES = 1 << 20
@@ -136,7 +136,7 @@ def make_app(
     app.add_middleware(Watch, figures=figures, requests=log_requests)
     for name, (what, value) in memory.figures().items():
         figures.follow(f"tmem_{name}", what, value)
-    for router in (chats.router, responses.router, memories.router, looking.router, mem0.router):
+    for router in (chat_completions.router, responses.router, memories.router, looking.router, mem0.router):
         app.include_router(router)
     app.router.routes.append(Route("/mcp", tools, methods=["POST"], name="mcp"))  # no stream that only waits
 

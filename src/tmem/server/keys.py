@@ -19,8 +19,8 @@ from typing import Any
 
 from tmem.errors import DataError, NotFound, StoreError, UsageError
 from tmem.files import read_json, write_bytes
-from tmem.store import checking
-from tmem.store.locks import Locks
+from tmem.store import validation
+from tmem.store.ledger.locks import Locks
 
 FILE_NAME = "keys.json"
 LONGEST_NAME = 200  # characters
@@ -81,7 +81,7 @@ class Keys:
 
     def make(self, name: str, user: str | None, per_minute: int | None = None) -> str:
         """A new key, which is nowhere kept; ``user`` None: for an application. Raises :class:`UsageError`."""
-        checking.key(name, "the name of a key")
+        validation.key(name, "the name of a key")
         if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
             raise UsageError(f"the name of a key has 1 to {LONGEST_NAME} printable characters")
         if user is not None:
@@ -142,7 +142,7 @@ class Keys:
 
 def check_user(name: Any) -> str:
     """The name of a user as it may be kept. Raises :class:`UsageError`."""
-    checking.key(name, "the name of a user")
+    validation.key(name, "the name of a user")
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise UsageError(f"the name of a user has 1 to {LONGEST_NAME} printable characters")
     return str(name)

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from tmem.agent.extraction import QAPair, admit, parse
-from tmem.agent.life import LEAST_OUTPUT
-from tmem.agent.parts import in_parts, the_end
 from tmem.agent.prompts import PROMPTS
+from tmem.agent.rollout import LEAST_OUTPUT
+from tmem.agent.splitting import in_parts, the_end
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import Engine, HFEngine, Request
@@ -19,9 +19,9 @@ from tmem.model.batch import Batch
 from tmem.model.reading import gate_of
 from tmem.model.request import Sampling
 from tmem.store.contradiction import contradicted, following
-from tmem.store.ledger import Pair, Step
-from tmem.store.queries import NewPair
-from tmem.store.trainer import FastWeightTrainer, PairsTrainer
+from tmem.store.ledger.history import Pair, Step
+from tmem.store.ledger.queries import NewPair
+from tmem.store.weights.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import fold, said
 
 State = Mapping[str, Tensor]

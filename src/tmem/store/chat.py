@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tmem.agent.life import LEAST_OUTPUT
-from tmem.agent.parts import the_end
 from tmem.agent.prompts import Message, PromptSet
+from tmem.agent.rollout import LEAST_OUTPUT
+from tmem.agent.splitting import the_end
 from tmem.dates import Moment
 from tmem.errors import ModelError, UsageError
 from tmem.store.records import Answer, Messages, Receipt, Reply, clean, heard, milliseconds

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tmem.store.ledger import Pair
+from tmem.store.ledger.history import Pair
 from tmem.texts import fold, names
 
 if TYPE_CHECKING:

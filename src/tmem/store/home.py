@@ -21,14 +21,14 @@ from sqlalchemy import delete, func, or_, select
 
 from tmem.errors import DataError, DeltaError, IntegrityError, ScopeRequired, StoreError
 from tmem.files import check_folder
-from tmem.store import queries
-from tmem.store import schema as db
-from tmem.store.book import Book, engine_of, read_on
-from tmem.store.ledger import History, digest, view
-from tmem.store.locks import Locks
-from tmem.store.queries import NAMES, Names, NewPair, Version
-from tmem.store.snapshots import Snapshots
-from tmem.store.states import Tensors, Trained, Trainer, processor, state_digest
+from tmem.store.ledger import queries
+from tmem.store.ledger import schema as db
+from tmem.store.ledger.history import History, digest, view
+from tmem.store.ledger.ledger import Book, engine_of, read_on
+from tmem.store.ledger.locks import Locks
+from tmem.store.ledger.queries import NAMES, Names, NewPair, Version
+from tmem.store.weights.snapshots import Snapshots
+from tmem.store.weights.states import Tensors, Trained, Trainer, processor, state_digest
 
 TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept from its end
 NAMED = or_(*(db.scopes.c[name].is_not(None) for name in NAMES))  # an erased scope is not, until it is wiped
@@ -411,7 +411,7 @@ class Home:
         self.clean(scope)
 
     def clean(self, scope: str, must: bool = False) -> None:
-        """Remove files that no version names; see :meth:`~tmem.store.snapshots.Snapshots.keep_only`."""
+        """Remove files that no version names; see :meth:`~tmem.store.weights.snapshots.Snapshots.keep_only`."""
         self.files.keep_only(scope, {version.snapshot for version in self.versions(scope)}, must)
 
     def wipe(self, scope: str) -> None:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from tmem.dates import Moment
 from tmem.errors import UsageError
-from tmem.store import checking
-from tmem.store.backup import backup
-from tmem.store.checking import checked
-from tmem.store.doctor import Finding, examine
+from tmem.store import validation
+from tmem.store.care.backup import backup
+from tmem.store.care.doctor import Finding, examine
 from tmem.store.home import NAMES, Home
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply
 from tmem.store.revise import adopt_all
 from tmem.store.scoped import ScopedMemory, Shared
-from tmem.store.states import Later
+from tmem.store.validation import checked
+from tmem.store.weights.states import Later
 from tmem.turn import Turn
 
 if TYPE_CHECKING:
@@ -49,46 +49,46 @@ class CheckedMemory(ScopedMemory):
 
     add = checked(
         ScopedMemory.add,
-        messages=checking.messages,
-        pairs=checking.pairs,
-        timestamp=checking.when,
-        metadata=checking.metadata,
-        infer=checking.flag,
-        absorb=checking.flag,
-        roles=checking.names,
-        progress=checking.call,
+        messages=validation.messages,
+        pairs=validation.pairs,
+        timestamp=validation.when,
+        metadata=validation.metadata,
+        infer=validation.flag,
+        absorb=validation.flag,
+        roles=validation.names,
+        progress=validation.call,
     )
     ask = checked(
-        ScopedMemory.ask, question=checking.text, version=checking.version_or_none, show_pairs=checking.count(0)
+        ScopedMemory.ask, question=validation.text, version=validation.version_or_none, show_pairs=validation.count(0)
     )
     chat = checked(
         ScopedMemory.chat,
-        messages=checking.messages,
-        name=checking.text_or_none,
-        timestamp=checking.when,
-        learn=checking.flag,
-        sampling=checking.sampling,
+        messages=validation.messages,
+        name=validation.text_or_none,
+        timestamp=validation.when,
+        learn=validation.flag,
+        sampling=validation.sampling,
     )
     learn = checked(
         ScopedMemory.learn,
-        messages=checking.messages,
-        name=checking.text_or_none,
-        timestamp=checking.when,
-        absorb=checking.flag,
+        messages=validation.messages,
+        name=validation.text_or_none,
+        timestamp=validation.when,
+        absorb=validation.flag,
     )
-    update = checked(ScopedMemory.update, pair_id=checking.key, answer=checking.text)
-    forget = checked(ScopedMemory.forget, ids=checking.keys)
-    rollback = checked(ScopedMemory.rollback, version=checking.version)
-    tag = checked(ScopedMemory.tag, version=checking.version, name=checking.tag)
-    diff = checked(ScopedMemory.diff, first=checking.version, second=checking.version)
-    get = checked(ScopedMemory.get, pair_id=checking.key)
-    get_all = checked(ScopedMemory.get_all, status=checking.key_or_none)
-    search = checked(ScopedMemory.search, query=checking.text, top_k=checking.count(1))
-    why = checked(ScopedMemory.why, question=checking.text, answer=checking.text_or_none, most=checking.count(1))
-    verify = checked(ScopedMemory.verify, deep=checking.flag)
-    rebuild = checked(ScopedMemory.rebuild, adopt=checking.flag)
-    save_pretrained = checked(ScopedMemory.save_pretrained, folder=checking.path, version=checking.version_or_none)
-    import_ = checked(ScopedMemory.import_, path=checking.path)
+    update = checked(ScopedMemory.update, pair_id=validation.key, answer=validation.text)
+    forget = checked(ScopedMemory.forget, ids=validation.keys)
+    rollback = checked(ScopedMemory.rollback, version=validation.version)
+    tag = checked(ScopedMemory.tag, version=validation.version, name=validation.tag)
+    diff = checked(ScopedMemory.diff, first=validation.version, second=validation.version)
+    get = checked(ScopedMemory.get, pair_id=validation.key)
+    get_all = checked(ScopedMemory.get_all, status=validation.key_or_none)
+    search = checked(ScopedMemory.search, query=validation.text, top_k=validation.count(1))
+    why = checked(ScopedMemory.why, question=validation.text, answer=validation.text_or_none, most=validation.count(1))
+    verify = checked(ScopedMemory.verify, deep=validation.flag)
+    rebuild = checked(ScopedMemory.rebuild, adopt=validation.flag)
+    save_pretrained = checked(ScopedMemory.save_pretrained, folder=validation.path, version=validation.version_or_none)
+    import_ = checked(ScopedMemory.import_, path=validation.path)
 
     def export(
         self,
@@ -103,8 +103,8 @@ class CheckedMemory(ScopedMemory):
         ``format``: ledger, peft (:meth:`save_pretrained`) or gguf (:meth:`save_gguf`, which takes ``base``). Returns
         the number of steps of the version.
         """
-        checking.path(path, "path")
-        checking.version_or_none(version, "version")
+        validation.path(path, "path")
+        validation.version_or_none(version, "version")
         if format not in ("ledger", "peft", "gguf"):
             raise UsageError(f"there is no format {format!r} to export: choose ledger, peft or gguf")
         if base is not None and format != "gguf":
@@ -145,9 +145,9 @@ class Memory:
         as :func:`~tmem.model.engines.open_engine` takes it, and closed with the memory then. Writes are made here in
         any case.
         """
-        checking.path(home, "home")
+        validation.path(home, "home")
         for name, number in (("threads", threads), ("snapshot_every", snapshot_every)):
-            checking.count(1)(number, name)
+            validation.count(1)(number, name)
         if isinstance(model, str | Path):
             from tmem.model import load
 
@@ -155,7 +155,7 @@ class Memory:
         if not callable(model):
             if not hasattr(model, "hf"):
                 raise UsageError(f"model must be a name, a tmem.model.Model or a function, not {type(model).__name__}")
-            from tmem.fastweights.sites import find_sites
+            from tmem.fastweights.target_modules import find_sites
 
             find_sites(model.hf, model.recipe(recipe).layers)  # a model that cannot be written to is refused at once
 
@@ -165,7 +165,7 @@ class Memory:
             from tmem.model.batch import Batch
             from tmem.model.engine import HFEngine
             from tmem.store.actions import Actions
-            from tmem.store.trainer import make_trainer
+            from tmem.store.weights.trainer import make_trainer
 
             loaded = model() if callable(model) else model
             chosen = loaded.recipe(recipe)
@@ -211,9 +211,9 @@ class Memory:
     ) -> CheckedMemory:
         """The memory of one scope, bound once: what an application should pass around."""
         own = (
-            checking.owner(user_id, "user_id"),
-            checking.owner(agent_id, "agent_id"),
-            checking.owner(run_id, "run_id"),
+            validation.owner(user_id, "user_id"),
+            validation.owner(agent_id, "agent_id"),
+            validation.owner(run_id, "run_id"),
         )
         return CheckedMemory(self._shared, self._shared.home.scope(own))
 
@@ -288,14 +288,14 @@ class Memory:
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """What is wrong with the home, all of it; ``fix`` makes anew what the ledger can make anew."""
-        return examine(self._shared.home, checking.flag(fix, "fix"), self._shared.turn)
+        return examine(self._shared.home, validation.flag(fix, "fix"), self._shared.turn)
 
     def backup(self, folder: str | Path) -> int:
         """Copy the whole home to a new folder, also while it is in use; returns the number of files of weights.
 
-        :func:`tmem.store.backup.restore` makes it the home again. What is forgotten later is still in it.
+        :func:`tmem.store.care.backup.restore` makes it the home again. What is forgotten later is still in it.
         """
-        return backup(self._shared.home.path, Path(checking.path(folder, "folder")))
+        return backup(self._shared.home.path, Path(validation.path(folder, "folder")))
 
     def search(
         self, query: str, *, top_k: int = 10, filters: Mapping[str, str] | None = None, **ids: Unpack[Ids]

@@ -15,14 +15,14 @@ from typing import Any
 from sqlalchemy import select
 
 from tmem.agent.extraction import QAPair
-from tmem.store import schema as db
 from tmem.store.actions import Actions
 from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
-from tmem.store.ledger import History, Pair, view
-from tmem.store.queries import NewPair
+from tmem.store.ledger import schema as db
+from tmem.store.ledger.history import History, Pair, view
+from tmem.store.ledger.queries import NewPair
 from tmem.store.revise import Change, put_in_force, tainted_by, told
-from tmem.store.states import Tensors
+from tmem.store.weights.states import Tensors
 
 
 @dataclass

@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from tmem.errors import IntegrityError, NotFound
-from tmem.store import queries
-from tmem.store import schema as db
 from tmem.store.home import TO_WIPE, Home
-from tmem.store.ledger import History, Pair, digest, ledgers, view
-from tmem.store.queries import Version
-from tmem.store.states import Tensors, processor, state_digest
+from tmem.store.ledger import queries
+from tmem.store.ledger import schema as db
+from tmem.store.ledger.history import History, Pair, digest, ledgers, view
+from tmem.store.ledger.queries import Version
+from tmem.store.weights.states import Tensors, processor, state_digest
 
 
 def rollback(home: Home, scope: str, number: int) -> Version:

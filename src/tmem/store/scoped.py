@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from tmem.dates import Moment, moment
 from tmem.errors import IntegrityError, UsageError
 from tmem.files import check_folder
-from tmem.store import export, revise
+from tmem.store import revise
+from tmem.store.care import export
 from tmem.store.contradiction import shared_words
 from tmem.store.home import Home
-from tmem.store.ledger import Pair
-from tmem.store.queries import NewPair, Version
+from tmem.store.ledger.history import Pair
+from tmem.store.ledger.queries import NewPair, Version
 from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, heard, milliseconds, session
-from tmem.store.states import Tensors, state_digest
 from tmem.store.view import View
+from tmem.store.weights.states import Tensors, state_digest
 from tmem.texts import fold
 from tmem.turn import Turn
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tmem.model.answering import Unknown
     from tmem.model.request import Sampling
     from tmem.store.actions import Actions
-    from tmem.store.trainer import FastWeightTrainer
+    from tmem.store.weights.trainer import FastWeightTrainer
 
 
 class Shared:
@@ -285,7 +286,7 @@ class ScopedMemory(View):
 
     def _apart(self, one: Tensors, other: Tensors) -> Record:
         """How far two states of the same pairs are apart, and of how many pairs only one gives the answer."""
-        from tmem.store.trainer import SURE
+        from tmem.store.weights.trainer import SURE
 
         pairs = self._active()
         gives = [[float(own.min()) > SURE for own in self.trainer.scores(state, pairs)] for state in (one, other)]

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import func, select
 
 from tmem.errors import NotFound, UsageError
-from tmem.store import queries
-from tmem.store import schema as db
-from tmem.store.book import read_on
-from tmem.store.export import save_ledger
+from tmem.store.care.export import save_ledger
 from tmem.store.home import Home
-from tmem.store.ledger import History, Pair, view
+from tmem.store.ledger import queries
+from tmem.store.ledger import schema as db
+from tmem.store.ledger.history import History, Pair, view
+from tmem.store.ledger.ledger import read_on
 from tmem.store.records import Record
 
 STATUSES = ("active", "pending", "superseded", "quarantined", "forgotten")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import Any, Literal
 
-from tmem.agent.life import ANSWERS
+from tmem.agent.rollout import ANSWERS
 from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import UsageError
 from tmem.fastweights import Delta

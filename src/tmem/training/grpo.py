@@ -32,11 +32,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 
-from tmem.agent.life import Sampling
-from tmem.agent.lives import Pulse
+from tmem.agent.agent import Pulse
+from tmem.agent.rollout import Sampling
 from tmem.errors import Diverged, UsageError
-from tmem.evaluation.spec import Spec, open_run
-from tmem.evaluation.summary import mean
+from tmem.evaluation.records.spec import Spec, open_run
+from tmem.evaluation.records.summary import mean
 from tmem.fastweights import FastWeights
 from tmem.files import append_line, check_folder, read_jsonl
 from tmem.model import Model

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from tmem.agent.life import Sampling
-from tmem.agent.lives import Agent
+from tmem.agent.agent import Agent
+from tmem.agent.rollout import Sampling
 from tmem.agent.trajectory import Trajectory
-from tmem.evaluation.records import EXTRACTION, extraction_counts, extraction_totals, life_records
-from tmem.evaluation.summary import mean, summarize
+from tmem.evaluation.records.episode import EXTRACTION, extraction_counts, extraction_totals, life_records
+from tmem.evaluation.records.summary import mean, summarize
 from tmem.fastweights.delta import together
 from tmem.model import HFEngine, Request
 from tmem.seeds import generator
@@ -83,7 +83,7 @@ def acting(agent: Agent, groups: Sequence[Sequence[Rollout]], most: int) -> dict
 
 
 def _extraction(counts: Sequence[dict[str, int]]) -> dict[str, Share]:
-    """As in :func:`tmem.evaluation.records.extraction_scores`, but not yet divided."""
+    """As in :func:`tmem.evaluation.records.episode.extraction_scores`, but not yet divided."""
     total = extraction_totals(counts)
     return {name: Share(total[some], total[whole]) for name, (some, whole) in EXTRACTION.items()}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import active, together
-from tmem.fastweights.sites import decoder
+from tmem.fastweights.target_modules import decoder
 from tmem.model import Model
 from tmem.model.score import score_batch
 from tmem.training.advantages import Sample

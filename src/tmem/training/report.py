@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tmem.errors import DataError
-from tmem.evaluation.figure import COLOURS, Figure, drawn
-from tmem.evaluation.page import write
-from tmem.evaluation.recordfiles import read_lines
-from tmem.evaluation.report import find_runs
-from tmem.evaluation.tables import Section, Table
+from tmem.evaluation.records.files import read_lines
+from tmem.evaluation.reporting.page import write
+from tmem.evaluation.reporting.report import find_runs
+from tmem.evaluation.reporting.svg import COLOURS, Figure, drawn
+from tmem.evaluation.reporting.tables import Section, Table
 from tmem.files import read_json
 from tmem.training.checkpoint import ABOUT, METRICS
 
@@ -205,7 +205,7 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 
 def write_page(trainings: Sequence[Training], path: Path) -> None:
-    """Write the report as one offline HTML file; errors as :func:`tmem.evaluation.page.write`."""
+    """Write the report as one offline HTML file; errors as :func:`tmem.evaluation.reporting.page.write`."""
     first, *others = sections(trainings)
     parts = [(first, figures(trainings)), *((section, []) for section in others)]
     introduction = (

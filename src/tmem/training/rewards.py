@@ -14,7 +14,7 @@ from typing import Any
 
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import TmemError, UsageError
-from tmem.evaluation.summary import mean
+from tmem.evaluation.records.summary import mean
 from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import SCORERS
 

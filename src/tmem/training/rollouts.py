@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from tmem.agent.lives import Agent, Pulse
+from tmem.agent.agent import Agent, Pulse
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError
-from tmem.evaluation.spec import Spec
+from tmem.evaluation.records.spec import Spec
 from tmem.fastweights import Delta
 from tmem.model import Model
 from tmem.seeds import derive, generator

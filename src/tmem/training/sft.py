@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from tmem.errors import DataError, Diverged, UsageError
-from tmem.evaluation.spec import open_run
-from tmem.fastweights.sites import decoder
+from tmem.evaluation.records.spec import open_run
+from tmem.fastweights.target_modules import decoder
 from tmem.files import append_line, check_folder, read_jsonl, sha256
 from tmem.model import Model
 from tmem.model.adapter import WEIGHTS

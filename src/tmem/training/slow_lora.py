@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tmem.errors import ModelError, UsageError
-from tmem.fastweights.sites import linear_names
+from tmem.fastweights.target_modules import linear_names
 from tmem.model.adapter import read_adapter, save_adapter
 from tmem.seeds import derive
 

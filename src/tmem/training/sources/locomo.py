@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from tmem.agent.parts import in_parts
+from tmem.agent.splitting import in_parts
 from tmem.errors import UsageError
 from tmem.tasks.locomo import load, render_session
 from tmem.training.sources.rows import Text

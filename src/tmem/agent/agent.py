@@ -1,0 +1,305 @@
+"""Many episodes at once: texts of all are generated side by side, writes that are waited for are one training run.
+
+Each life has its own Delta, its own seeds and its own memory, so its result is the one it would have alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tmem.agent.context import Packed, pack
+from tmem.agent.episode import JOINER, Episode
+from tmem.agent.rollout import AgentConfig, Call, Life, Steps, WriteJob
+from tmem.agent.search import play
+from tmem.agent.trajectory import Trajectory
+from tmem.errors import DataError
+from tmem.fastweights import Delta, FastWeights, write
+from tmem.fastweights.delta import together
+from tmem.model import Completion, Engine, HFEngine, Request
+from tmem.model.contents import Job, nothing, write_pairs
+
+
+@dataclass
+class Pulse:
+    """How far a run is: what is done since it began, and the episodes that are being lived."""
+
+    episodes: int = 0
+    triggers: int = 0
+    tokens: int = 0  # read in prompts and written
+    living: int = 0
+
+
+class Agent(AgentConfig):
+    """Lives through episodes as it is configured."""
+
+    def run(
+        self,
+        episodes: Sequence[Episode],
+        progress: Callable[[Pulse], None] | None = None,
+        on_write: Callable[[Trajectory], None] | None = None,
+    ) -> list[Trajectory]:
+        """Live through episodes; trajectories in their order, one per question where questions are known.
+
+        Raises :class:`DataError` for a unit that does not fit the model's window.
+        """
+        done = dict(self.stream(episodes, progress, on_write))
+        return [done[number] for number in range(len(done))]
+
+    def stream(
+        self,
+        episodes: Iterable[Episode],
+        progress: Callable[[Pulse], None] | None = None,
+        on_write: Callable[[Trajectory], None] | None = None,
+    ) -> Iterator[tuple[int, Trajectory]]:
+        """The same as they end, numbered in order; the next episode is taken in when one ends.
+
+        ``progress`` is told after every batch, ``on_write`` gets a trajectory right after each of its writes.
+        """
+        yield from _Lives(self, on_write).run(self._lives(episodes), progress)
+
+    def _lives(self, episodes: Iterable[Episode]) -> Iterator[Life]:
+        units: tuple[str, ...] | None = None
+        packed = Packed([], [])
+        for episode in episodes:
+            if episode.units is not units:  # questions about one stream come one after the other
+                units = episode.units
+                packed = Packed([], list(range(len(units))))
+                if self.policy.packs:
+                    packed = pack(units, self.budget, self.model.count, JOINER)
+            if not self.split:
+                yield Life(self, episode, packed, episode.id)
+                continue
+            for ask in episode.asks:
+                yield Life(self, replace(episode, asks=(ask,)), packed, f"{episode.id}/{ask.id}")
+
+
+def _lived(life: Life) -> Steps[None]:
+    """The whole episode, after which its memory is closed however it ends."""
+    try:
+        yield from life.read() if life.episode.search is None else play(life)
+    finally:
+        life.policy.close()
+
+
+@dataclass(eq=False)
+class _Living:
+    """A life, its steps, and what it waits for."""
+
+    number: int
+    life: Life
+    steps: Any
+    waits: Call | WriteJob | None = None
+    found: list[Completion | None] = field(default_factory=list)  # of the texts that it waits for, those that ended
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def go_on(self, result: Any) -> bool:
+        """Hand over a result and run to the next step; False at the end of the life."""
+        try:
+            self.waits = self.steps.send(result)
+        except StopIteration:
+            return False
+        return True
+
+    def took(self, kind: str, seconds: float) -> None:
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
+
+
+class _AtOnce:
+    """A stream for engines that take a batch and give it back whole."""
+
+    def __init__(self, engine: Engine, fast: FastWeights | None) -> None:
+        self.engine, self.fast = engine, fast
+        self._waiting: list[tuple[Request, Delta | None]] = []
+        self._count = 0
+
+    def add(self, requests: Sequence[Request], deltas: Sequence[Delta | None]) -> list[int]:
+        first = self._count + len(self._waiting)
+        self._waiting += zip(requests, deltas, strict=True)
+        return list(range(first, first + len(requests)))
+
+    def step(self) -> list[tuple[int, Completion]]:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        used = [None if request.memory is None else delta for request, delta in waiting]
+        delta, firsts = together(used)
+        requests = [
+            request if request.memory is None else replace(request, memory=first + request.memory)
+            for (request, _), first in zip(waiting, firsts, strict=True)
+        ]
+        done = self.engine.generate(requests, delta, self.fast)
+        first, self._count = self._count, self._count + len(done)
+        return list(enumerate(done, start=first))
+
+
+class _Lives:
+    """Drives many lives. Texts of all are generated side by side, and a life goes on as soon as it has its own."""
+
+    def __init__(self, agent: Agent, on_write: Callable[[Trajectory], None] | None) -> None:
+        self.agent, self.model, self.on_write = agent, agent.model, on_write
+        self.fast = agent.model.fast(agent.recipe) if agent.policy.learns else None
+        engine = agent.engine or HFEngine(agent.model)
+        self.texts = engine.stream(self.fast) if isinstance(engine, HFEngine) else _AtOnce(engine, self.fast)
+        self.asked: dict[int, tuple[_Living, int]] = {}  # by number of the text: who waits for it, and its place
+        self.living: list[_Living] = []
+        self.pulse = Pulse()
+        self.ended = 0  # triggers of the lives that are over
+
+    def run(self, lives: Iterator[Life], progress: Callable[[Pulse], None] | None) -> Iterator[tuple[int, Trajectory]]:
+        try:
+            yield from self._run(lives, progress)
+        finally:
+            for one in self.living:  # broken off
+                one.steps.close()
+
+    def _run(self, lives: Iterator[Life], progress: Callable[[Pulse], None] | None) -> Iterator[tuple[int, Trajectory]]:
+        taken, most = 0, 1 if self.agent.policy.alone else self.agent.at_once
+        while True:
+            new: list[_Living] = []
+            while len(self.living) < most and (life := next(lives, None)) is not None:
+                one = self._begin(taken, life)
+                taken += 1
+                if self._step(one, None):
+                    self.living.append(one)
+                    new.append(one)
+                else:
+                    yield self._end(one)
+            self._ask(new)
+            if not self.living:
+                return
+            self.pulse.living = len(self.living)
+            went_on: list[_Living] = []
+            for one, result in self._work():
+                writes = len(one.life.trajectory.writes)
+                goes_on = self._step(one, result)
+                if self.on_write is not None and len(one.life.trajectory.writes) > writes:
+                    self.on_write(one.life.trajectory)
+                if goes_on:
+                    went_on.append(one)
+                else:
+                    self.living.remove(one)
+                    yield self._end(one)
+            self._ask(went_on)
+            if progress is not None:
+                self.pulse.triggers = self.ended + sum(one.life.trajectory.triggers for one in self.living)
+                progress(self.pulse)
+
+    def _begin(self, number: int, life: Life) -> _Living:
+        if self.fast is not None:
+            if self.agent.recipe.fresh is not None:
+                life.contents = nothing(self.model, self.agent.recipe)
+            life.delta = self.fast.zeros(1) if life.contents is None else life.contents.delta
+            self._keep(life)
+        return _Living(number, life, _lived(life))
+
+    def _step(self, one: _Living, result: Any) -> bool:
+        """Run a life to its next step; False at its end."""
+        try:
+            return one.go_on(result)
+        except DataError as error:
+            if self.agent.strict:
+                raise
+            one.life.trajectory.failed = str(error)
+            one.life.trajectory.answers = {ask.id: "" for ask in one.life.episode.asks}
+            return False
+
+    def _end(self, one: _Living) -> tuple[int, Trajectory]:
+        trajectory = one.life.trajectory
+        trajectory.memory_size = one.life.policy.size()
+        del one.life.policy  # they point at each other: so its texts are freed now, not when the collector comes by
+        trajectory.seconds = one.seconds | one.life.seconds
+        self.pulse.episodes += 1
+        self.ended += trajectory.triggers
+        return one.number, trajectory
+
+    def _work(self) -> list[tuple[_Living, Any]]:
+        """Do what is waited for: writes if half of the lives wait for one or no text is, else texts until one ends.
+
+        Returns the lives that have what they waited for, with it.
+        """
+        idle = [one for one in self.living if isinstance(one.waits, Call) and not one.waits.requests]
+        if idle:
+            return [(one, []) for one in idle]
+        writers = [one for one in self.living if isinstance(one.waits, WriteJob)]
+        if writers and (2 * len(writers) >= len(self.living) or not self.asked):
+            return self._write(writers)
+        return self._generate()
+
+    def _ask(self, ones: Sequence[_Living]) -> None:
+        """Hand in the texts that these lives wait for."""
+        calls = [(one, one.waits) for one in ones if isinstance(one.waits, Call)]
+        requests = [request for _, call in calls for request in call.requests]
+        if not requests:
+            return
+        deltas = [one.life.delta for one, call in calls for _ in call.requests]
+        numbers = iter(self.texts.add(requests, deltas))
+        for one, call in calls:
+            one.found = [None] * len(call.requests)
+            for place in range(len(one.found)):
+                self.asked[next(numbers)] = one, place
+
+    def _generate(self) -> list[tuple[_Living, list[Completion]]]:
+        """Generate until a text ends; the lives of which no text is left."""
+        started = time.perf_counter()
+        done = self.texts.step()
+        share = (time.perf_counter() - started) / max(len(self.asked), 1)
+        for one, _ in self.asked.values():
+            assert isinstance(one.waits, Call)
+            one.took(one.waits.kind, share)
+        complete = []
+        for number, completion in done:
+            one, place = self.asked.pop(number)
+            assert isinstance(one.waits, Call)
+            one.found[place] = completion
+            self.pulse.tokens += len(one.waits.requests[place].prompt_ids) + len(completion.ids)
+            texts = [text for text in one.found if text is not None]
+            if len(texts) == len(one.found):
+                complete.append((one, texts))
+        return complete
+
+    def _write(self, waiting: list[_Living]) -> list[tuple[_Living, Any]]:
+        """All writes that are waited for, as one training run."""
+        assert self.fast is not None
+        if self.agent.recipe.fresh is not None:
+            return self._write_from_zero(waiting)
+        jobs = [one.waits for one in waiting if isinstance(one.waits, WriteJob)]
+        deltas = [one.life.delta for one in waiting if one.life.delta is not None]
+        started = time.perf_counter()
+        written, accounts = write(
+            self.fast,
+            Delta.cat(deltas),
+            [job.new for job in jobs],
+            self.agent.recipe,
+            [job.seed for job in jobs],
+            [job.old for job in jobs],
+            self.model.replay(self.agent.recipe),
+        )
+        share = (time.perf_counter() - started) / len(waiting)
+        for row, one in enumerate(waiting):
+            one.life.delta = written.select([row])
+            one.took("write", share)
+            self._keep(one.life)
+        return list(zip(waiting, accounts, strict=True))
+
+    def _write_from_zero(self, waiting: list[_Living]) -> list[tuple[_Living, Any]]:
+        """The same under a recipe whose writes begin at B = 0."""
+        jobs = [
+            Job(one.life.contents, one.waits.pairs, len(one.waits.new))
+            for one in waiting
+            if isinstance(one.waits, WriteJob) and one.life.contents is not None
+        ]
+        started = time.perf_counter()
+        written = write_pairs(self.model, self.agent.recipe, jobs)
+        share = (time.perf_counter() - started) / len(waiting)
+        for one, (contents, _) in zip(waiting, written, strict=True):
+            one.life.contents, one.life.delta = contents, contents.delta
+            one.took("write", share)
+            self._keep(one.life)
+        return [(one, account) for one, (_, account) in zip(waiting, written, strict=True)]
+
+    def _keep(self, life: Life) -> None:
+        if self.agent.keep_deltas and life.delta is not None:
+            life.trajectory.deltas.append(life.delta.to("cpu"))

@@ -1,0 +1,53 @@
+"""Memory policies behind one protocol (:class:`tmem.agent.rollout.Policy`), and agents that live by them.
+
+All get the same pieces of the same stream, the same model and decoding, and the same answer prompt; they differ in
+what they keep and in what an answer sees of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tmem.agent.agent import Agent
+from tmem.agent.prompts import PROMPTS
+from tmem.agent.rollout import Policy
+from tmem.errors import UsageError
+from tmem.fastweights import Recipe
+from tmem.model import Model
+from tmem.policies.ablations import GoldExplicit, GoldFull, GoldPairs, GoldRag, GoldText, RawText, SummaryText
+from tmem.policies.amem import AMem
+from tmem.policies.lora import Lora
+from tmem.policies.plain import Full, Nothing, Tail
+from tmem.policies.rag import Rag
+from tmem.policies.summary import Mem1, MemAgent
+from tmem.policies.weights import Pairs, Weights, WeightsAndFull, WeightsAndPairs, WeightsAndRag
+
+_ALL: tuple[type[Policy], ...] = (
+    *(Nothing, Tail, Full, MemAgent, Mem1, AMem, Rag),
+    *(Pairs, Weights, WeightsAndPairs, WeightsAndRag, WeightsAndFull, Lora),
+)
+_ABLATIONS: tuple[type[Policy], ...] = (
+    *(GoldPairs, GoldText, GoldExplicit, GoldRag, GoldFull),
+    *(RawText, SummaryText),
+)
+MEMORIES = {policy.name: policy for policy in _ALL}
+ABLATIONS = {policy.name: policy for policy in _ABLATIONS}
+
+
+def make_agent(model: Model, recipe: Recipe | None = None, memory: str = "tmem", **changes: Any) -> Agent:
+    """The agent that a model's own settings describe, with the named memory and ``changes`` to any field of it.
+
+    Raises :class:`UsageError` for an unknown memory.
+    """
+    policy = MEMORIES.get(memory) or ABLATIONS.get(memory)
+    if policy is None:
+        raise UsageError(f"unknown memory '{memory}': there are {', '.join([*MEMORIES, *ABLATIONS])}")
+    settings = model.settings
+    prompts = PROMPTS[settings.prompts]
+    known = prompts.question_known if settings.question_known is None else settings.question_known
+    agent = Agent(model, recipe or model.recipe("paper"), prompts, policy, settings.budget, known)
+    return replace(agent, **changes)
+
+
+__all__ = ["ABLATIONS", "MEMORIES", "make_agent"]

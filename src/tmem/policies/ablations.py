@@ -1,0 +1,110 @@
+"""Memories of something else than extracted pairs: what extraction and pairs are worth (paper, ablations)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tmem.agent.extraction import Extraction, parse
+from tmem.agent.prompts import NO_MEMORY
+from tmem.agent.rollout import Life, Steps
+from tmem.agent.trajectory import Action, Write
+from tmem.errors import UsageError
+from tmem.fastweights import Example
+from tmem.policies.weights import Pairs, Weights, WeightsAndFull, WeightsAndPairs, WeightsAndRag
+from tmem.texts import said
+
+PIECE = 256  # tokens of one example of running text
+
+
+class _Gold(Weights):
+    """A memory of the pairs that the benchmark knows to be told, unit by unit: its extraction never errs."""
+
+    question_aware = False
+
+    def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
+        yield from ()
+        life, read = self.life, set(units)
+        pairs = [{"instruction": q, "output": a} for q, a, unit in life.episode.gold if unit in read]
+        text = json.dumps(pairs, ensure_ascii=False)
+        life.trajectory.actions.append(Action("extract", (), (), (), text, "json", len(life.trajectory.writes)))
+        return parse(text)
+
+
+class GoldPairs(_Gold):
+    """In the weights alone."""
+
+    name = "gold"
+
+
+class GoldText(_Gold, Pairs):
+    """As text alone: the control."""
+
+    name = "gold:pairs"
+
+
+class GoldExplicit(_Gold, WeightsAndPairs):
+    """In the weights, with those that fit the question as text."""
+
+    name = "gold+explicit"
+
+
+class GoldRag(_Gold, WeightsAndRag):
+    """In the weights, with the notes that fit the question as text."""
+
+    name = "gold+rag"
+
+
+class GoldFull(_Gold, WeightsAndFull):
+    """In the weights, with the whole history as text."""
+
+    name = "gold+full"
+
+
+class RawText(Weights):
+    """The raw text itself, by next-token prediction."""
+
+    name = "tmem:text"
+    question_aware = False
+
+    def __init__(self, life: Life) -> None:
+        if life.agent.recipe.fresh is not None:
+            raise UsageError(f"{self.name} is trained on running text, not on pairs: choose the recipe sgd or paper")
+        super().__init__(life)
+        self.written: list[Example] = []
+
+    def observe(self, units: Sequence[int]) -> Steps[None]:
+        yield from self._train(self.life.text(units), units)
+
+    def _train(self, text: str, units: Sequence[int]) -> Steps[None]:
+        """Write a text in pieces, each after a bare prompt; earlier pieces are rehearsed as the recipe says."""
+        life = self.life
+        whole = life.model.example("", text)
+        ids = whole.answer_ids[:-1]  # the end of a turn comes after the last piece only
+        new = [
+            Example(whole.prompt_ids, ids[start : start + PIECE], label=f"piece {start // PIECE}")
+            for start in range(0, len(ids), PIECE)
+        ]
+        account = yield from life.write(new, self.written)
+        life.trajectory.writes.append(
+            Write(len(life.trajectory.actions) - 1, tuple(units), len(ids), "ok", [], [], account)
+        )
+        if account.applied:
+            self.written += new
+
+    def size(self) -> dict[str, int]:
+        return {"tokens": sum(len(example.answer_ids) for example in self.written)}
+
+
+class SummaryText(RawText):
+    """A free summary of each trigger context, by next-token prediction."""
+
+    name = "tmem:summary"
+    question_aware = True
+
+    def observe(self, units: Sequence[int]) -> Steps[None]:
+        life = self.life
+        prompt = life.prompt(life.agent.prompts.update(NO_MEMORY, life.text(units), life.question))
+        name = len(life.trajectory.writes)
+        [done] = yield from life.say("update", [prompt], [name], life.model.settings.max_new_tokens_memory)
+        yield from self._train(said(done.text), units)

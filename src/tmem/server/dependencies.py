@@ -1,0 +1,122 @@
+"""Whose memory a request is about, and what the routes share to answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import jwt
+from fastapi import Request
+
+from tmem.errors import UsageError
+from tmem.server.keys import Key, check_user
+from tmem.server.metrics import Figures
+from tmem.server.replies import Refusal
+from tmem.server.workers import Pool
+from tmem.store.memory import CheckedMemory, Memory
+
+R = TypeVar("R")
+HEADER = "X-Tmem-User"
+WEBUI, WEBUI_SIGNED = "X-OpenWebUI-User-Id", "X-OpenWebUI-User-Jwt"
+LEEWAY = 30  # seconds that two computers' clocks may be apart
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served. ``talk``: for answers; ``work``: for what changes a memory or trains; ``look``: for what only
+    reads the ledger.
+    """
+
+    memory: Memory
+    model: str
+    home: str
+    talk: Pool
+    work: Pool
+    look: Pool
+    figures: Figures
+    since: int  # seconds
+    webui_secret: str | None = None  # with which Open WebUI signs whom it speaks for
+
+
+def served(request: Request) -> Served:
+    """What this application serves."""
+    found: Served = request.app.state.served
+    return found
+
+
+def whose(request: Request, named: Mapping[str, Any] | None = None) -> str:
+    """The user that a request is about.
+
+    A key bound to a user says so itself, and every other name is refused. An application, or anybody on this computer
+    where no key is needed, names the user: where Open WebUI signs what it says by that alone, else by the header, Open
+    WebUI's, ``?user_id=``, or the first of ``named``, parts of the body, that is there. Raises :class:`Refusal`.
+    """
+    key: Key | None = request.state.key
+    secret = served(request).webui_secret
+    if secret is not None and (key is None or key.user is None):
+        return _signed(request, secret)
+    names = {name: _header(request, name) for name in (HEADER, WEBUI)}
+    names["user_id"] = request.query_params.get("user_id")
+    names |= {name: value for name, value in (named or {}).items() if value is not None}
+    given = {name: value for name, value in names.items() if value is not None}
+    if key is not None and key.user is not None:
+        if any(value != key.user for value in given.values()):
+            raise Refusal(403, "this key may not name another user", code="not_yours")
+        return key.user
+    for name, value in given.items():
+        try:
+            return check_user(value)
+        except UsageError as error:
+            raise Refusal(400, f"{name}: {error}", name) from None
+    raise Refusal(400, f"whose memory? name the user in the header {HEADER}", "user")
+
+
+async def on_memory(
+    request: Request,
+    call: Callable[[CheckedMemory], R],
+    pool: Literal["talk", "work", "look"],
+    named: str | None = None,
+) -> R:
+    """What a call on the memory of the request's user gives, made when it is its turn in a pool of :class:`Served`.
+
+    ``named``: whom the body calls its user, if anybody; raises :class:`Refusal` where the rest says somebody else.
+    """
+    user, own = whose(request, {"user_id": named}), served(request)
+    if named not in (None, user):
+        raise Refusal(400, "the body names another user than the rest of the request: name one", "user_id")
+    memory = own.memory.scope(user_id=user)
+    chosen: Pool = getattr(own, pool)
+    if pool != "work":
+        return await chosen.run(lambda: call(memory), user)
+    with own.figures.writes.labels(getattr(request.scope.get("route"), "name", "")).time():
+        return await chosen.run(lambda: call(memory), user)
+
+
+def _header(request: Request, name: str) -> str | None:
+    """A header that is there once at most, in UTF-8."""
+    found = request.headers.getlist(name)
+    if len(found) > 1:
+        raise Refusal(400, f"{name} is there twice: name one user", name)
+    try:
+        return found[0].encode("latin-1").decode() if found else None
+    except UnicodeDecodeError:
+        raise Refusal(400, f"{name} is not valid UTF-8", name) from None
+
+
+def _signed(request: Request, secret: str) -> str:
+    """Whom Open WebUI has signed that it speaks for."""
+    token = _header(request, WEBUI_SIGNED)
+    try:
+        told = jwt.decode(
+            token or "",
+            secret,
+            ["HS256"],
+            issuer="open-webui",
+            leeway=LEEWAY,
+            options={"require": ["sub", "exp"]},
+        )
+        return check_user(told["sub"])
+    except (jwt.InvalidTokenError, UsageError):
+        what = f"{WEBUI_SIGNED} is needed, signed with this server's secret and not expired"
+        raise Refusal(401, what, WEBUI_SIGNED, "invalid_user_token") from None

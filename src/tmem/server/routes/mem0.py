@@ -1,0 +1,119 @@
+"""The paths of mem0's own client (mem0ai 2.2, ``MemoryClient(host=...)``), answered in its shapes.
+
+What they share with ours is the slash at the end. Of what the client can send, whatever would not be heeded is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from tmem.server.dependencies import on_memory
+from tmem.server.replies import Json, Refusal
+from tmem.server.routes import memories
+from tmem.server.routes.schemas import Own, Told, UpdateRequest
+from tmem.store.memory import CheckedMemory
+from tmem.store.records import Record
+
+router = APIRouter(include_in_schema=False)
+
+
+class Add(Own):
+    messages: list[Told]
+    user_id: str | None = None
+    filters: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    infer: bool = True
+    timestamp: int | None = None  # seconds
+
+
+class Find(Own):
+    filters: dict[str, Any] | None = None
+
+
+class Search(Find):
+    query: str
+    top_k: int = Field(10, ge=1, le=10_000)
+
+
+@router.get("/v1/ping/")
+async def ping(_: Request) -> Response:
+    return Json({"status": "ok", "org_id": "tmem", "project_id": "tmem"})  # it does not start without the two
+
+
+@router.post("/v3/memories/add/")
+async def add(body: Add, request: Request) -> Response:
+    told = [one.model_dump(exclude_none=True) for one in body.messages]
+    when = None if body.timestamp is None else f"{body.timestamp} s"
+
+    def call(memory: CheckedMemory) -> list[Record]:
+        receipt = memory.add(told, infer=body.infer, timestamp=when, metadata=body.metadata)
+        return [_shape(row) | {"event": "UPDATE" if row["supersedes"] else "ADD"} for row in receipt.pairs]
+
+    return Json({"results": await on_memory(request, call, "work", body.user_id or _user(body.filters))})
+
+
+@router.post("/v3/memories/")
+async def get_all(
+    body: Find, request: Request, page: int = Query(1, ge=1), page_size: int = Query(100, ge=1, le=10_000)
+) -> Response:
+    rows = await on_memory(request, lambda memory: memory.get_all()[::-1], "look", _user(body.filters))
+    part = rows[(page - 1) * page_size : page * page_size]
+    links = {"next": None, "previous": None}  # the client asks for pages by their number
+    return Json({"count": len(rows), **links, "results": [_shape(row) for row in part]})
+
+
+@router.post("/v3/memories/search/")
+async def search(body: Search, request: Request) -> Response:
+    user = _user(body.filters)
+    rows = await on_memory(request, lambda memory: memory.search(body.query, top_k=body.top_k), "look", user)
+    return Json({"results": [_shape(row) for row in rows]})
+
+
+@router.get("/v1/memories/{pair}/")
+async def get(request: Request, pair: str) -> Response:
+    return Json(_shape(await on_memory(request, lambda memory: memory.get(pair), "look")))
+
+
+@router.get("/v1/memories/{pair}/history/")
+async def history(request: Request, pair: str) -> Response:
+    rows = await on_memory(request, lambda memory: memory.history(pair), "look")
+    return Json([_shape(row) for row in rows])
+
+
+@router.put("/v1/memories/{pair}/")
+async def update(body: UpdateRequest, request: Request, pair: str) -> Response:
+    return await memories.update(body, request, pair)
+
+
+@router.delete("/v1/memories/{pair}/")
+async def delete(request: Request, pair: str) -> Response:
+    return await memories.delete(request, pair)
+
+
+@router.delete("/v1/memories/")
+async def delete_all(request: Request) -> Response:
+    return await memories.delete_all(request)
+
+
+def _user(filters: dict[str, Any] | None) -> str | None:
+    """The user that filters name, also as ``{"AND": [...]}``. Raises :class:`Refusal` for whatever else they ask."""
+    parts = [filters or {}]
+    if filters and filters.keys() == {"AND"} and isinstance(filters["AND"], list):
+        parts = filters["AND"]
+    named = dict[str, str]()
+    for part in parts:
+        for name, value in part.items() if isinstance(part, dict) else [(str(part), None)]:
+            if name != "user_id" or not isinstance(value, str) or named.get(name, value) != value:
+                raise Refusal(400, f"filters can only say one user_id here, not {name!r:.80}", "filters")
+            named[name] = value
+    return named.get("user_id")
+
+
+def _shape(row: Record) -> Record:
+    """A pair as mem0 has memories; with its parts."""
+    kept = {name: row[name] for name in ("id", "question", "answer", "metadata")}
+    return kept | {"memory": f"{row['question']} {row['answer']}", "created_at": row["created"]}

@@ -1,0 +1,125 @@
+"""Memories that are written from zero: theta_0 reads and extracts, the memory is heard on the bare question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tmem.agent.agent import Agent
+from tmem.agent.extraction import QAPair
+from tmem.agent.trajectory import Trajectory
+from tmem.errors import UsageError
+from tmem.fastweights import Recipe
+from tmem.model import Model, load
+from tmem.model.answering import Asked
+from tmem.model.wordings import Wordings
+from tmem.policies import make_agent
+from tmem.policies.weights import joined
+from tmem.tasks.persona import Persona
+
+QUICK = {"fresh": {"steps": 3, "steps_per_pair": 0, "held": 0, "block": 4}}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load("persona-nano")
+
+
+def agent(model: Model, memory: str, **changes: Any) -> Agent:
+    recipe = model.recipe("tmem", **QUICK)
+    return make_agent(model, recipe, memory, write_tail=True, keep_deltas=True, question_known=False, **changes)
+
+
+def lived(model: Model, memory: str, **changes: Any) -> Trajectory:
+    [task] = Persona(8, 1).tasks(3)
+    [life] = agent(model, memory, **changes).run([task.episode])
+    return life
+
+
+def test_extraction_does_not_know_the_memory_and_answers_hear_it_on_the_bare_question(model: Model) -> None:
+    life = lived(model, "gold")
+    assert len(life.writes) == 2 and all(write.account.applied for write in life.writes)
+    [task] = Persona(8, 1).tasks(3)
+    answers = {action.question: action for action in life.actions if action.kind == "answer"}
+    for ask in task.episode.asks:
+        action = answers[ask.id]
+        assert list(action.prompt_ids) == model.bare(ask.text)
+        assert action.voices is None and action.row is not None
+    assert life.deltas[-1].sessions > 1 and len({action.row for action in answers.values()}) > 1
+    rows = [row for write in life.writes for row in write.rows]
+    assert len(rows) == len(life.ledger) and max(rows) < life.deltas[-1].sessions
+    own = lived(model, "tmem")
+    extracted = [action.output_ids for action in own.actions if action.kind == "extract"]
+    plain = [action.output_ids for action in lived(model, "pairs").actions if action.kind == "extract"]
+    assert extracted == plain and all(action.row is None for action in own.actions if action.kind == "extract")
+
+
+@pytest.mark.parametrize("memory", ["tmem+full", "tmem+rag", "tmem+explicit"])
+def test_beside_text_the_memory_is_a_voice(model: Model, memory: str) -> None:
+    life = lived(model, memory)
+    [task] = Persona(8, 1).tasks(3)
+    asks = {ask.id: ask for ask in task.episode.asks}
+    for action in life.actions:
+        if action.kind == "answer":
+            assert action.voices is not None and action.row is not None and action.question is not None
+            bare = model.bare(asks[action.question].text)
+            assert list(action.voices.prompt_ids) == bare and len(action.prompt_ids) > len(bare)
+            assert action.voices.refusal == model.refusal
+            fresh = agent(model, memory).recipe.fresh
+            assert fresh is not None and fresh.voice != fresh.voice_notes
+            assert action.voices.weight == (fresh.voice if memory == "tmem+full" else fresh.voice_notes)
+
+
+def test_the_control_reads_the_same_pairs_and_writes_nothing(model: Model) -> None:
+    life = lived(model, "pairs")
+    assert life.writes == [] and life.deltas == [] and life.memory_size["pairs"] > 0
+    assert all(action.row is None and action.voices is None for action in life.actions)
+
+
+def test_many_lives_at_once_say_what_each_says_alone(model: Model) -> None:
+    tasks = list(Persona(8, 3).tasks(4))
+    together = agent(model, "tmem").run([task.episode for task in tasks])
+    for task, life in zip(tasks, together, strict=True):
+        [alone] = agent(model, "tmem").run([task.episode])
+        assert [write.pairs for write in life.writes] == [write.pairs for write in alone.writes]
+        assert life.deltas[-1].sessions == alone.deltas[-1].sessions
+        assert life.answers == alone.answers
+
+
+def test_a_context_that_is_read_again_gives_more(model: Model) -> None:
+    once, often = lived(model, "pairs"), lived(model, "pairs", extractions=4)
+    assert often.memory_size["pairs"] >= once.memory_size["pairs"]
+    assert sum(action.kind == "extract" for action in often.actions) == 8
+    assert lived(model, "pairs", extractions=4).actions == often.actions
+
+
+def test_of_several_readings_the_answer_of_most_is_kept() -> None:
+    readings = [[QAPair("A?", "x"), QAPair("B?", "u")], [QAPair("a?", "y")], [QAPair("A?", "Y"), QAPair("C?", "v")]]
+    assert joined(readings) == [QAPair("a?", "y"), QAPair("B?", "u"), QAPair("C?", "v")]
+    assert joined([[QAPair("A?", "x")], [QAPair("A?", "y")]]) == [QAPair("A?", "x")]
+
+
+@pytest.mark.parametrize("memory", ["tmem:text", "tmem:summary"])
+def test_running_text_is_not_written_from_zero(model: Model, memory: str) -> None:
+    with pytest.raises(UsageError, match="choose the recipe sgd or paper"):
+        lived(model, memory)
+
+
+def test_what_an_english_model_was_never_told_is_refused_or_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("persona-nano")
+    model.settings = model.settings.model_copy(update={"prompts": "english"})
+    model.wordings = Wordings()
+
+    def first_alone(model: Model, recipe: Recipe, questions: list[str], pairs: list[Any]) -> list[Asked]:
+        return [Asked(question, 0, opens=place == 0) for place, question in enumerate(questions)]
+
+    monkeypatch.setattr("tmem.policies.weights.as_asked", first_alone)
+    [task] = Persona(8, 1).tasks(3)
+    first, *others = [ask.id for ask in task.episode.asks]
+    alone = lived(model, "gold")
+    assert [action.question for action in alone.actions if action.kind == "answer"] == [first]
+    assert all(alone.answers[name] == "No information available" for name in others)
+    beside = {action.question: action for action in lived(model, "gold+full").actions if action.kind == "answer"}
+    assert beside[first].voices is not None and list(beside) == [first, *others]
+    assert all(beside[name].voices is None and beside[name].row is None for name in others)  # theta_0 reads the text
