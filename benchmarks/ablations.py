@@ -33,7 +33,7 @@ FACTS = 16
 
 @dataclass(frozen=True)
 class Arm:
-    """One cell of one ablation: the memory, and what it changes of the recipe or of how the agent lives."""
+    """One cell of one ablation: the memory, and what it changes of the recipe or of how the agent runs."""
 
     group: str
     name: str
@@ -64,7 +64,7 @@ def arms(model: Model) -> list[Arm]:
         Arm("rehearsal, given pairs", n, "gold", {"rehearse": k}) for n, k in (("none", 0), ("8", 8), ("all", -1))
     ]
     found += [Arm("working context", f"{n} tokens", settings={"budget": n}) for n in (25, 50, 100, 200, 400, 800)]
-    # With known questions each of them is a life of its own, some twenty per conversation.
+    # With known questions each of them is a rollout of its own, some twenty per conversation.
     for memory in ("tmem", "memagent"):
         for name, known in (("question blind", False), ("question known", True)):
             found.append(Arm(f"what {memory} reads for", name, memory, settings={"question_known": known}, share=5))

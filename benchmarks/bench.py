@@ -37,14 +37,14 @@ from tmem.model import HFEngine, Request
 def memory_per_user(shape: str, dtype: str) -> dict[str, float]:
     """A memory's B in MB, and what each further one adds beyond it to the most that generating 48 rows needs.
 
-    ``one``: all memories in one Delta, in the order of the rows, of which nothing is copied. ``lives``: every row with
-    a Delta of its own, as lives have.
+    ``one``: all memories in one Delta, in the order of the rows, of which nothing is copied. ``rollouts``: every row
+    with a Delta of its own, as rollouts have.
     """
     model = SHAPES[shape](dtype)
     own = sum(b.numel() for b in model.fast(recipe_for(model)).zeros(1).b.values()) * 4 / 1e6
     found = {"own": own}
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back at once, and is not counted
-    for layout in ("one", "lives"):
+    for layout in ("one", "rollouts"):
         peaks = {}
         for count in (1, ROWS):
             command = [sys.executable, __file__, "--dtype", dtype, "--probe", shape, layout, str(count)]
@@ -57,11 +57,11 @@ def memory_per_user(shape: str, dtype: str) -> dict[str, float]:
 def probe(shape: str, dtype: str, layout: str, count: int) -> float:
     """The most memory in use, in MB, while 48 rows are generated with ``count`` different memories."""
     bench = Bench(SHAPES[shape](dtype))
-    places = [[place] for place in range(count)] if layout == "lives" else [list(range(count))]
+    places = [[place] for place in range(count)] if layout == "rollouts" else [list(range(count))]
     deltas = [bench.memories.select(own) for own in places]
     del bench.memories
     prompts = [tokens(bench.model, QUESTION, row) for row in range(ROWS)]
-    wanted = [Request(prompt, 0 if layout == "lives" else row % count, 4) for row, prompt in enumerate(prompts)]
+    wanted = [Request(prompt, 0 if layout == "rollouts" else row % count, 4) for row, prompt in enumerate(prompts)]
     stream = HFEngine(bench.model).stream(bench.fast)
     gc.collect()
     if torch.cuda.is_available():
@@ -175,9 +175,7 @@ def main() -> None:
             write_json(args.out, results)
     Console(width=160).print(table(results, args.shapes))
     for shape, memory in results["memory"].items():
-        more = (
-            f"{memory['one']:.2f} MB where all are in one Delta, {memory['lives']:.2f} MB where every row has its own"
-        )
+        more = f"{memory['one']:.2f} MB with all in one Delta, {memory['rollouts']:.2f} MB where every row has its own"
         print(f"{shape}: a memory is {memory['own']:.2f} MB; beyond it a further user adds {more}")
     print(f"everything that was measured: {args.out}", file=sys.stderr)
     if lines := faults(results, args.shapes):

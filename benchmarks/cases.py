@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from shapes import agent_for, episodes, now, pairs, recipe_for, tokens
 from torch import Tensor
-from usual import Usual, live, orders, steps_from_zero
+from usual import Usual, orders, run_usual, steps_from_zero
 
 from tmem.fastweights import Delta, FastWeights, Lesson, get_recipe, write, write_fresh
 from tmem.model import Completion, HFEngine, Model, Request
@@ -308,13 +308,13 @@ def whole_episodes(bench: Bench, batched: bool) -> Round:
     def measure(turn: int) -> Run:
         timed = list(range(USERS)) if batched else bench.timed(turn)
         few, users = [told[place] for place in timed], bench.usual.adapters(len(timed))
-        ours, lives, theirs, wanted = both(
-            turn, lambda: agent.run(told), lambda: live(agent, few, bench.usual, users, batched)
+        ours, trajectories, theirs, wanted = both(
+            turn, lambda: agent.run(told), lambda: run_usual(agent, few, bench.usual, users, batched)
         )
         apart = different(
             *(
-                [action.output_ids for life in some for action in life.actions]
-                for some in ([lives[place] for place in timed], wanted)
+                [action.output_ids for trajectory in some for action in trajectory.actions]
+                for some in ([trajectories[place] for place in timed], wanted)
             )
         )
         return Run(ours, theirs * USERS / len(timed), apart)

@@ -71,9 +71,11 @@ def streams(model: Model, repeats: int) -> list[Curve]:
         agent = replace(agent_for(model, model.recipe(recipe, epochs=5)), at_once=AT_ONCE)
         works: dict[int, Callable[[], Any]] = {}
         for facts in (4, 8, 16, 32):
-            lives = [task.episode for task in Persona(facts, AT_ONCE, "seen").tasks(1)]
-            lives = [replace(life, asks=life.asks[:4]) for life in lives]  # as many questions whatever the length
-            works[facts] = lambda lives=lives, agent=agent: agent.run(lives)  # type: ignore[misc]
+            episodes = [task.episode for task in Persona(facts, AT_ONCE, "seen").tasks(1)]
+            episodes = [
+                replace(episode, asks=episode.asks[:4]) for episode in episodes
+            ]  # as many questions whatever the length
+            works[facts] = lambda episodes=episodes, agent=agent: agent.run(episodes)  # type: ignore[misc]
         made.append(curve(f"8 episodes, {name}, by facts", works, repeats))
     return made
 
@@ -110,7 +112,7 @@ def depths(repeats: int) -> list[Curve]:
 
 
 def groups(model: Model) -> Curve:
-    """A step of RL against the lives of each task."""
+    """A step of RL against the rollouts of each task."""
     with tempfile.TemporaryDirectory() as folder:
 
         def work(group: int) -> Callable[[], Any]:
@@ -121,7 +123,7 @@ def groups(model: Model) -> Curve:
             return lambda: trainer._learn(0, None)
 
         works = {group: work(group) for group in (2, 4, 8, 16)}
-        return curve("a step of RL of two tasks, by lives of each", works, 1, warm=False)
+        return curve("a step of RL of two tasks, by rollouts of each", works, 1, warm=False)
 
 
 def rates(model: Model) -> tuple[float, float]:

@@ -259,7 +259,7 @@ def rewards(place: Place) -> Got:
 @row(CALLS, "resuming", "RL goes on after the body of the reward changed", "said, and recorded")
 def resuming(place: Place) -> Got:
     for steps, value in ((1, 1.0), (2, 2.0)):
-        body = f"def f(task, predictions, life):\n    return {value} * len(life.ledger)\n"
+        body = f"def f(task, predictions, trajectory):\n    return {value} * len(trajectory.ledger)\n"
         code, said = kinds_places.train(place.folder, body, steps)
     lines = map(json.loads, (place.folder / "rl" / "metrics.jsonl").read_text().splitlines())
     at = [one["step"] for one in lines if one["type"] == "reward"]

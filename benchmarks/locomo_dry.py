@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from scripted import CONSTANT, Script, ScriptedSpec, make_model
 
-from tmem.evaluation.records.episode import life_records
+from tmem.evaluation.records.episode import episode_records
 from tmem.model import load
 from tmem.policies import MEMORIES
 from tmem.tasks.locomo import LoCoMo
@@ -40,9 +40,9 @@ def dry(memory: str, folder: Path, data: Path) -> dict[str, Any]:
     tasks = {task.episode.id: task for task in bench.tasks(1)}
     triggers = episodes = 0
     scores: list[dict[str, Any]] = []
-    for _, life in agent.stream(task.episode for task in tasks.values()):
-        triggers, episodes = triggers + life.triggers, episodes + 1
-        records = life_records(bench, tasks[life.episode], life, agent)
+    for _, trajectory in agent.stream(task.episode for task in tasks.values()):
+        triggers, episodes = triggers + trajectory.triggers, episodes + 1
+        records = episode_records(bench, tasks[trajectory.episode], trajectory, agent)
         scores += [record["scores"] for record in records if record["type"] == "question"]
     script = agent.engine
     assert isinstance(script, Script)
@@ -89,8 +89,8 @@ def main() -> None:
             make_model(
                 folder, (text for task in LoCoMo(args.data, official=True).tasks(1) for text in task.episode.units)
             )
-        with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-            jobs = [pool.submit(dry, memory, folder, args.data) for memory in args.memory]
+        with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as dataset:
+            jobs = [dataset.submit(dry, memory, folder, args.data) for memory in args.memory]
             for job in jobs:
                 print(json.dumps(job.result()), flush=True)
     print(json.dumps(known_scores(args.data)))

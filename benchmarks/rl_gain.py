@@ -2,7 +2,7 @@
 
     python benchmarks/rl_gain.py --trained out/rl --out out/rl-gain
 
-Every model in ``out/rl/PART-SEED/model`` (runs/rl_persona.sh) and the model that it started from live the same
+Every model in ``out/rl/PART-SEED/model`` (runs/rl_persona.sh) and the model that it started from run the same
 conversations: seen people on streams as long as in training and twice as long, and people, values and wordings that
 were never seen.
 Prints a Markdown table per part: scores before and after, and the gain question by question with its 95 % interval over
@@ -34,13 +34,13 @@ from tmem.tasks.scoring import normalize
 from tmem.training.measure import recall_after_write
 
 WORLDS = [1, 2]  # seeds of the conversations
-Lives = dict[int, Sequence[dict[str, Any]]]  # by training seed the records of what it trained
+Rollouts = dict[int, Sequence[dict[str, Any]]]  # by training seed the records of what it trained
 
 
-def lived(
+def rolled_out(
     model: str, memory: str, facts: int, people: str, episodes: int, workers: int, folder: Path
 ) -> list[dict[str, Any]]:
-    """The records of a model's lives under one condition, first a record of what it could recall."""
+    """The records of a model's rollouts under one condition, first a record of what it could recall."""
     spec = Spec("persona", {"facts": facts, "episodes": episodes, "people": people}, model, write_tail=True)
     loaded = load(model)
     run(spec, loaded, [memory], WORLDS, folder, episodes, workers)
@@ -84,7 +84,7 @@ def refusals(runs: Sequence[Sequence[dict[str, Any]]]) -> float:
     return mean(question["scores"]["tmem_token"]["em"] for question in own)
 
 
-def row(name: str, before: Sequence[dict[str, Any]], after: Lives) -> str:
+def row(name: str, before: Sequence[dict[str, Any]], after: Rollouts) -> str:
     cells = [name]
     for measure in ("f1", "em"):
         old = {key: score for seed in after for key, score in scores(before, measure, seed).items()}
@@ -109,7 +109,7 @@ def row(name: str, before: Sequence[dict[str, Any]], after: Lives) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def beside(name: str, one: Lives, other: Lives) -> str:
+def beside(name: str, one: Rollouts, other: Rollouts) -> str:
     """What the first way of training scored more than the second, question by question and training seed by seed."""
     seeds = one.keys() & other.keys()
     cells = [name]
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["all", "answers", "paper", "memagent", "rag"])
     args = parser.parse_args()
     torch.set_num_threads(1)
-    lives: dict[str, dict[str, Lives]] = {}  # by part and condition
+    trajectories: dict[str, dict[str, Rollouts]] = {}  # by part and condition
     for part in args.parts:
         folders = sorted(args.trained.glob(f"{part}-[0-9]*"))
         folders = [folder for folder in folders if (folder / "model").is_dir()]
@@ -186,14 +186,14 @@ def main() -> None:
             for length in (facts, 2 * facts):
                 condition = (memory, length, people, args.episodes, args.workers)
                 place = f"{memory}-{length}-{people}"
-                before = lived(start, *condition, args.out / f"start-{place}")
+                before = rolled_out(start, *condition, args.out / f"start-{place}")
                 after = {
-                    int(folder.name.rpartition("-")[2]): lived(
+                    int(folder.name.rpartition("-")[2]): rolled_out(
                         str(folder / "model"), *condition, args.out / f"{folder.name}-{place}"
                     )
                     for folder in folders
                 }
-                lives.setdefault(part, {})[f"{people}, {length} facts"] = after
+                trajectories.setdefault(part, {})[f"{people}, {length} facts"] = after
                 print(row(f"{people}, {length} facts", before, after), flush=True)
                 if people == "seen" and length == facts and memory == "tmem":
                     spec = Spec("persona", {"facts": facts, "people": people}, start)
@@ -201,10 +201,10 @@ def main() -> None:
         if args.examples and memory == "tmem":
             print("\n| only before | only after |\n|---|---|", *shown, sep="\n", flush=True)
     for part in ("answers", "paper"):
-        if "all" in lives and part in lives:
+        if "all" in trajectories and part in trajectories:
             print(f"\n**all** over **{part}**\n\n| conversations | F1 | EM |\n|---|---|---|")
-            for name, after in lives["all"].items():
-                print(beside(name, after, lives[part][name]))
+            for name, after in trajectories["all"].items():
+                print(beside(name, after, trajectories[part][name]))
 
 
 if __name__ == "__main__":

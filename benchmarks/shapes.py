@@ -21,7 +21,7 @@ from tmem.seeds import generator
 from tmem.tasks.persona import Persona
 
 EXTRACT = 48  # tokens that a model with random weights writes as its extraction
-QUESTIONS = 4  # of an episode that such a model lives
+QUESTIONS = 4  # of an episode
 
 
 def now() -> float:
@@ -99,7 +99,7 @@ class Told(Weights):
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
         yield from super().extract(context, units)
-        found = [QAPair(question, answer) for question, answer, unit in self.life.episode.gold if unit in set(units)]
+        found = [QAPair(question, answer) for question, answer, unit in self.rollout.episode.gold if unit in set(units)]
         return Extraction(status="ok", pairs=found, dropped=[])
 
 

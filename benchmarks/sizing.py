@@ -4,10 +4,10 @@
     python benchmarks/sizing.py rl
 
 Prints a Markdown table. ``memory``: what a user costs, and a write of 16 pairs of some 30 tokens with answers of five.
-``rl``: a step of 64 tasks of 8 lives; a LoCoMo question is lived through 4.7 trigger contexts of 4,096 tokens
+``rl``: a step of 64 tasks of 8 rollouts; a LoCoMo question takes 4.7 trigger contexts of 4,096 tokens
 (benchmarks/locomo_dry.py) with extractions of some 500 tokens, and its answer sees a tail of half a context. One
-of eight processes generates for 64 lives at once and learns from 16,384 tokens at once, with ``--recompute``; it does
-one after the other, so that its total has the larger of the two.
+of eight processes generates for 64 rollouts at once and learns from 16,384 tokens at once, with ``--recompute``; it
+does one after the other, so that its total has the larger of the two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from transformers import PretrainedConfig
 
 LIVES, TRIGGERS, CONTEXT, EXTRACTION, ANSWER = 64 * 8, 4.7, 4096, 500, 20
 PROMPT = 300  # tokens of an extraction's instructions
-PROCESSES, AT_ONCE, LEARNT = 8, 64, 16_384  # of runs/rl_qwen3_4b.sh; lives and tokens of one process
+PROCESSES, AT_ONCE, LEARNT = 8, 64, 16_384  # of runs/rl_qwen3_4b.sh; rollouts and tokens of one process
 GB = 1e9
 
 
@@ -96,7 +96,7 @@ class Shape:
         return epochs * (self.forward(read, read) + 2 * back)
 
     def process(self, slow_lora: int, at_once: int) -> tuple[float, float, float]:
-        """Bytes: keys and values of the lives at once, activations of a batch of learning, and all of a process.
+        """Bytes: keys and values of the rollouts at once, activations of a batch of learning, and all of a process.
 
         Recomputed, every layer keeps what goes into it, and one at a time what goes into and out of its matrices; a
         slow LoRA reads and writes these in float32 once more. Three times the logits: with their softmax and gradient.
@@ -139,14 +139,14 @@ def rl() -> Rows:
         ),
         "slow LoRA of rank 64 (weights, gradient, AdamW), GB": lambda s: f"{16 * s.lora(64) / GB:.1f}",
         "one memory, MB": lambda s: f"{4 * s.delta() / 1e6:.2f}",
-        "memories of a step, one per life and trigger, GB": lambda s: f"{4 * s.delta() * extractions / GB:.1f}",
+        "memories of a step, one per rollout and trigger, GB": lambda s: f"{4 * s.delta() * extractions / GB:.1f}",
         "keys and values of a full context, GB": lambda s: f"{s.cache * (CONTEXT + PROMPT + EXTRACTION) / GB:.2f}",
-        "keys and values of 64 lives at once, GB (estimate)": lambda s: f"{s.process(64, AT_ONCE)[0] / GB:.0f}",
+        "keys and values of 64 rollouts at once, GB (estimate)": lambda s: f"{s.process(64, AT_ONCE)[0] / GB:.0f}",
         "activations of 16,384 tokens with --recompute, GB (estimate)": lambda s: (
             f"{s.process(64, AT_ONCE)[1] / GB:.0f}"
         ),
         "in all of one of 8 processes, slow LoRA, GB (estimate)": lambda s: f"{s.process(64, AT_ONCE)[2] / GB:.0f}",
-        "the same, all weights and 16 lives at once, GB (estimate)": lambda s: f"{s.process(0, 16)[2] / GB:.0f}",
+        "the same, all weights and 16 rollouts at once, GB (estimate)": lambda s: f"{s.process(0, 16)[2] / GB:.0f}",
         "logits of 1,024 positions, GB": lambda s: f"{4 * 1024 * s.vocabulary / GB:.2f}",
         "tokens read in a step, millions": lambda s: f"{read / 1e6:.1f}",
         "tokens generated in a step, millions": lambda s: f"{written / 1e6:.1f}",

@@ -17,11 +17,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tmem.agent import Agent, Episode
-from tmem.agent.rollout import Call, Life, WriteJob
+from tmem.agent.rollout import Call, Rollout, WriteJob
 from tmem.agent.trajectory import Trajectory
 from tmem.fastweights import Basis, Delta, Example, Recipe, WriteAccount
 from tmem.fastweights.fresh import BETAS, EPSILON, NOISES, rate, steps_for
-from tmem.fastweights.target_modules import find_sites
+from tmem.fastweights.target_modules import find_target_modules
 from tmem.model import Completion
 from tmem.model.json_stop import JsonStop
 from tmem.seeds import generator
@@ -36,16 +36,16 @@ class Usual:
         own = copy.deepcopy(hf, {id(weight): weight for weight in hf.parameters()})
         if own.device.type == "cpu":
             own.set_attn_implementation("sdpa")  # transformers' own
-        sites = find_sites(own, basis.layers)
+        targets = find_target_modules(own, basis.layers)
         self.config = LoraConfig(
             r=basis.rank,
             lora_alpha=basis.rank,
-            target_modules=sorted({site.name.rsplit(".", 1)[1] for site in sites}),
-            layers_to_transform=sorted({site.layer for site in sites}),
+            target_modules=sorted({target.name.rsplit(".", 1)[1] for target in targets}),
+            layers_to_transform=sorted({target.layer for target in targets}),
             lora_dropout=0.0,
         )
-        self.basis, self.names = basis, [site.name for site in sites]
-        self.device = sites[0].weight.device
+        self.basis, self.names = basis, [target.name for target in targets]
+        self.device = targets[0].weight.device
         self.model: PeftModel | PeftMixedModel = get_peft_model(own, self.config, adapter_name="0")  # type: ignore[arg-type]
         self._users = 1
         self._reset("0")
@@ -147,7 +147,7 @@ class Usual:
                 self._b(name, user).copy_(delta.b[name][row])
 
     def b(self, user: str) -> dict[str, Tensor]:
-        """The user's B by site, (out, rank)."""
+        """The user's B by target module, (out, rank)."""
         return {name: self._b(name, user).detach() for name in self.names}
 
     def _b(self, name: str, user: str) -> Tensor:
@@ -184,25 +184,25 @@ def steps_from_zero(pairs: Sequence[Example], recipe: Recipe, seed: int) -> list
     return found
 
 
-def live(
+def run_usual(
     agent: Agent, episodes: Sequence[Episode], usual: Usual, users: Sequence[str], batched: bool
 ) -> list[Trajectory]:
-    """The lives that ``agent.run`` lives, lived the usual way, each in the empty adapter of one of ``users``.
+    """The episodes that ``agent.run`` runs, the usual way, each in the empty adapter of one of ``users``.
 
     One after the other and every text for itself, or ``batched``: side by side, texts that are waited for generated
     together; writes are one after the other in any case.
     """
-    lives = list(agent._lives(episodes))
+    rollouts = list(agent._rollouts(episodes))
     if not batched:
-        for life, user in zip(lives, users, strict=True):
-            _drive([life], [user], usual, together=False)
+        for rollout, user in zip(rollouts, users, strict=True):
+            _drive([rollout], [user], usual, together=False)
     else:
-        _drive(lives, users, usual, together=True)
-    return [life.trajectory for life in lives]
+        _drive(rollouts, users, usual, together=True)
+    return [rollout.trajectory for rollout in rollouts]
 
 
-def _drive(lives: Sequence[Life], users: Sequence[str], usual: Usual, together: bool) -> None:
-    steps = {user: life.read() for life, user in zip(lives, users, strict=True)}
+def _drive(rollouts: Sequence[Rollout], users: Sequence[str], usual: Usual, together: bool) -> None:
+    steps = {user: rollout.read() for rollout, user in zip(rollouts, users, strict=True)}
     waits: dict[str, Any] = {}
 
     def go_on(user: str, result: Any) -> None:
@@ -213,7 +213,7 @@ def _drive(lives: Sequence[Life], users: Sequence[str], usual: Usual, together: 
 
     for user in users:
         go_on(user, None)
-    model, recipe = lives[0].model, lives[0].agent.recipe
+    model, recipe = rollouts[0].model, rollouts[0].agent.recipe
     while waits:
         for user, job in list(waits.items()):
             if isinstance(job, WriteJob):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tmem.agent.extraction import QAPair, admit, parse
+from tmem.agent.extraction import QAPair, filter_pairs, parse
 from tmem.agent.prompts import PROMPTS
 from tmem.cli.evaluate import recipe_changes
 from tmem.fastweights import Delta
@@ -52,7 +52,7 @@ def extracted(model: Model, engine: HFEngine, task: Task, readings: int) -> list
         for again in range(readings - 1):
             seed = derive(task.episode.id, number, again, "extract")
             requests.append(Request(prompt, max_new_tokens=most, stop="json", temperature=AGAIN, seed=seed))
-        found, _ = admit(joined([parse(done.text).pairs for done in engine.generate(requests)]), history)
+        found, _ = filter_pairs(joined([parse(done.text).pairs for done in engine.generate(requests)]), history)
         history += found
         for pair in found:
             current.pop(fold(pair.question), None)

@@ -25,13 +25,13 @@ def with_memories() -> Callable[[str], Any]:
     import checkpoints
     from helpers import tiny
 
-    from tmem.model import Model, Settings
+    from tmem.model import Model, ModelSettings
     from tmem.seeds import generator
 
     @functools.cache
     def make(family: str) -> Any:
         hf = tiny(family, vocab_size=checkpoints.VOCABULARY, eos_token_id=0, pad_token_id=1, bos_token_id=2)
-        model = Model(family, Path("nowhere"), hf, checkpoints.tokenizer("qwen3"), Settings())
+        model = Model(family, Path("nowhere"), hf, checkpoints.tokenizer("qwen3"), ModelSettings())
         fast = model.fast(model.recipe("paper"))
         delta = fast.zeros(3)
         for name, b in delta.b.items():

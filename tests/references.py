@@ -38,7 +38,7 @@ def merged(model: Model, fast: FastWeights, delta: Delta, row: int) -> PreTraine
     """The same model with B A added to its weights."""
     hf: PreTrainedModel = copy.deepcopy(model.hf)
     modules = dict(hf.named_modules())
-    for site in fast.sites:
+    for site in fast.target_modules:
         weight = modules[site.name.partition("[")[0]].weight
         rows = slice(*site.rows) if site.rows else slice(None)
         with torch.no_grad():

@@ -22,9 +22,9 @@ def test_the_memory_of_the_core_s_tour_works() -> None:
     model = load("persona-nano")
     agent = replace(make_agent(model), policy=defined["Sentences"], budget=16)
     stream = tuple(f"Ana said something. Ana lives in town {number}." for number in range(4))
-    [life] = agent.run([Episode("me", stream, (Ask("q", "Where does Ana live?"),))])
-    assert life.triggers > 0 and "q" in life.answers
-    assert "Ana lives in town 1." in model.decode(life.actions[-1].prompt_ids)
+    [trajectory] = agent.run([Episode("me", stream, (Ask("q", "Where does Ana live?"),))])
+    assert trajectory.triggers > 0 and "q" in trajectory.answers
+    assert "Ana lives in town 1." in model.decode(trajectory.actions[-1].prompt_ids)
 
 
 def test_what_the_tour_names_is_there() -> None:
@@ -34,5 +34,7 @@ def test_what_the_tour_names_is_there() -> None:
         file = ROOT / "tests" / (path if "/" in path else f"{folder}/{path}")
         assert file.exists(), path
         assert not test or f"def {test}(" in file.read_text(encoding="utf-8"), test
-    for path in re.findall(r"`((?:agent|model|fastweights|policies|store|tasks|training|cli)/(?!test_)[\w/]+\.py)", CORE):
+    for path in re.findall(
+        r"`((?:agent|model|fastweights|policies|store|tasks|training|cli)/(?!test_)[\w/]+\.py)", CORE
+    ):
         assert (ROOT / "src" / "tmem" / path).exists(), path

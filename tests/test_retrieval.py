@@ -100,9 +100,9 @@ def test_an_evaluation_finds_whole_sessions_by_vectors(encoder: Path) -> None:
     spec = Spec("persona", options, "persona-nano", embedder=str(encoder), whole_units=True, top_k=1)
     [task] = spec.benchmark(model).tasks(1)
     episode = replace(task.episode, asks=task.episode.asks[:2])
-    [life] = spec.agent(model, "rag", 1).run([episode])
-    assert life.memory_size == {"notes": len(episode.units), "shown": 1}
-    assert model.decode(life.actions[0].prompt_ids).count("CONVERSATION:") == 1  # a session, not a turn
+    [trajectory] = spec.agent(model, "rag", 1).run([episode])
+    assert trajectory.memory_size == {"notes": len(episode.units), "shown": 1}
+    assert model.decode(trajectory.actions[0].prompt_ids).count("CONVERSATION:") == 1  # a session, not a turn
 
 
 def test_an_encoder_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -67,45 +67,45 @@ def story(name: str = "one", units: tuple[str, ...] = UNITS) -> Episode:
 
 
 def test_every_unit_is_read_once_in_order_and_the_tail_is_what_is_left(model: Model) -> None:
-    [life] = agent(model, {0: ["[]", "[]"]}).run([story()])
-    assert [write.units for write in life.writes] == [(0, 1), (2, 3)]
-    assert life.tail == (4,)
-    extractions = [model.decode(a.prompt_ids) for a in life.actions if a.kind == "extract"]
+    [trajectory] = agent(model, {0: ["[]", "[]"]}).run([story()])
+    assert [write.units for write in trajectory.writes] == [(0, 1), (2, 3)]
+    assert trajectory.tail == (4,)
+    extractions = [model.decode(a.prompt_ids) for a in trajectory.actions if a.kind == "extract"]
     assert [[unit in prompt for unit in UNITS] for prompt in extractions] == [
         [True, True, False, False, False],
         [False, False, True, True, False],
     ]
-    answers = [model.decode(a.prompt_ids) for a in life.actions if a.kind == "answer"]
+    answers = [model.decode(a.prompt_ids) for a in trajectory.actions if a.kind == "answer"]
     assert len(answers) == 2
     assert all([unit in prompt for unit in UNITS] == [False] * 4 + [True] for prompt in answers)
 
 
 def test_writing_the_tail_leaves_nothing_but_delta(model: Model) -> None:
-    [life] = agent(model, {0: ["[]"] * 3}, write_tail=True).run([story()])
-    assert [write.units for write in life.writes] == [(0, 1), (2, 3), (4,)]
-    assert life.tail == () and life.context_tokens == 0
-    answers = [model.decode(a.prompt_ids) for a in life.actions if a.kind == "answer"]
+    [trajectory] = agent(model, {0: ["[]"] * 3}, write_tail=True).run([story()])
+    assert [write.units for write in trajectory.writes] == [(0, 1), (2, 3), (4,)]
+    assert trajectory.tail == () and trajectory.context_tokens == 0
+    answers = [model.decode(a.prompt_ids) for a in trajectory.actions if a.kind == "answer"]
     assert not any(unit in prompt for unit in UNITS for prompt in answers)
 
 
 def test_pairs_are_written_duplicates_refused_and_corrections_replace_the_rehearsal(model: Model) -> None:
-    [life] = agent(model, {0: [FIRST, SECOND]}).run([story()])
-    first, second = life.writes
+    [trajectory] = agent(model, {0: [FIRST, SECOND]}).run([story()])
+    first, second = trajectory.writes
     assert first.account.applied and first.account.pairs == 2 and first.account.rehearsed == 0
     # The same answer again is a duplicate, the empty one is refused; the new answer takes the old one's place.
     assert [pair.answer for pair in second.pairs] == ["In town."]
     assert len(second.dropped) == 2
     assert second.account.pairs == 1 and second.account.rehearsed == 1
-    assert len(life.ledger) == 3
-    assert [delta.is_zero for delta in life.deltas] == [True, False, False]
-    assert [action.delta for action in life.actions] == [0, 1, 2, 2]
+    assert len(trajectory.ledger) == 3
+    assert [delta.is_zero for delta in trajectory.deltas] == [True, False, False]
+    assert [action.delta for action in trajectory.actions] == [0, 1, 2, 2]
 
 
 def test_an_empty_extraction_leaves_delta_and_says_so(model: Model) -> None:
-    [life] = agent(model, {0: ["nothing here", "[]"]}).run([story()])
-    assert [write.status for write in life.writes] == ["no_array", "empty"]
-    assert all(not write.account.applied and write.account.reason for write in life.writes)
-    assert all(delta.is_zero for delta in life.deltas)
+    [trajectory] = agent(model, {0: ["nothing here", "[]"]}).run([story()])
+    assert [write.status for write in trajectory.writes] == ["no_array", "empty"]
+    assert all(not write.account.applied and write.account.reason for write in trajectory.writes)
+    assert all(delta.is_zero for delta in trajectory.deltas)
 
 
 def test_a_batch_gives_what_each_episode_gives_alone(model: Model) -> None:
@@ -125,33 +125,33 @@ def test_a_batch_gives_what_each_episode_gives_alone(model: Model) -> None:
 
 def test_the_same_seed_twice_is_bit_equal(model: Model) -> None:
     hot = Sampling(1.0)
-    lives = [agent(model, {0: [FIRST, SECOND]}, building=hot, answering=hot).run([story()])[0] for _ in range(2)]
-    assert lives[0].actions == lives[1].actions
-    assert lives[0].deltas[-1].digest(0) == lives[1].deltas[-1].digest(0)
+    trajectories = [agent(model, {0: [FIRST, SECOND]}, building=hot, answering=hot).run([story()])[0] for _ in range(2)]
+    assert trajectories[0].actions == trajectories[1].actions
+    assert trajectories[0].deltas[-1].digest(0) == trajectories[1].deltas[-1].digest(0)
 
 
 def test_a_known_question_is_in_the_prompt_and_makes_an_episode_of_its_own(model: Model) -> None:
     replies = {0: ["[]", "[]"], 1: ["[]", "[]"]}
-    lives = agent(model, replies, question_known=True).run([story()])
-    assert [list(life.answers) for life in lives] == [["q0"], ["q1"]]
-    for life, question in zip(lives, ("Where does Anna live?", "Who has cats?"), strict=True):
-        prompts = [model.decode(a.prompt_ids) for a in life.actions if a.kind == "extract"]
+    trajectories = agent(model, replies, question_known=True).run([story()])
+    assert [list(trajectory.answers) for trajectory in trajectories] == [["q0"], ["q1"]]
+    for trajectory, question in zip(trajectories, ("Where does Anna live?", "Who has cats?"), strict=True):
+        prompts = [model.decode(a.prompt_ids) for a in trajectory.actions if a.kind == "extract"]
         assert all(question in prompt for prompt in prompts)
 
 
 @pytest.mark.parametrize(("memory", "seen"), [("none", []), ("tail", [4]), ("full", [0, 1, 2, 3, 4])])
 def test_what_the_other_memories_see(model: Model, memory: str, seen: list[int]) -> None:
-    [life] = agent(model, memory=memory).run([story()])
-    prompt = model.decode(life.actions[0].prompt_ids)
+    [trajectory] = agent(model, memory=memory).run([story()])
+    prompt = model.decode(trajectory.actions[0].prompt_ids)
     assert [index for index, unit in enumerate(UNITS) if unit in prompt] == seen
-    assert life.writes == []
+    assert trajectory.writes == []
 
 
 def test_a_full_history_that_does_not_fit_loses_its_oldest_units_and_counts_them(model: Model) -> None:
     units = tuple(f"{number} {UNITS[0]}" for number in range(800))
-    [life] = agent(model, memory="full").run([story("long", units)])
-    assert 0 < life.left_out < 800
-    assert units[-1] in model.decode(life.actions[0].prompt_ids)
+    [trajectory] = agent(model, memory="full").run([story("long", units)])
+    assert 0 < trajectory.left_out < 800
+    assert units[-1] in model.decode(trajectory.actions[0].prompt_ids)
 
 
 def test_a_unit_longer_than_the_window_is_refused_in_one_line(model: Model) -> None:
@@ -161,17 +161,19 @@ def test_a_unit_longer_than_the_window_is_refused_in_one_line(model: Model) -> N
 
 
 def test_records_are_json_with_every_action_and_write(model: Model) -> None:
-    [life] = agent(model, {0: [FIRST, SECOND]}).run([story()])
-    records = [json.loads(json.dumps(record)) for record in life.records()]
+    [trajectory] = agent(model, {0: [FIRST, SECOND]}).run([story()])
+    records = [json.loads(json.dumps(record)) for record in trajectory.records()]
     assert [record["type"] for record in records] == ["action", "write", "action", "write", "action", "action", "end"]
     assert records[1]["account"]["pairs"] == 2
 
 
 def test_log_probs_are_those_of_the_delta_in_force(model: Model, loaded_score: Callable[..., Any]) -> None:
-    [life] = agent(model, {0: [FIRST, SECOND]}).run([story()])
+    [trajectory] = agent(model, {0: [FIRST, SECOND]}).run([story()])
     fast = model.fast(agent(model).recipe)
-    for action in life.actions:
-        again = loaded_score(model, [action.prompt_ids], [action.output_ids], life.deltas[action.delta], fast, [0])
+    for action in trajectory.actions:
+        again = loaded_score(
+            model, [action.prompt_ids], [action.output_ids], trajectory.deltas[action.delta], fast, [0]
+        )
         torch.testing.assert_close(again[0], torch.tensor(action.logprobs), rtol=1e-4, atol=1e-5)
 
 
@@ -185,12 +187,12 @@ def loaded_score() -> Callable[..., Any]:
 def test_a_pair_too_long_to_train_on_is_listed_and_leaves_the_old_answer_alone(model: Model) -> None:
     recipe = model.recipe("sgd", lr=0.5, max_tokens=60)
     second = array(("Who has cats?", " ".join(f"nobody{number}" for number in range(60))), ("Where is it?", "There."))
-    [life] = agent(model, {0: [FIRST, second]}, recipe=recipe).run([story()])
-    write = life.writes[1]
+    [trajectory] = agent(model, {0: [FIRST, second]}, recipe=recipe).run([story()])
+    write = trajectory.writes[1]
     assert [pair.question for pair in write.pairs] == ["Where is it?"] and write.account.rehearsed == 2
     assert [drop.text for drop in write.dropped] == ["Who has cats?"]
     assert "more than the recipe's 60" in write.dropped[0].reason
-    assert all("nobody" not in pair.answer for pair in life.ledger)
+    assert all("nobody" not in pair.answer for pair in trajectory.ledger)
 
 
 def test_of_a_history_that_does_not_fit_extraction_sees_the_newest_pairs(model: Model) -> None:
@@ -199,6 +201,6 @@ def test_of_a_history_that_does_not_fit_extraction_sees_the_newest_pairs(model: 
     whole = agent(model, replies, prompts=PROMPTS["paper"]).run([story()])[0].actions[1].prompt_ids
     narrow = copy(model)
     narrow.settings = model.settings.model_copy(update={"window": len(whole) - 10})
-    [life] = agent(narrow, replies, prompts=PROMPTS["paper"]).run([story()])
-    seen = model.decode(life.actions[1].prompt_ids)
+    [trajectory] = agent(narrow, replies, prompts=PROMPTS["paper"]).run([story()])
+    seen = model.decode(trajectory.actions[1].prompt_ids)
     assert "box 59?" in seen and "box 0?" not in seen and UNITS[2] in seen

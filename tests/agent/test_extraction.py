@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmem.agent.extraction import Extraction, QAPair, admit, parse
+from tmem.agent.extraction import Extraction, QAPair, filter_pairs, parse
 
 A = '{"instruction": "Who has two cats?", "output": "Ana"}'
 B = '{"instruction": "What colour is the kayak?", "output": "red"}'
@@ -232,8 +232,8 @@ def test_admit_refuses_with_reasons():
         QAPair("Where?", "At home"),
         QAPair("When?", "No information  available"),
     ]
-    admitted, refused = admit(pairs, history)
-    assert admitted == [pairs[1], pairs[6]]
+    accepted, refused = filter_pairs(pairs, history)
+    assert accepted == [pairs[1], pairs[6]]
     assert [drop.reason for drop in refused] == [
         "duplicate of an earlier pair",
         "duplicate of an earlier pair",
@@ -248,13 +248,13 @@ def test_admit_refuses_with_reasons():
 
 def test_the_last_answer_to_a_question_in_one_reply_is_kept_and_the_others_are_listed() -> None:
     told = [QAPair("Job?", "baker"), QAPair("Pet?", "cat"), QAPair("job?", "pilot"), QAPair("Job?", "Pilot")]
-    admitted, refused = admit(told, [])
-    assert admitted == [QAPair("job?", "pilot"), QAPair("Pet?", "cat")]
+    accepted, refused = filter_pairs(told, [])
+    assert accepted == [QAPair("job?", "pilot"), QAPair("Pet?", "cat")]
     assert [drop.reason for drop in refused] == [
         "answered again later in the same reply",
         "duplicate of an earlier pair",
     ]
-    assert admit([QAPair("Job?", "baker")], admitted)[0] == [QAPair("Job?", "baker")]  # back again: a correction
+    assert filter_pairs([QAPair("Job?", "baker")], accepted)[0] == [QAPair("Job?", "baker")]  # back again: a correction
 
 
 def test_a_draft_in_a_thought_becomes_no_pair() -> None:

@@ -113,7 +113,7 @@ def test_models_lists_what_is_embedded(tmem: Run) -> None:
     models = {row["model"]: row for row in one_object(out)["models"]}
     assert code == 0 and "persona-nano" in models
     assert 2e6 < models["persona-nano"]["parameters"] < 4e6 and 6e6 < models["persona-small"]["parameters"] < 10e6
-    assert all(row["figures"] for row in models.values())
+    assert all(row["results"] for row in models.values())
     assert "persona-nano" in tmem("models")[1]
 
 

@@ -29,7 +29,7 @@ def test_the_trained_model_says_what_it_was_taught(tmem: Run, tmp_path: Path) ->
     own.write_text('{"prompts": "english", "budget": 77}')
     assert tmem("train", "sft", file, *options, "--settings", own)[0] == 0
     settings = read_settings(run / "model")
-    assert (settings.prompts, settings.budget, settings.figures["sft_steps"]) == ("english", 77, 1)
+    assert (settings.prompts, settings.budget, settings.results["sft_steps"]) == ("english", 77, 1)
     own.write_text('{"prompt": "english"}')
     code, _, said = tmem("train", "sft", file, *options, "--settings", own)
     assert code == 1 and "unknown key 'prompt'" in said

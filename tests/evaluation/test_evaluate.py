@@ -10,7 +10,7 @@ import pytest
 from tmem.agent.extraction import QAPair
 from tmem.agent.trajectory import Trajectory, Write
 from tmem.evaluation import evaluate, summarize
-from tmem.evaluation.records.episode import extraction_counts, extraction_scores, life_records
+from tmem.evaluation.records.episode import episode_records, extraction_counts, extraction_scores
 from tmem.fastweights import WriteAccount
 from tmem.model import Model, load
 from tmem.policies import make_agent
@@ -71,21 +71,21 @@ def test_extraction_counts_the_right_person_and_value() -> None:
         QAPair(wrong["question"], "something else"),
         QAPair("What is nobody's job?", "none"),
     ]
-    life = Trajectory(task.episode.id, "tmem", 3)
-    life.writes.append(Write(0, (0,), 10, "ok", pairs, [], ACCOUNT))
-    life.writes.append(Write(1, (1,), 10, "bad_json", [], [], ACCOUNT))
+    trajectory = Trajectory(task.episode.id, "tmem", 3)
+    trajectory.writes.append(Write(0, (0,), 10, "ok", pairs, [], ACCOUNT))
+    trajectory.writes.append(Write(1, (1,), 10, "bad_json", [], [], ACCOUNT))
     told = {(fact["session"], fact["question"]) for fact in task.facts}
-    scores = extraction_scores([extraction_counts(task.facts, life)])
+    scores = extraction_scores([extraction_counts(task.facts, trajectory)])
     assert scores == {"recall": 1 / len(told), "precision": 1 / 3, "valid_json": 0.5}
 
 
 def test_answers_are_scored_by_kind(model: Model) -> None:
     bench = Persona(8, 1)
     [task] = bench.tasks(3)
-    life = Trajectory(task.episode.id, "none", 3)
+    trajectory = Trajectory(task.episode.id, "none", 3)
     for item in task.items:
-        life.answers[item.id] = item.gold[0] if item.category == "single-hop" else "no idea at all"  # type: ignore[assignment]
-    records = life_records(bench, task, life, make_agent(model, memory="none"))
+        trajectory.answers[item.id] = item.gold[0] if item.category == "single-hop" else "no idea at all"  # type: ignore[assignment]
+    records = episode_records(bench, task, trajectory, make_agent(model, memory="none"))
     [summary] = summarize(records, bench.scorers)
     table = summary["by_category"]
     assert table["single-hop"]["em"] == table["single-hop"]["f1"] == 1.0

@@ -169,7 +169,7 @@ def test_several_processes_give_the_records_of_one(model: Model, checkpoint: Pat
 def test_a_second_worker_takes_what_the_first_has_not_claimed(
     model: Model, checkpoint: Path, whole: Path, tmp_path: Path
 ) -> None:
-    """The second worker runs through while the first is in the middle of its first lives."""
+    """The second worker runs through while the first is in the middle of its first rollouts."""
     benchmark = spec(checkpoint).benchmark(model)
 
     def work(number: int, progress: Progress | None = None) -> None:

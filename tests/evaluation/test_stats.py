@@ -193,7 +193,7 @@ def test_the_best_constant_answer_to_several_questions_at_once() -> None:
 
 def test_costs_are_counted_per_life_and_per_question() -> None:
     found = costs([episode(), episode(episode="conv-1", memory_size={})], [question(0, 0.0), question(1, 0.0)])
-    assert found["lives"] == found["conversations"] == 2
+    assert found["rollouts"] == found["conversations"] == 2
     assert found["build"] == {
         "triggers": 2, "llm_calls": 2, "prompt_tokens": 100, "new_tokens": 20, "trained_tokens": 600,
         "seconds": {"write": 3},
@@ -231,11 +231,11 @@ def write(losses: list[float], applied: bool = True, **changes: Any) -> dict[str
 
 
 def test_losses_are_means_over_lives_by_the_number_of_the_write() -> None:
-    lives = [
+    trajectories = [
         episode(writes=[write([2.0, 1.0, 0.5]), write([4.0])]),
         episode(writes=[write([3.0, 0.1]), write([], applied=False), write([float("nan"), 1.0])]),
     ]
-    assert losses(lives) == [
+    assert losses(trajectories) == [
         {"write": 1, "n": 2, "first": 2.5, "last": pytest.approx(0.3)},
         {"write": 2, "n": 1, "first": 4.0, "last": 4.0},
     ]

@@ -11,23 +11,23 @@ from helpers import FAMILIES, tiny
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from tmem.errors import DataError, ModelError
-from tmem.fastweights import Basis, find_sites, weights_hash
+from tmem.fastweights import Basis, find_target_modules, weights_hash
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sites_are_the_last_layers_matrices(family: str) -> None:
     model = tiny(family)
-    sites = find_sites(model, layers=4)
-    assert len(sites) == 4 * (2 if family == "phi" else 3)
-    assert sorted({site.layer for site in sites}) == [2, 3, 4, 5]
-    assert len({site.name for site in sites}) == len(sites)
-    for site in sites:
-        assert site.weight.shape == (site.out_features, site.in_features)
-        assert site.weight.data_ptr() >= site.module.weight.data_ptr()  # a view, not a copy
+    targets = find_target_modules(model, layers=4)
+    assert len(targets) == 4 * (2 if family == "phi" else 3)
+    assert sorted({target.layer for target in targets}) == [2, 3, 4, 5]
+    assert len({target.name for target in targets}) == len(targets)
+    for target in targets:
+        assert target.weight.shape == (target.out_features, target.in_features)
+        assert target.weight.data_ptr() >= target.module.weight.data_ptr()  # a view, not a copy
 
 
 def test_fused_rows_cover_the_matrix() -> None:
-    gate, up, _ = find_sites(tiny("phi3"), layers=1)
+    gate, up, _ = find_target_modules(tiny("phi3"), layers=1)
     assert gate.module is up.module
     assert gate.name.endswith("gate_up_proj[gate]") and up.name.endswith("gate_up_proj[up]")
     assert torch.equal(torch.cat([gate.weight, up.weight]), gate.module.weight)
@@ -44,21 +44,21 @@ def test_mixture_of_experts_is_refused_in_one_line() -> None:
         moe_intermediate_size=8,
     )
     with pytest.raises(ModelError, match="mixtures of experts") as error:
-        find_sites(Qwen3MoeForCausalLM(config), layers=1)
+        find_target_modules(Qwen3MoeForCausalLM(config), layers=1)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("layers", [0, 7])
 def test_impossible_number_of_layers_is_refused(layers: int) -> None:
     with pytest.raises(ModelError, match="choose 1 to 6"):
-        find_sites(tiny("qwen3"), layers=layers)
+        find_target_modules(tiny("qwen3"), layers=layers)
 
 
 def test_model_without_decoder_is_refused() -> None:
     with pytest.raises(ModelError, match="no stack of decoder layers"):
-        find_sites(torch.nn.Linear(2, 2), layers=1)
+        find_target_modules(torch.nn.Linear(2, 2), layers=1)
     with pytest.raises(ModelError, match="use a causal language model"):
-        find_sites(tiny("qwen3").model, layers=1)
+        find_target_modules(tiny("qwen3").model, layers=1)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "phi3", "phi"])
@@ -66,17 +66,17 @@ def test_svd_basis_is_sigma_v(family: str) -> None:
     model = tiny(family)
     basis = Basis.from_model(model, rank=3)
     orthonormal = Basis.from_model(model, rank=3, init="svd_orthonormal")
-    for site in find_sites(model):
-        _, sigma, vh = torch.linalg.svd(site.weight.double(), full_matrices=False)
-        a = basis.a[site.name].double()
-        assert a.shape == (3, site.in_features)
-        torch.testing.assert_close(basis.sigma[site.name].double(), sigma[:3], rtol=1e-6, atol=0)
+    for target in find_target_modules(model):
+        _, sigma, vh = torch.linalg.svd(target.weight.double(), full_matrices=False)
+        a = basis.a[target.name].double()
+        assert a.shape == (3, target.in_features)
+        torch.testing.assert_close(basis.sigma[target.name].double(), sigma[:3], rtol=1e-6, atol=0)
         signs = (a * vh[:3]).sum(1).sign()
         torch.testing.assert_close(a, signs[:, None] * sigma[:3, None] * vh[:3], rtol=1e-5, atol=1e-5)
         assert (a.gather(1, a.abs().argmax(1, keepdim=True)) > 0).all()  # signs are fixed
         torch.testing.assert_close(
-            orthonormal.a[site.name] * basis.sigma[site.name][:, None],
-            basis.a[site.name],
+            orthonormal.a[target.name] * basis.sigma[target.name][:, None],
+            basis.a[target.name],
             rtol=1e-5,
             atol=1e-6,
         )
@@ -100,7 +100,7 @@ def test_rank_and_init_are_checked() -> None:
 
 def test_broken_weights_are_refused() -> None:
     model = tiny("qwen3")
-    find_sites(model)[0].weight.data[0, 0] = float("nan")
+    find_target_modules(model)[0].weight.data[0, 0] = float("nan")
     with pytest.raises(ModelError, match="not finite"):
         Basis.from_model(model)
 
@@ -122,7 +122,7 @@ def test_basis_of_other_weights_is_refused_unless_declared(tmp_path: Path) -> No
     basis.save(tmp_path / "a")
     with pytest.raises(ModelError, match="other weights"):
         Basis.load(tmp_path / "a", trained)
-    declared = dataclasses.replace(basis, weights_hash=weights_hash(find_sites(trained)))
+    declared = dataclasses.replace(basis, weights_hash=weights_hash(find_target_modules(trained)))
     declared.save(tmp_path / declared.filename)
     assert Basis.load(tmp_path / declared.filename, trained).digest == basis.digest
     assert Basis.cached(trained, tmp_path).digest == basis.digest
@@ -130,7 +130,7 @@ def test_basis_of_other_weights_is_refused_unless_declared(tmp_path: Path) -> No
 
 def test_dtype_does_not_change_the_hash() -> None:
     model = tiny("qwen3").to(torch.float16)
-    assert weights_hash(find_sites(model)) == weights_hash(find_sites(model.float()))
+    assert weights_hash(find_target_modules(model)) == weights_hash(find_target_modules(model.float()))
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "flipped"])

@@ -11,7 +11,7 @@ from helpers import CORE_FAMILIES, FAMILIES, VOCABULARY, tiny
 from torch import Tensor
 
 from tmem.errors import DeltaError, ModelError
-from tmem.fastweights import Basis, Delta, FastWeights, Site
+from tmem.fastweights import Basis, Delta, FastWeights, TargetModule
 from tmem.fastweights.delta import _equal_runs
 from tmem.seeds import generator
 
@@ -47,8 +47,8 @@ def merged(fast: FastWeights, delta: Delta, row: int) -> FastWeights:
     model = copy.deepcopy(fast.model)
     other = FastWeights(model, fast.basis)
     with torch.no_grad():
-        for site in other.sites:
-            site.weight.add_(delta.b[site.name][row] @ fast.basis.a[site.name])
+        for target in other.targets:
+            target.weight.add_(delta.b[target.name][row] @ fast.basis.a[target.name])
     return other
 
 
@@ -81,14 +81,14 @@ def test_hook_equals_peft_lora(family: str) -> None:
     fast = make(family)
     delta = noise(fast, 1)
     model = copy.deepcopy(fast.model)
-    targets = [site.name for site in fast.sites]
+    targets = [target.name for target in fast.target_modules]
     adapted = peft.get_peft_model(
         model, peft.LoraConfig(r=3, lora_alpha=3, lora_dropout=0.0, target_modules=targets)
     ).eval()
-    for site in fast.sites:
-        layer = adapted.get_submodule(f"base_model.model.{site.name}")
-        layer.lora_A["default"].weight.data.copy_(fast.basis.a[site.name])
-        layer.lora_B["default"].weight.data.copy_(delta.b[site.name][0])
+    for target in fast.target_modules:
+        layer = adapted.get_submodule(f"base_model.model.{target.name}")
+        layer.lora_A["default"].weight.data.copy_(fast.basis.a[target.name])
+        layer.lora_B["default"].weight.data.copy_(delta.b[target.name][0])
     with torch.no_grad():
         torch.testing.assert_close(run(fast, ids(2), delta), adapted(input_ids=ids(2)).logits, rtol=1e-5, atol=1e-5)
 
@@ -96,11 +96,11 @@ def test_hook_equals_peft_lora(family: str) -> None:
 def test_fused_sites_equal_the_unfused_computation() -> None:
     fast = make("phi3")
     delta = noise(fast, 1)
-    gate, up, down = fast.sites[:3]
+    gate, up, down = fast.target_modules[:3]
     x = torch.randn(1, 5, gate.in_features, generator=generator("x"))
 
-    def adapted(x: Tensor, site: Site) -> Tensor:
-        return x @ site.weight.T + x @ fast.basis.a[site.name].T @ delta.b[site.name][0].T
+    def adapted(x: Tensor, target: TargetModule) -> Tensor:
+        return x @ target.weight.T + x @ fast.basis.a[target.name].T @ delta.b[target.name][0].T
 
     with torch.no_grad(), fast.active(delta):
         fused = fast.model.get_submodule(f"model.layers.{gate.layer}.mlp")(x)
@@ -214,12 +214,12 @@ def test_norm_ratio_is_that_of_the_product(family: str) -> None:
     fast = make(family)
     delta = noise(fast, 2)
     ratio, by_site = fast.norm_ratio(delta)
-    products = {site.name: delta.b[site.name] @ fast.basis.a[site.name] for site in fast.sites}
-    for site in fast.sites:
-        expected = products[site.name].flatten(1).norm(dim=1) / site.weight.norm()
-        torch.testing.assert_close(by_site[site.name], expected.detach(), rtol=1e-4, atol=0)
+    products = {target.name: delta.b[target.name] @ fast.basis.a[target.name] for target in fast.target_modules}
+    for target in fast.target_modules:
+        expected = products[target.name].flatten(1).norm(dim=1) / target.weight.norm()
+        torch.testing.assert_close(by_site[target.name], expected.detach(), rtol=1e-4, atol=0)
     change = torch.cat([product.flatten(1) for product in products.values()], 1).norm(dim=1)
-    whole = torch.cat([site.weight.detach().flatten() for site in fast.sites]).norm()
+    whole = torch.cat([target.weight.detach().flatten() for target in fast.target_modules]).norm()
     torch.testing.assert_close(ratio, change / whole, rtol=1e-4, atol=0)
 
 

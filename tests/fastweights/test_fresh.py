@@ -20,7 +20,7 @@ from tmem.fastweights import (
     get_recipe,
     write_fresh,
 )
-from tmem.fastweights.dataset import Pool
+from tmem.fastweights.dataset import ExampleDataset
 from tmem.fastweights.fresh import BETAS, EPSILON, Held, rate, steps_for
 
 QUIET = Fresh(steps=5, steps_per_pair=0, batch=64, noise=0.0, held=0)
@@ -30,7 +30,7 @@ RECIPE = Recipe(name="test", lr=0.02, rank=3, fresh=QUIET)
 def make(family: str = "qwen3") -> tuple[FastWeights, TailReplay]:
     model = tiny(family)
     fast = FastWeights(model, Basis.from_model(model, rank=3))
-    return fast, TailReplay(model, fast.sites[0].layer)
+    return fast, TailReplay(model, fast.target_modules[0].layer)
 
 
 def changed(**settings: object) -> Recipe:
@@ -113,7 +113,7 @@ def test_a_rate_that_explodes_ends_at_zero_and_says_so() -> None:
 def test_held_questions_keep_what_theta_0_says() -> None:
     fast, replay = make()
     questions = examples(12, seed=5)
-    pool = Pool(questions, torch.device("cpu"), replay)
+    dataset = ExampleDataset(questions, torch.device("cpu"), replay)
     with torch.no_grad():
         said = []
         for one in questions:
@@ -121,7 +121,7 @@ def test_held_questions_keep_what_theta_0_says() -> None:
             said.append(fast.model(input_ids=ids).logits[0, len(one.prompt_ids) - 1 : -1].softmax(-1))
     shares, ids = torch.cat(said).sort(-1, descending=True)
     counts = [len(one.answer_ids) for one in questions]
-    held = Held(pool, ids, shares, [sum(counts[:place]) for place in range(len(counts))])
+    held = Held(dataset, ids, shares, [sum(counts[:place]) for place in range(len(counts))])
 
     def moved(delta: Delta) -> float:
         total = 0.0

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from helpers import CORE_FAMILIES, examples, tiny
 
 from tmem.fastweights import Basis, Delta, FastWeights, get_recipe, probe, rate, write
-from tmem.fastweights.dataset import Pool
+from tmem.fastweights.dataset import ExampleDataset
 from tmem.fastweights.replay import plain_logits
 
 
@@ -37,8 +37,8 @@ def test_the_curvature_is_the_hessian_along_the_gradient(family: str, monkeypatc
     model.set_attn_implementation("eager")  # fused attention has no second derivative
     fast = FastWeights(model, Basis.from_model(model, layers=2, rank=3))
     pairs = examples(6)
-    batch = Pool(pairs, torch.device("cpu"), None).batch(range(6))
-    b = {site: value.requires_grad_() for site, value in fast.zeros(1).b.items()}
+    batch = ExampleDataset(pairs, torch.device("cpu"), None).batch(range(6))
+    b = {target: value.requires_grad_() for target, value in fast.zeros(1).b.items()}
     with fast.active(Delta(b, fast.basis.digest), [0] * 6):
         logits = plain_logits(model, batch.input_ids, batch.attention_mask, batch.keep)
     loss = F.cross_entropy(logits, batch.targets)
@@ -53,7 +53,7 @@ def test_the_rate_undoes_a_change_of_the_singular_values() -> None:
     model = tiny("qwen3")
     basis = Basis.from_model(model, layers=2, rank=3)
     small = probe(FastWeights(model, basis), examples(6))
-    larger = dataclasses.replace(basis, a={site: 10 * value for site, value in basis.a.items()})
+    larger = dataclasses.replace(basis, a={target: 10 * value for target, value in basis.a.items()})
     large = probe(FastWeights(model, larger), examples(6))
     assert large.rate == pytest.approx(small.rate / 100, rel=1e-3)
     assert large.ax2 == pytest.approx(100 * small.ax2, rel=1e-3)

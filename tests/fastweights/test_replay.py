@@ -37,7 +37,7 @@ def noise(fast: FastWeights) -> Delta:
 def test_replay_is_the_plain_forward(family: str) -> None:
     model = tiny(family)
     fast = FastWeights(model, Basis.from_model(model))
-    replay = TailReplay(model, fast.sites[0].layer)
+    replay = TailReplay(model, fast.target_modules[0].layer)
     assert replay.exact
     logits = {}
     for side in ("left", "right"):

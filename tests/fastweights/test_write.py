@@ -14,7 +14,7 @@ from helpers import CORE_FAMILIES, examples, tiny
 import tmem
 from tmem.errors import DeltaError, UsageError, WriteError
 from tmem.fastweights import Basis, Delta, Example, FastWeights, Recipe, TailReplay, get_recipe, write
-from tmem.fastweights.dataset import Pool
+from tmem.fastweights.dataset import ExampleDataset
 from tmem.seeds import generator
 
 RECIPE = Recipe(name="test", lr=0.02, epochs=3, batch=4, rank=3)
@@ -23,7 +23,7 @@ RECIPE = Recipe(name="test", lr=0.02, epochs=3, batch=4, rank=3)
 def make(family: str = "qwen3") -> tuple[FastWeights, TailReplay]:
     model = tiny(family)
     fast = FastWeights(model, Basis.from_model(model, rank=3))
-    return fast, TailReplay(model, fast.sites[0].layer)
+    return fast, TailReplay(model, fast.target_modules[0].layer)
 
 
 def digests(delta: Delta) -> list[str]:
@@ -88,7 +88,7 @@ def test_sessions_together_equal_each_alone(
     family: str, limit: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in limit.items():
-        monkeypatch.setattr(Pool, name, value)
+        monkeypatch.setattr(ExampleDataset, name, value)
     fast, replay = make(family)
     new = [examples(count, seed) for seed, count in enumerate((4, 9, 1, 4))]
     old = [examples(count, 10 + seed) for seed, count in enumerate((0, 3, 0, 2))]

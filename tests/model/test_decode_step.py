@@ -17,7 +17,7 @@ from references import MemoryModel, assert_same, mixed_requests, prompt, teacher
 from torch import Tensor
 from transformers import Qwen2Config
 
-from tmem.model import HFEngine, Model, Request, Settings, packed
+from tmem.model import HFEngine, Model, ModelSettings, Request, packed
 from tmem.model.cache import contents, empty_cache
 from tmem.model.decode_step import Written, linears
 
@@ -75,7 +75,7 @@ def model_of(family: str, **overrides: Any) -> Model:
     biased: list[Tensor] = [own.bias for own in linears(hf) if own.bias is not None]
     for number, bias in enumerate(biased):  # transformers begins with zeros
         bias.data = 0.1 * torch.randn(bias.shape, generator=torch.Generator().manual_seed(number))
-    return Model(family, Path("nowhere"), hf, checkpoints.tokenizer("qwen3"), Settings())
+    return Model(family, Path("nowhere"), hf, checkpoints.tokenizer("qwen3"), ModelSettings())
 
 
 @pytest.fixture(scope="module", params=KNOWN)

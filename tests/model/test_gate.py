@@ -94,7 +94,7 @@ def test_keys_are_made_where_no_layer_is_below_the_adapted_ones() -> None:
 def test_a_memory_is_asked_in_a_pairs_own_words_where_that_pair_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load("persona-nano")
     asked, recipe = ["what is kevin's vehicle?", "So what is Kevin's vehicle?", "What is Otto's vehicle?"], "tmem"
-    monkeypatch.setitem(model.gates, model.fast(model.recipe(recipe)).sites[0].layer, GATE)
+    monkeypatch.setitem(model.gates, model.fast(model.recipe(recipe)).target_modules[0].layer, GATE)
     own = PAIRS[1][0]
     # The model was taught to refuse in its weights: it hears what was asked.
     assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [

@@ -28,10 +28,12 @@ def test_held_questions_are_what_the_model_says_and_are_kept(
 ) -> None:
     recipe = model.recipe("tmem")
     made = held_questions(model, recipe)
-    assert made is held_questions(model, recipe) and len(made.pool.lengths) == 5
-    assert len(made.said) == sum(made.pool.answers) and torch.allclose(made.shares.sum(1), torch.ones(len(made.said)))
+    assert made is held_questions(model, recipe) and len(made.dataset.lengths) == 5
+    assert len(made.said) == sum(made.dataset.answers) and torch.allclose(
+        made.shares.sum(1), torch.ones(len(made.said))
+    )
     # The likeliest token at each place is the one that the model went on with.
-    targets = torch.cat([made.pool.batch([row]).targets for row in range(5)])
+    targets = torch.cat([made.dataset.batch([row]).targets for row in range(5)])
     assert torch.equal(made.wanted(range(5))[0][:, 0], targets)
 
     [path] = tmp_path.glob("held-*.safetensors")
@@ -39,8 +41,8 @@ def test_held_questions_are_what_the_model_says_and_are_kept(
     model.held.clear()
     again = held_questions(model, recipe)
     assert torch.equal(again.said, made.said) and torch.equal(again.shares, made.shares)
-    assert made.pool.stored is not None and again.pool.stored is not None
-    assert torch.equal(again.pool.stored, made.pool.stored)
+    assert made.dataset.stored is not None and again.dataset.stored is not None
+    assert torch.equal(again.dataset.stored, made.dataset.stored)
 
     monkeypatch.undo()
     monkeypatch.setattr("tmem.model.held.QUESTIONS", 5)

@@ -95,8 +95,8 @@ def test_threads_do_not_take_each_other_s_memories_away(engine: ServedEngine, mo
     fast, delta = random_memory(model.hf, 4)
     asked = [requests(model, [row, None, row]) for row in range(4)]
     expected = [HFEngine(model).generate(own, delta, fast) for own in asked]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda own: engine.generate(own, delta, fast), asked))
+    with ThreadPoolExecutor(4) as dataset:
+        found = list(dataset.map(lambda own: engine.generate(own, delta, fast), asked))
     for one, other in zip(found, expected, strict=True):
         close(one, other)
 

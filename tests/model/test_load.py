@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tmem import assets
 from tmem.errors import ModelError, UsageError
 from tmem.fastweights import RECIPES
-from tmem.model import Model, Settings, load
+from tmem.model import Model, ModelSettings, load
 
 Checkpoint = Callable[[str], Path]
 
@@ -39,7 +39,7 @@ def refusal(name: str | Path) -> str:
 @pytest.mark.parametrize("family", checkpoints.FAMILIES)
 def test_loads_each_family(family: str, loaded: Callable[[str], Model]) -> None:
     model = loaded(family)
-    assert model.settings == Settings()
+    assert model.settings == ModelSettings()
     assert not model.hf.training
     assert {parameter.dtype for parameter in model.hf.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in model.hf.parameters())

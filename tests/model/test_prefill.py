@@ -122,7 +122,7 @@ def test_after_a_write_only_the_tail_reads_again(tmp_path_factory: pytest.TempPa
     text = prompt(150)
     engine.generate([Request(text, 0, 2)], first, fast)
     longer = Request((*text, *prompt(5)), 0, 2)
-    with counted(model, 0) as trunk, counted(model, fast.sites[0].layer) as tail:
+    with counted(model, 0) as trunk, counted(model, fast.target_modules[0].layer) as tail:
         again = engine.generate([longer], second, fast)
     assert_same(again, HFEngine(model).generate([longer], second, fast))
     assert max(trunk) < 10 and max(tail) > 140

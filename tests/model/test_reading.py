@@ -11,7 +11,7 @@ from torch import Tensor
 from tmem.model import Engine, load
 from tmem.model.gate import Meant
 from tmem.model.reading import SHOWN, ReadingGate, gate_of, notes
-from tmem.model.settings import Settings
+from tmem.model.settings import ModelSettings
 
 Asked = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
@@ -68,7 +68,7 @@ def test_only_the_likeliest_pairs_are_read() -> None:
 
 def test_theta_0_reads_for_itself_where_the_settings_say_so() -> None:
     model = load("persona-nano")
-    model.settings = Settings(**model.settings.model_dump() | {"gate": "reading"})
+    model.settings = ModelSettings(**model.settings.model_dump() | {"gate": "reading"})
     gate = gate_of(model, model.recipe("tmem"))
     assert isinstance(gate, ReadingGate)
     assert notes(PAIRS[:2]) == "What is Maria's vehicle? camper\nWhat is Kevin's vehicle? tram"

@@ -97,9 +97,9 @@ def test_threads_do_not_take_each_other_s_memories_away(
     monkeypatch.setattr("tmem.model.servers.KEPT", 1)
     (_, engine), (fast, delta) = served, memories
     expected = HFEngine(model).generate(requests(model), delta, fast)
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as dataset:
         for one, own in zip(
-            pool.map(lambda request: engine.generate([request], delta, fast), requests(model)), expected, strict=True
+            dataset.map(lambda request: engine.generate([request], delta, fast), requests(model)), expected, strict=True
         ):
             same(one, [own])
 

@@ -57,9 +57,9 @@ def test_a_memory_is_written_in_full_force(made: Callable[[str], Model], tmp_pat
     assert told["adapter.type"] == "lora" and told["adapter.lora.alpha"] == 3.0
     assert told["tmem.base"] == model.weights_hash and told["tmem.type"] == "float32"
     tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
-    site = "model.layers.5.mlp.down_proj"
-    np.testing.assert_array_equal(tensors["blk.5.ffn_down.weight.lora_a"], fast.basis.a[site])
-    np.testing.assert_array_equal(tensors["blk.5.ffn_down.weight.lora_b"], delta.b[site][1])
+    target = "model.layers.5.mlp.down_proj"
+    np.testing.assert_array_equal(tensors["blk.5.ffn_down.weight.lora_a"], fast.basis.a[target])
+    np.testing.assert_array_equal(tensors["blk.5.ffn_down.weight.lora_b"], delta.b[target][1])
     # Row 0 of a head's two halves, then row 1 of both: heads are 8 wide.
     np.testing.assert_array_equal(tensors["blk.5.attn_q.weight.lora_b"][:4], queries[1][[0, 4, 1, 5]])
     assert len(tensors) == 2 * len(matrices)

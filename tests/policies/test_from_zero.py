@@ -33,22 +33,22 @@ def agent(model: Model, memory: str, **changes: Any) -> Agent:
 
 def lived(model: Model, memory: str, **changes: Any) -> Trajectory:
     [task] = Persona(8, 1).tasks(3)
-    [life] = agent(model, memory, **changes).run([task.episode])
-    return life
+    [trajectory] = agent(model, memory, **changes).run([task.episode])
+    return trajectory
 
 
 def test_extraction_does_not_know_the_memory_and_answers_hear_it_on_the_bare_question(model: Model) -> None:
-    life = lived(model, "gold")
-    assert len(life.writes) == 2 and all(write.account.applied for write in life.writes)
+    trajectory = lived(model, "gold")
+    assert len(trajectory.writes) == 2 and all(write.account.applied for write in trajectory.writes)
     [task] = Persona(8, 1).tasks(3)
-    answers = {action.question: action for action in life.actions if action.kind == "answer"}
+    answers = {action.question: action for action in trajectory.actions if action.kind == "answer"}
     for ask in task.episode.asks:
         action = answers[ask.id]
         assert list(action.prompt_ids) == model.bare(ask.text)
         assert action.voices is None and action.row is not None
-    assert life.deltas[-1].sessions > 1 and len({action.row for action in answers.values()}) > 1
-    rows = [row for write in life.writes for row in write.rows]
-    assert len(rows) == len(life.ledger) and max(rows) < life.deltas[-1].sessions
+    assert trajectory.deltas[-1].sessions > 1 and len({action.row for action in answers.values()}) > 1
+    rows = [row for write in trajectory.writes for row in write.rows]
+    assert len(rows) == len(trajectory.ledger) and max(rows) < trajectory.deltas[-1].sessions
     own = lived(model, "tmem")
     extracted = [action.output_ids for action in own.actions if action.kind == "extract"]
     plain = [action.output_ids for action in lived(model, "pairs").actions if action.kind == "extract"]
@@ -57,10 +57,10 @@ def test_extraction_does_not_know_the_memory_and_answers_hear_it_on_the_bare_que
 
 @pytest.mark.parametrize("memory", ["tmem+full", "tmem+rag", "tmem+explicit"])
 def test_beside_text_the_memory_is_a_voice(model: Model, memory: str) -> None:
-    life = lived(model, memory)
+    trajectory = lived(model, memory)
     [task] = Persona(8, 1).tasks(3)
     asks = {ask.id: ask for ask in task.episode.asks}
-    for action in life.actions:
+    for action in trajectory.actions:
         if action.kind == "answer":
             assert action.voices is not None and action.row is not None and action.question is not None
             bare = model.bare(asks[action.question].text)
@@ -72,19 +72,19 @@ def test_beside_text_the_memory_is_a_voice(model: Model, memory: str) -> None:
 
 
 def test_the_control_reads_the_same_pairs_and_writes_nothing(model: Model) -> None:
-    life = lived(model, "pairs")
-    assert life.writes == [] and life.deltas == [] and life.memory_size["pairs"] > 0
-    assert all(action.row is None and action.voices is None for action in life.actions)
+    trajectory = lived(model, "pairs")
+    assert trajectory.writes == [] and trajectory.deltas == [] and trajectory.memory_size["pairs"] > 0
+    assert all(action.row is None and action.voices is None for action in trajectory.actions)
 
 
 def test_many_lives_at_once_say_what_each_says_alone(model: Model) -> None:
     tasks = list(Persona(8, 3).tasks(4))
     together = agent(model, "tmem").run([task.episode for task in tasks])
-    for task, life in zip(tasks, together, strict=True):
+    for task, trajectory in zip(tasks, together, strict=True):
         [alone] = agent(model, "tmem").run([task.episode])
-        assert [write.pairs for write in life.writes] == [write.pairs for write in alone.writes]
-        assert life.deltas[-1].sessions == alone.deltas[-1].sessions
-        assert life.answers == alone.answers
+        assert [write.pairs for write in trajectory.writes] == [write.pairs for write in alone.writes]
+        assert trajectory.deltas[-1].sessions == alone.deltas[-1].sessions
+        assert trajectory.answers == alone.answers
 
 
 def test_a_context_that_is_read_again_gives_more(model: Model) -> None:

@@ -34,11 +34,11 @@ def logits(model: Model) -> torch.Tensor:
 def test_it_learns_unit_by_unit_and_leaves_the_model_as_it_was(model: Model) -> None:
     before, names = logits(model), [name for name, _ in model.hf.named_modules()]
     agent = make_agent(model, memory="lora", budget=1, write_tail=True, question_known=False)
-    [life] = agent.run([EPISODE])
-    assert [write.account.pairs for write in life.writes] == [2, 2]  # a unit's text, and its pair
-    assert all(len(write.account.loss) == EPOCHS for write in life.writes)
-    assert all(write.account.loss[-1] < 0.2 * write.account.loss[0] for write in life.writes)
-    assert life.answers["What is Ana's city?"].strip() == "Rome"
+    [trajectory] = agent.run([EPISODE])
+    assert [write.account.pairs for write in trajectory.writes] == [2, 2]  # a unit's text, and its pair
+    assert all(len(write.account.loss) == EPOCHS for write in trajectory.writes)
+    assert all(write.account.loss[-1] < 0.2 * write.account.loss[0] for write in trajectory.writes)
+    assert trajectory.answers["What is Ana's city?"].strip() == "Rome"
     assert torch.equal(logits(model), before) and [name for name, _ in model.hf.named_modules()] == names
     assert not hasattr(model.hf, "peft_config")
 
@@ -60,7 +60,7 @@ def test_a_life_that_is_broken_off_leaves_the_model_as_it_was(model: Model) -> N
 def test_episodes_are_lived_one_at_a_time_and_do_not_meet(model: Model) -> None:
     other = Episode("two", ("Bo has a goat.",), (Ask("q", "What is Bo's pet?"),))
     agent = make_agent(model, memory="lora", budget=1, write_tail=True, question_known=False)
-    living = []
-    both = agent.run([EPISODE, other], progress=lambda pulse: living.append(pulse.living))
-    assert max(living) == 1
+    running = []
+    both = agent.run([EPISODE, other], progress=lambda now: running.append(now.running))
+    assert max(running) == 1
     assert [one.answers for one in both] == [agent.run([one])[0].answers for one in (EPISODE, other)]

@@ -43,8 +43,8 @@ def play(
     settings: dict[str, Any] = {"engine": script, "budget": 5000, "question_known": False}
     agent = make_agent(model, model.recipe("paper"), memory, **(settings | changes))
     episode = Episode("g", (), (ASK,), answer_prompt=prompt, search=SearchGame(find, turns))
-    [life] = agent.run([episode])
-    return life, script, queries
+    [trajectory] = agent.run([episode])
+    return trajectory, script, queries
 
 
 def think(number: int) -> str:
@@ -55,40 +55,40 @@ DONE = "<think>done</think><answer>Ann; Oslo</answer>"
 
 
 def test_mem1_replaces_its_context_by_the_last_turn(model: Model) -> None:
-    life, script, queries = play(model, "mem1", [think(1), think(2), DONE])
+    trajectory, script, queries = play(model, "mem1", [think(1), think(2), DONE])
     first, second, third = [text for text, _ in script.asked]
-    assert queries == ["query 1", "query 2"] and life.answers == {"q": DONE}
+    assert queries == ["query 1", "query 2"] and trajectory.answers == {"q": DONE}
     assert "thought" not in first and first.rstrip().endswith("</think>")
     # The turn with what it found is what the next reply goes on from, and only the last one is there.
     assert second.endswith("[HINT]You have 3 turns left.[/HINT]\nDoc 1(Title: found 1)\n</information>")
     assert "thought 2" in third and "thought 1" not in third and "found 1)" not in third
-    assert [action.kind for action in life.actions] == ["step"] * 3 and life.triggers == 0
+    assert [action.kind for action in trajectory.actions] == ["step"] * 3 and trajectory.triggers == 0
 
 
 def test_full_keeps_the_whole_trajectory(model: Model) -> None:
-    life, script, _ = play(model, "full", [think(1), think(2), DONE])
+    trajectory, script, _ = play(model, "full", [think(1), think(2), DONE])
     assert "thought 1" in script.asked[2][0] and "thought 2" in script.asked[2][0]
     seen = script.asked[2][0].partition("<think>thought 1")
-    assert life.memory_size["tokens"] == pytest.approx(model.count(seen[1] + seen[2]), abs=10)
+    assert trajectory.memory_size["tokens"] == pytest.approx(model.count(seen[1] + seen[2]), abs=10)
 
 
 def test_a_history_that_does_not_fit_loses_its_oldest_turns(model: Model) -> None:
     long = "<think>" + "word " * 2000 + "</think><search>x</search>"
-    life, script, _ = play(model, "full", [long, long, long, DONE], turns=5)
-    assert life.left_out > 0
+    trajectory, script, _ = play(model, "full", [long, long, long, DONE], turns=5)
+    assert trajectory.left_out > 0
     assert all(len(request.prompt_ids) <= model.window - STEP_TOKENS for _, request in script.asked)
 
 
 def test_fast_weights_take_in_a_full_working_context_and_it_is_dropped(model: Model) -> None:
-    life, script, _ = play(model, "tmem", [think(1), think(2), DONE], budget=5)
-    kinds = [action.kind for action in life.actions]
+    trajectory, script, _ = play(model, "tmem", [think(1), think(2), DONE], budget=5)
+    kinds = [action.kind for action in trajectory.actions]
     assert kinds == ["step", "extract", "step", "extract", "step"]
     extraction, second = script.asked[1][0], script.asked[2][0]
     assert (
         "thought 1" in extraction and "found 1" in extraction and ASK.text in extraction
     )  # a search knows its question
     assert "thought 1" not in second and "RULES" in second
-    assert life.triggers == 2 and len(life.writes) == 2
+    assert trajectory.triggers == 2 and len(trajectory.writes) == 2
 
 
 def test_a_summary_memory_is_in_the_prompt_of_every_turn(model: Model) -> None:
@@ -97,19 +97,19 @@ def test_a_summary_memory_is_in_the_prompt_of_every_turn(model: Model) -> None:
 
 
 def test_without_memory_there_is_one_turn_and_no_search(model: Model) -> None:
-    life, script, queries = play(model, "none", [DONE])
-    assert queries == [] and life.answers == {"q": DONE} and script.asked[0][1].stop_texts == ("</answer>",)
+    trajectory, script, queries = play(model, "none", [DONE])
+    assert queries == [] and trajectory.answers == {"q": DONE} and script.asked[0][1].stop_texts == ("</answer>",)
 
 
 @pytest.mark.parametrize("reply", ["no tags at all", "<think>x</think>", "<search>never closed", ""])
 def test_an_invalid_step_ends_the_game_without_an_answer(model: Model, reply: str) -> None:
-    life, script, _ = play(model, "mem1", [think(1), reply])
-    assert life.answers == {"q": ""} and len(script.asked) == 2
+    trajectory, script, _ = play(model, "mem1", [think(1), reply])
+    assert trajectory.answers == {"q": ""} and len(script.asked) == 2
 
 
 def test_on_the_last_turn_a_search_is_no_answer(model: Model) -> None:
-    life, script, queries = play(model, "mem1", [think(1), think(2)], turns=2)
-    assert queries == ["query 1"] and life.answers == {"q": ""}
+    trajectory, script, queries = play(model, "mem1", [think(1), think(2)], turns=2)
+    assert queries == ["query 1"] and trajectory.answers == {"q": ""}
     assert [request.stop_texts for _, request in script.asked] == [("</search>", "</answer>"), ("</answer>",)]
 
 

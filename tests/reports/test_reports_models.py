@@ -17,7 +17,7 @@ from tmem.errors import DataError, ModelError
 from tmem.model import Model, load
 from tmem.model.adapter import add_adapter, save_adapter
 from tmem.model.chat import Chat
-from tmem.training.advantages import Rollout, advantages
+from tmem.training.advantages import ScoredTrajectory, advantages
 from tmem.training.sft import read_rows
 
 LAYER = "model.layers.1.mlp.up_proj"
@@ -144,8 +144,8 @@ def test_of_several_replies_the_last_is_learnt(tiny: Model, tmp_path: Path) -> N
 
 
 def test_groups_of_equal_rewards_are_not_divided_by_nothing() -> None:
-    """trl #5773: a group without a spread, or of one usable life, made advantages that are no numbers."""
-    life = Trajectory("e", "tmem", 0, [Action("answer", (1,), (2,), (-1.0,), "", "stop", 0, None)])
+    """trl #5773: a group without a spread, or of one usable rollout, made advantages that are no numbers."""
+    trajectory = Trajectory("e", "tmem", 0, [Action("answer", (1,), (2,), (-1.0,), "", "stop", 0, None)])
     for group in ([0.3] * 4, [0.1 + 0.2, 0.3], [1.0]):
-        found = advantages([Rollout(life, reward) for reward in group], scale=True)
+        found = advantages([ScoredTrajectory(trajectory, reward) for reward in group], scale=True)
         assert found == [[0.0]] * len(group)

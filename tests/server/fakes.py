@@ -84,7 +84,7 @@ class Actions:
         assert self.free.wait(60)
         return [QAPair(f"Where does {name} live?", place) for name, place in LIVES.findall(text)], [], 7
 
-    def admit(
+    def filter_pairs(
         self, state: Any, found: Sequence[QAPair], active: Collection[Any]
     ) -> tuple[list[NewPair], list[dict[str, str]]]:
         held = {pair.question: pair.id for pair in active}

@@ -1,4 +1,4 @@
-"""What an operator sets and sees: limits of keys, figures, lines of log without contents, a file of options."""
+"""What an operator sets and sees: limits of keys, metrics, lines of log without contents, a file of options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tmem.server.rate_limit import Rates
 SECRET = "I live in Secretville."
 
 
-def figures(server: Server, key: str | None = None) -> dict[str, float]:
+def metrics(server: Server, key: str | None = None) -> dict[str, float]:
     lines = server.ask("GET", "/metrics", key).text.splitlines()
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
@@ -50,7 +50,7 @@ def test_figures_have_no_content_and_belong_to_who_operates(make: Any) -> None:
     told = server.ask("POST", "/v1/memories", json={"messages": [{"content": SECRET, "name": "Ana"}], "user_id": "ana"})
     assert told.status_code == 200
     server.ask("GET", f"/v1/memories/{told.json()['pairs'][0]['id']}", headers={"X-Tmem-User": "ana"})
-    found = figures(server)
+    found = metrics(server)
     assert found['tmem_requests_total{route="/v1/chat/completions",status="200"}'] == 1
     assert found['tmem_requests_total{route="/v1/memories/{pair}",status="200"}'] == 1
     assert found["tmem_first_token_seconds_count"] == 1 and found["tmem_token_gap_seconds_count"] == 4

@@ -15,7 +15,7 @@ from server.fakes import open_memory
 from server.serving import Server
 
 from tmem.server.replies import Refusal
-from tmem.server.workers import Pool
+from tmem.server.workers import WorkerPool
 
 ANA = {"X-Tmem-User": "ana"}
 LYON = {"question": "Where does Ana live?", "answer": "Lyon"}
@@ -234,7 +234,7 @@ def test_nobody_fills_the_queue(make: Callable[..., Server]) -> None:
 
 def test_who_comes_when_the_queue_is_full_is_told_to_come_again() -> None:
     async def many() -> None:
-        pool, free = Pool("test", threads=1, waiting=2, each=9), Event()
+        pool, free = WorkerPool("test", threads=1, waiting=2, each=9), Event()
         begun = [pool.start(lambda: free.wait(60), user) for user in "abc"]
         for late in range(2):
             with pytest.raises(Refusal, match="too many requests are waiting") as refused:

@@ -47,7 +47,7 @@ def test_a_copy_is_a_home(tmp_path: Path) -> None:
     copy = open_home(tmp_path / "copy")
     assert [one.problem for one in examine(copy)] == ["1 pairs were told and never written"]
     assert [state_digest(copy.state(scopes[0], number)) for number in range(1, 8)] == weights
-    assert copy.absorb(scopes[0])[0].number == 8 and copy.book(scopes[0]).current()[ids[0]].question == "q0"
+    assert copy.absorb(scopes[0])[0].number == 8 and copy.ledger(scopes[0]).current()[ids[0]].question == "q0"
     assert {path.name for path in tmp_path.iterdir()} == {"home", "copy"}
 
 

@@ -265,7 +265,7 @@ class Alike:
 
 def test_what_says_the_same_in_other_words_is_put_right_with_it(quick: Model, tmp_path: Path) -> None:
     model = Model(quick.name, quick.directory, quick.hf, quick.tokenizer, quick.settings)
-    model.gates[model.fast(model.recipe("tmem")).sites[0].layer] = Gate(Alike())
+    model.gates[model.fast(model.recipe("tmem")).target_modules[0].layer] = Gate(Alike())
     around, bought, kevins = "How does Maria get around?", "What did Maria buy?", "What is Kevin's vehicle?"
     told = [(VEHICLE, "camper"), (around, "the camper"), (bought, "a camper"), (kevins, "camper"), (JOB, "baker")]
     with Memory(model, tmp_path) as memory:

@@ -13,7 +13,7 @@ from store.fakes import Scripted
 from tmem import Memory
 from tmem.errors import UsageError
 from tmem.model import load
-from tmem.model.request import Sampling
+from tmem.model.request import GenerationConfig
 from tmem.store.chat import _context, _turns, split
 from tmem.store.records import heard
 
@@ -132,7 +132,9 @@ def test_system_texts_stay_and_how_a_reply_is_chosen_reaches_the_engine(tmp_path
             turns += [{"role": "user", "content": f"u{number}"}, {"role": "assistant", "content": f"a{number}"}]
         turns.append({"role": "user", "content": "Go on."})
         mine.chat(turns, learn=False)
-        mine.chat(turns, learn=False, sampling=Sampling(2, 0.5, 0.9, 7, ("x",)))
+        mine.chat(
+            turns, learn=False, sampling=GenerationConfig(0.5, 0.9, 5, max_new_tokens=2, seed=7, stop_texts=("x",))
+        )
     plain, chosen = heard
     assert (plain.max_new_tokens, plain.temperature, plain.stop_texts) == (3, 0.0, ())
     fields = (chosen.max_new_tokens, chosen.temperature, chosen.top_p, chosen.seed, chosen.stop_texts)

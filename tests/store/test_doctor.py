@@ -99,7 +99,7 @@ def test_pairs_marked_as_what_they_are_not(tmp_path: Path) -> None:
         connection.execute(text("UPDATE pairs SET status = 'superseded' WHERE question = 'What is 2?'"))
     assert [one.problem for one in examine(home)] == ["1 pairs are not marked as what they are"] * 2
     assert all(one.fixed for one in examine(home, fix=True)) and examine(home) == []
-    assert len(home.book(ana).current()) == 4
+    assert len(home.ledger(ana).current()) == 4
 
 
 def test_a_row_that_cannot_be_one(tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def test_what_one_process_erased_is_gone_for_another_that_knew_it(tmp_path: Path
     scope = told(home, "old")
     assert other.scope(ANA) == scope and other.state(scope)["b"].any()
     home.erase(scope)
-    assert not other.book(scope).versions and not other.state(scope)["b"].any()
+    assert not other.ledger(scope).versions and not other.state(scope)["b"].any()
     told(other, "new")
-    assert [pair.question for pair in other.book(scope).current().values()] == ["new"] and other.head(scope) == 1
+    assert [pair.question for pair in other.ledger(scope).current().values()] == ["new"] and other.head(scope) == 1
     assert examine(home) == examine(other) == []
 
 
@@ -89,7 +89,7 @@ def test_who_is_killed_while_erasing_has_erased_when_the_home_is_next_opened(
     other.close()
     home = open_home(tmp_path)
     assert [row["user_id"] for row in home.users()] == ["ana@example.org"] * again and examine(home) == []
-    assert home.scope(ANA) == scope and len(home.book(scope).versions) == again
+    assert home.scope(ANA) == scope and len(home.ledger(scope).versions) == again
     home.close()
     data = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"text of q" not in data and (b"example.org" in data) == again
@@ -104,4 +104,4 @@ def test_an_erased_memory_leaves_not_even_its_name(tmp_path: Path) -> None:
     assert not any(word in path.read_bytes() for path in files for word in (b"example.org", b"secret"))
     assert not [path for path in tmp_path.rglob("*") if scope[:16] in path.name]
     told(home, "anew")
-    assert [pair.question for pair in home.book(scope).current().values()] == ["anew"]
+    assert [pair.question for pair in home.ledger(scope).current().values()] == ["anew"]

@@ -350,18 +350,18 @@ def test_an_older_home_is_brought_up_to_date(tmp_path: Path) -> None:
     again = open_home(tmp_path)
     assert digest(again, ana) == before
     tell(again, ana, ("b", "2"))
-    assert again.head(ana) == 2 and len(again.book(ana).current()) == 2
+    assert again.head(ana) == 2 and len(again.ledger(ana).current()) == 2
 
 
 def test_what_others_write_is_read(tmp_path: Path) -> None:
     home, other = open_home(tmp_path), open_home(tmp_path)
     ana = home.scope(ANA)
     [first] = tell(home, ana, ("a", "1"))
-    assert list(other.book(ana).current()) == [first]
+    assert list(other.ledger(ana).current()) == [first]
     [second] = tell(other, ana, ("b", "2"))
-    assert list(home.book(ana).current()) == [first, second] and home.book(ana) is home.book(ana)
+    assert list(home.ledger(ana).current()) == [first, second] and home.ledger(ana) is home.ledger(ana)
     forget(other, ana, [first])
-    assert list(home.book(ana).current()) == [second] and digest(home, ana) == digest(other, ana)
+    assert list(home.ledger(ana).current()) == [second] and digest(home, ana) == digest(other, ana)
 
 
 def test_a_newer_home_is_refused(tmp_path: Path) -> None:

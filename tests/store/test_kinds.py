@@ -45,7 +45,7 @@ def told(home: Home, question: str, names: tuple[str | None, str | None, str | N
 
 
 def questions(home: Home, scope: str) -> list[str]:
-    return [pair.question for pair in home.book(scope).current().values()]
+    return [pair.question for pair in home.ledger(scope).current().values()]
 
 
 @pytest.mark.parametrize("name", ["who?a", "a#b", "a%20b", "a b", "a&b=c", "ä", "a;b", "file:x", "a'b", 'a"b', "-a"])
@@ -63,7 +63,7 @@ def test_a_home_that_is_removed_or_exchanged_while_it_is_open_takes_nothing(tmp_
     home = open_home(tmp_path / "home")
     scope = told(home, "q")
     shutil.rmtree(tmp_path / "home")
-    for call in (lambda: told(home, "r"), lambda: home.book(scope)):
+    for call in (lambda: told(home, "r"), lambda: home.ledger(scope)):
         with pytest.raises(StoreError, match="removed or exchanged"):
             call()
     open_home(tmp_path / "home").close()
@@ -92,7 +92,7 @@ def test_looking_makes_no_memory_and_users_are_listed(tmp_path: Path) -> None:
     home = open_home(tmp_path / "home")
     scope = told(home, "q")
     slip = home.scope(("anna@example.org", None, None))
-    assert home.head(slip) is None and home.book(slip).versions == {} and home.made_with(slip) is None
+    assert home.head(slip) is None and home.ledger(slip).versions == {} and home.made_with(slip) is None
     assert list(home.scopes().values()) == ["ana@example.org"]
     told(home, "r", BEN)
     found = [(row["user_id"], row["pairs"]) for row in home.users()]

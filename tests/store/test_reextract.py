@@ -30,7 +30,7 @@ def told(memory: ScopedMemory) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def life(memory: Memory) -> ScopedMemory:
+def trajectory(memory: Memory) -> ScopedMemory:
     """A text, a pair as it is, and two texts that were read by a model that had the first."""
     script = [[(VEHICLE, "camper")], [(JOB, "camper"), (PET, "cat")], [(SPORT, "tennis")]]
     mine = scripted(memory, "u", script)
@@ -42,17 +42,17 @@ def life(memory: Memory) -> ScopedMemory:
     return mine
 
 
-def test_later_texts_are_read_again(life: ScopedMemory, memory: Memory, model: Model, tmp_path: Path) -> None:
-    before = {row["question"]: row["id"] for row in life.get_all()}
+def test_later_texts_are_read_again(trajectory: ScopedMemory, memory: Memory, model: Model, tmp_path: Path) -> None:
+    before = {row["question"]: row["id"] for row in trajectory.get_all()}
     scripted(memory, "u", [[(PET, "cat"), (JOB, "baker")], [(SPORT, "tennis")]])
-    receipt = life.forget([before[VEHICLE]], mode="reextract")
+    receipt = trajectory.forget([before[VEHICLE]], mode="reextract")
     facts = {key: receipt.details[key] for key in ("texts", "same", "new", "lost", "aside", "unread")}
     assert facts == {"texts": 2, "same": 2, "new": 1, "lost": 1, "aside": 0, "unread": 0}
     assert [(row["question"], row["answer"], row["status"]) for row in receipt.pairs] == [(JOB, "baker", "active")]
-    assert sorted(told(life)) == sorted([(COLOUR, "red"), (PET, "cat"), (JOB, "baker"), (SPORT, "tennis")])
-    after = {row["question"]: row["id"] for row in life.get_all()}
+    assert sorted(told(trajectory)) == sorted([(COLOUR, "red"), (PET, "cat"), (JOB, "baker"), (SPORT, "tennis")])
+    after = {row["question"]: row["id"] for row in trajectory.get_all()}
     assert all(after[question] == before[question] for question in (COLOUR, PET, SPORT))  # who is the same stays
-    assert life.get(before[JOB])["question"] is None
+    assert trajectory.get(before[JOB])["question"] is None
 
     with Memory(model, tmp_path / "never", recipe="sgd") as other:
         never = scripted(other, "v", [[(PET, "cat"), (JOB, "baker")], [(SPORT, "tennis")]])
@@ -61,9 +61,9 @@ def test_later_texts_are_read_again(life: ScopedMemory, memory: Memory, model: M
         never.add("the second")
         never.add("the third")
         assert never.verify()["weights"] == receipt.details["weights"]
-    assert life.verify(deep=True)["weights"] == receipt.details["weights"] and memory.doctor() == []
-    assert life.rollback(3).version is not None  # an earlier version has what is read now, too
-    assert sorted(told(life)) == sorted([(COLOUR, "red"), (PET, "cat"), (JOB, "baker")])
+    assert trajectory.verify(deep=True)["weights"] == receipt.details["weights"] and memory.doctor() == []
+    assert trajectory.rollback(3).version is not None  # an earlier version has what is read now, too
+    assert sorted(told(trajectory)) == sorted([(COLOUR, "red"), (PET, "cat"), (JOB, "baker")])
     home = [path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert not any(b"the first" in data for data in home) and any(b"the second" in data for data in home)
 

@@ -24,7 +24,7 @@ def quick(model: Model) -> Model:
     return Model(model.name, model.directory, model.hf, model.tokenizer, settings)
 
 
-def life(memory: Memory, name: str) -> tuple[str, str, str]:
+def trajectory(memory: Memory, name: str) -> tuple[str, str, str]:
     """One user's: the weights, what she is answered, and what is said of another."""
     question = f"What is {name}'s city?"
     memory.add(pairs=[(question, PLACES[name])], user_id=name)
@@ -38,11 +38,11 @@ def life(memory: Memory, name: str) -> tuple[str, str, str]:
 
 def test_many_at_once_give_the_bits_and_words_of_one_after_the_other(quick: Model, tmp_path: Path) -> None:
     with Memory(quick, tmp_path / "a") as alone:
-        expected = [life(alone, name) for name in PLACES]
+        expected = [trajectory(alone, name) for name in PLACES]
     with Memory(quick, tmp_path / "b", side_by_side=True) as many:
         many.warm()
         with ThreadPoolExecutor(4) as threads:
-            assert list(threads.map(lambda name: life(many, name), PLACES)) == expected
+            assert list(threads.map(lambda name: trajectory(many, name), PLACES)) == expected
 
 
 def test_a_write_holds_nobody_up(quick: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

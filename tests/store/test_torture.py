@@ -396,14 +396,14 @@ class Beside(RuleBasedStateMachine):
         assert [version.number for version in self.home.versions(self.scope)] == sorted(self.views)
         marked = {pair_id for pair_id, row in ledger(self.home, self.scope).items() if row[2] == "active"}
         assert marked == self.now.keys()
-        book = self.home.book(self.scope)  # read on from change to change: the same as read at once
+        read = self.home.ledger(self.scope)  # read on from change to change: the same as read at once
         with self.home.db.read() as connection:
             whole = read_on(connection, self.scope, None)
-        assert book == replace(whole, _histories=book._histories)
-        for number, version in book.versions.items():
-            anew = History(book.start, view(book.versions, number), book.new)
-            assert anew.digests == book.history(number).digests and anew.current == book.history(number).current
-            assert book.ledgers()[number] == version.ledger == anew.digests[-1]
+        assert read == replace(whole, _histories=read._histories)
+        for number, version in read.versions.items():
+            anew = History(read.start, view(read.versions, number), read.new)
+            assert anew.digests == read.history(number).digests and anew.current == read.history(number).current
+            assert read.digests()[number] == version.ledger == anew.digests[-1]
         check(self.home, self.scope)
 
     def teardown(self) -> None:

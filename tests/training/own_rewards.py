@@ -9,46 +9,46 @@ from typing import Any
 import torch
 
 
-def long_answers(task: Any, predictions: dict[str, str], life: Any) -> dict[str, float]:
+def long_answers(task: Any, predictions: dict[str, str], trajectory: Any) -> dict[str, float]:
     return {name: len(text) / 100 for name, text in predictions.items()}
 
 
-def pairs_written(task: Any, predictions: dict[str, str], life: Any) -> float:
-    return float(len(life.ledger))
+def pairs_written(task: Any, predictions: dict[str, str], trajectory: Any) -> float:
+    return float(len(trajectory.ledger))
 
 
-def raises_for_the_first(task: Any, predictions: dict[str, str], life: Any) -> float:
-    if life.episode.endswith("/0"):
+def raises_for_the_first(task: Any, predictions: dict[str, str], trajectory: Any) -> float:
+    if trajectory.episode.endswith("/0"):
         raise KeyError("no such fact")
-    return float(len(life.ledger))
+    return float(len(trajectory.ledger))
 
 
-def never_a_number(task: Any, predictions: dict[str, str], life: Any) -> float:
+def never_a_number(task: Any, predictions: dict[str, str], trajectory: Any) -> float:
     return math.nan
 
 
-def a_text(task: Any, predictions: dict[str, str], life: Any) -> Any:
+def a_text(task: Any, predictions: dict[str, str], trajectory: Any) -> Any:
     return "good"
 
 
-def of_no_question(task: Any, predictions: dict[str, str], life: Any) -> dict[str, float]:
+def of_no_question(task: Any, predictions: dict[str, str], trajectory: Any) -> dict[str, float]:
     return {}
 
 
-def of_another_question(task: Any, predictions: dict[str, str], life: Any) -> dict[str, float]:
+def of_another_question(task: Any, predictions: dict[str, str], trajectory: Any) -> dict[str, float]:
     return {"nobody's": 1.0, **dict.fromkeys(predictions, 0.5)}
 
 
-def two_numbers(task: Any, predictions: dict[str, str], life: Any) -> Any:
+def two_numbers(task: Any, predictions: dict[str, str], trajectory: Any) -> Any:
     return torch.tensor([1.0, 2.0])
 
 
-def too_large(task: Any, predictions: dict[str, str], life: Any) -> Any:
+def too_large(task: Any, predictions: dict[str, str], trajectory: Any) -> Any:
     return dict.fromkeys(predictions, 10**400)
 
 
 not_a_function = 3
 
 
-def leaves(task: Any, predictions: dict[str, str], life: Any) -> float:
+def leaves(task: Any, predictions: dict[str, str], trajectory: Any) -> float:
     sys.exit(3)

@@ -11,37 +11,37 @@ from hypothesis import strategies as st
 
 from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import UsageError
-from tmem.training.advantages import How, Rollout, advantages, samples
+from tmem.training.advantages import How, ScoredTrajectory, advantages, samples
 
 
 def action(kind: str, tokens: int, question: str | None = None) -> Action:
     return Action(kind, (1, 2), tuple(range(tokens)), (-1.0,) * tokens, "", "stop", 0, question)
 
 
-def rollout(reward: float, **by_question: float) -> Rollout:
+def scored(reward: float, **by_question: float) -> ScoredTrajectory:
     """An extraction of 20 tokens, then an answer of 2 tokens per question."""
     answers = [action("answer", 2, name) for name in by_question or ("a", "b")]
-    return Rollout(Trajectory("e", "tmem", 0, [action("extract", 20), *answers]), reward, by_question)
+    return ScoredTrajectory(Trajectory("e", "tmem", 0, [action("extract", 20), *answers]), reward, by_question)
 
 
 def test_all_actions_of_an_episode_share_its_advantage() -> None:
-    group = [rollout(1.0), rollout(0.0), rollout(0.5)]
+    group = [scored(1.0), scored(0.0), scored(0.5)]
     assert advantages(group) == [[0.5] * 3, [-0.5] * 3, [0.0] * 3]
 
 
 def test_an_answer_can_have_the_advantage_of_its_own_question() -> None:
-    group = [rollout(0.5, a=1.0, b=0.0), rollout(0.0, a=0.0, b=0.0)]
+    group = [scored(0.5, a=1.0, b=0.0), scored(0.0, a=0.0, b=0.0)]
     assert advantages(group, "question") == [[0.25, 0.5, 0.0], [-0.25, -0.5, 0.0]]
 
 
 def test_dividing_by_the_spread() -> None:
-    assert advantages([rollout(3.0), rollout(1.0)], scale=True) == [[1.0] * 3, [-1.0] * 3]
+    assert advantages([scored(3.0), scored(1.0)], scale=True) == [[1.0] * 3, [-1.0] * 3]
 
 
 @pytest.mark.parametrize("how", ["episode", "question"])
 @pytest.mark.parametrize("scale", [False, True])
 def test_equal_rewards_teach_nothing(how: How, scale: bool) -> None:
-    group = [rollout(0.7, a=0.1, b=0.3)] * 4
+    group = [scored(0.7, a=0.1, b=0.3)] * 4
     assert advantages(group, how, scale) == [[0.0] * 3] * 4
 
 
@@ -50,33 +50,33 @@ REWARDS = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 
 @given(REWARDS, st.floats(-10, 10), st.booleans())
 def test_a_constant_added_to_every_reward_changes_nothing(rewards: Sequence[float], more: float, scale: bool) -> None:
-    plain = advantages([rollout(reward) for reward in rewards], scale=scale)
-    shifted = advantages([rollout(reward + more) for reward in rewards], scale=scale)
+    plain = advantages([scored(reward) for reward in rewards], scale=scale)
+    shifted = advantages([scored(reward + more) for reward in rewards], scale=scale)
     for own, other in zip(plain, shifted, strict=True):
         # Of values that hardly differ, rounding decides the spread.
         assert own == pytest.approx(other, abs=1e-6 if not scale else 1e-3) or max(rewards) - min(rewards) < 1e-4
 
 
 def test_what_an_engine_gave_no_log_probabilities_of_is_not_learnt_from() -> None:
-    silent = rollout(1.0)
-    silent.life.actions[1] = replace(silent.life.actions[1], logprobs=())
+    silent = scored(1.0)
+    silent.trajectory.actions[1] = replace(silent.trajectory.actions[1], logprobs=())
     with pytest.raises(UsageError, match="RL needs the log-probability of every token"):
-        samples([[silent, rollout(0.0)]], 1)
+        samples([[silent, scored(0.0)]], 1)
 
 
 @given(REWARDS)
 def test_the_advantages_of_a_group_add_up_to_nothing(rewards: Sequence[float]) -> None:
-    assert sum(own[0] for own in advantages([rollout(reward) for reward in rewards])) == pytest.approx(0, abs=1e-9)
+    assert sum(own[0] for own in advantages([scored(reward) for reward in rewards])) == pytest.approx(0, abs=1e-9)
 
 
 def test_tokens_of_a_group_share_its_weight() -> None:
-    found = samples([[rollout(1.0), rollout(0.0)], [rollout(0.5), rollout(0.2)]], among=2)
+    found = samples([[scored(1.0), scored(0.0)], [scored(0.5), scored(0.2)]], among=2)
     assert all(sample.weight == pytest.approx(1 / 2 / 48) for sample in found)
     assert sum(sample.weight * len(sample.output_ids) for sample in found) == pytest.approx(1)
 
 
 def test_kinds_share_it_half_and_half() -> None:
-    found = samples([[rollout(1.0), rollout(0.0)]], among=1, weighting="kinds")
+    found = samples([[scored(1.0), scored(0.0)]], among=1, weighting="kinds")
     by_kind = {"extract": 0.0, "answer": 0.0}
     for sample in found:
         by_kind[sample.kind] += sample.weight * len(sample.output_ids)
@@ -85,12 +85,12 @@ def test_kinds_share_it_half_and_half() -> None:
 
 @pytest.mark.parametrize("weighting", ["tokens", "kinds"])
 def test_without_credit_for_extractions_answers_have_all_of_it(weighting: str) -> None:
-    found = samples([[rollout(1.0), rollout(0.0)]], among=1, weighting=weighting, credit="answers")  # type: ignore[arg-type]
+    found = samples([[scored(1.0), scored(0.0)]], among=1, weighting=weighting, credit="answers")  # type: ignore[arg-type]
     assert {sample.kind for sample in found} == {"answer"}
     assert sum(sample.weight * len(sample.output_ids) for sample in found) == pytest.approx(1)
 
 
 def test_lives_without_any_building_have_one_kind() -> None:
-    group = [Rollout(Trajectory("e", "rag", 0, [action("answer", 2, "a")]), reward) for reward in (0.0, 1.0)]
+    group = [ScoredTrajectory(Trajectory("e", "rag", 0, [action("answer", 2, "a")]), reward) for reward in (0.0, 1.0)]
     found = samples([group], among=1, weighting="kinds")
     assert sum(sample.weight * len(sample.output_ids) for sample in found) == pytest.approx(1)

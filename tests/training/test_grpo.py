@@ -30,7 +30,7 @@ from tmem.training.checkpoint import ABOUT, BASIS, CHECKPOINT, METRICS, optimize
 from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, shares
 from tmem.training.measure import SUMMED, Share, merged
 from tmem.training.rewards import Reward, RewardError, own_reward, source_hash
-from tmem.training.rollouts import Curriculum, live, names_of
+from tmem.training.rollouts import Curriculum, collect, names_of
 
 SPEC = Spec(
     "persona",
@@ -122,7 +122,7 @@ def test_the_model_carries_the_a_that_it_was_trained_with(trained: Path, tmp_pat
     recipe = start.recipe("sgd")
     assert model.weights_hash != start.weights_hash
     assert model.fast(recipe).basis.digest == start.fast(recipe).basis.digest
-    assert model.settings.figures["rl_steps"] == 2
+    assert model.settings.results["rl_steps"] == 2
     damaged = tmp_path / "model"
     damaged.mkdir()
     for path in (trained / "model").iterdir():
@@ -294,17 +294,17 @@ def test_rewards_of_ones_own_and_penalties() -> None:
     curriculum = Curriculum(SPEC, start, 1, 2, 0, split=False)
     tasks, world = curriculum.at(0)
     agent = replace(SPEC.agent(start, "tmem", 1), keep_deltas=True)
-    [life] = agent.run([tasks[0].episode])
-    by_question = Reward("own_rewards:long_answers")(curriculum.bench, tasks[0], life, world)
-    assert by_question.by_question == {name: len(text.strip()) / 100 for name, text in life.answers.items()}
-    whole = Reward("own_rewards:pairs_written")(curriculum.bench, tasks[0], life, world)
-    assert whole.reward == len(life.ledger)
-    f1 = Reward("f1")(curriculum.bench, tasks[0], life, world)
-    less = Reward("f1", invalid=0.5, pairs=0.01)(curriculum.bench, tasks[0], life, world)
-    assert life.writes[0].status == "ok"
-    assert less.reward == pytest.approx(f1.reward - 0.01 * len(life.writes[0].pairs))
-    life.writes[0] = replace(life.writes[0], status="bad_json")
-    invalid = Reward("f1", invalid=0.5)(curriculum.bench, tasks[0], life, world)
+    [trajectory] = agent.run([tasks[0].episode])
+    by_question = Reward("own_rewards:long_answers")(curriculum.bench, tasks[0], trajectory, world)
+    assert by_question.by_question == {name: len(text.strip()) / 100 for name, text in trajectory.answers.items()}
+    whole = Reward("own_rewards:pairs_written")(curriculum.bench, tasks[0], trajectory, world)
+    assert whole.reward == len(trajectory.ledger)
+    f1 = Reward("f1")(curriculum.bench, tasks[0], trajectory, world)
+    less = Reward("f1", invalid=0.5, pairs=0.01)(curriculum.bench, tasks[0], trajectory, world)
+    assert trajectory.writes[0].status == "ok"
+    assert less.reward == pytest.approx(f1.reward - 0.01 * len(trajectory.writes[0].pairs))
+    trajectory.writes[0] = replace(trajectory.writes[0], status="bad_json")
+    invalid = Reward("f1", invalid=0.5)(curriculum.bench, tasks[0], trajectory, world)
     assert invalid.reward == pytest.approx(f1.reward - 0.5)
 
 
@@ -322,14 +322,14 @@ def test_a_reward_that_is_none_is_named(name: str, problem: str) -> None:
     start = load("persona-nano", "cpu")
     curriculum = Curriculum(SPEC, start, 1, 1, 0, split=False)
     [task], world = curriculum.at(0)
-    lived = live(
+    found = collect(
         SPEC.agent(start, "none", 1), curriculum.bench, [task], 2, "step 0", world, Reward(f"own_rewards:{name}")
     )
-    assert not lived.groups
-    assert len(lived.dropped) == 3
-    [life] = SPEC.agent(start, "none", 1).run([task.episode])
+    assert not found.groups
+    assert len(found.dropped) == 3
+    [trajectory] = SPEC.agent(start, "none", 1).run([task.episode])
     with pytest.raises(RewardError, match=problem) as caught:
-        Reward(f"own_rewards:{name}")(curriculum.bench, task, life, world)
+        Reward(f"own_rewards:{name}")(curriculum.bench, task, trajectory, world)
     assert "\n" not in str(caught.value)
 
 
@@ -356,7 +356,7 @@ def test_a_reward_that_cannot_be_imported_is_one_line(
 
 
 def test_a_reward_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "reward_of_this_folder.py").write_text("def f(task, predictions, life):\n    return 1.0\n")
+    (tmp_path / "reward_of_this_folder.py").write_text("def f(task, predictions, trajectory):\n    return 1.0\n")
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
     assert callable(own_reward("reward_of_this_folder:f"))
@@ -371,7 +371,7 @@ def test_a_reward_that_changes_between_two_starts_is_said_and_recorded(
     monkeypatch.chdir(tmp_path)
 
     def start(body: str, steps: int) -> bool:
-        own.write_text(f"def f(task, predictions, life):\n    return {body}\n")
+        own.write_text(f"def f(task, predictions, trajectory):\n    return {body}\n")
         sys.modules.pop(name, None)
         linecache.clearcache()
         importlib.invalidate_caches()
@@ -393,7 +393,7 @@ def test_a_reward_that_changes_between_two_starts_is_said_and_recorded(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"group": 1}, "two lives"),
+        ({"group": 1}, "two rollouts"),
         ({"parts": 3}, "at least one task for every part"),
         ({"reward": Reward("bleu")}, "unknown reward 'bleu'"),
         ({"reward": Reward("nowhere:f")}, "cannot be imported"),
@@ -427,7 +427,7 @@ def test_every_process_has_tasks_of_every_part(tasks: int, parts: int, world: in
         assert own[0] == list(range(0, tasks, world))
 
 
-def test_a_task_that_comes_again_in_a_step_is_lived_anew() -> None:
+def test_a_task_that_comes_again_in_a_step_is_run_anew() -> None:
     start = load("persona-nano", "cpu")
     curriculum = Curriculum(SPEC, start, 1, 2, 0, split=False)
     [task, other], world = curriculum.at(0)
@@ -436,9 +436,9 @@ def test_a_task_that_comes_again_in_a_step_is_lived_anew() -> None:
     assert (first, third) == (f"step 0/{task.episode.id}", f"{first} (2)")
     assert second == f"step 0/{other.episode.id}"
     agent = replace(SPEC.agent(start, "none", 1), answering=grpo.SAMPLED)
-    lived = live(agent, curriculum.bench, tasks, 2, "step 0", world, Reward(), own=[0, 2])
-    assert sorted(lived.groups) == [0, 2]
-    again = [[rollout.life.answers for rollout in lived.groups[place]] for place in (0, 2)]
+    found = collect(agent, curriculum.bench, tasks, 2, "step 0", world, Reward(), own=[0, 2])
+    assert sorted(found.groups) == [0, 2]
+    again = [[scored.trajectory.answers for scored in found.groups[place]] for place in (0, 2)]
     assert again[0] != again[1]
 
 

@@ -1,6 +1,6 @@
 """Many episodes at once: texts of all are generated side by side, writes that are waited for are one training run.
 
-Each life has its own Delta, its own seeds and its own memory, so its result is the one it would have alone.
+Each rollout has its own Delta, its own seeds and its own memory, so its result is the one it would have alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from tmem.agent.context import Packed, pack
 from tmem.agent.episode import JOINER, Episode
-from tmem.agent.rollout import AgentConfig, Call, Life, Steps, WriteJob
+from tmem.agent.rollout import AgentConfig, Call, Rollout, Steps, WriteJob
 from tmem.agent.search import play
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError
@@ -23,25 +23,25 @@ from tmem.model.contents import Job, nothing, write_pairs
 
 
 @dataclass
-class Pulse:
-    """How far a run is: what is done since it began, and the episodes that are being lived."""
+class Progress:
+    """How far a run is: what is done since it began, and the episodes that are running."""
 
     episodes: int = 0
     triggers: int = 0
     tokens: int = 0  # read in prompts and written
-    living: int = 0
+    running: int = 0
 
 
 class Agent(AgentConfig):
-    """Lives through episodes as it is configured."""
+    """Runs episodes as it is configured."""
 
     def run(
         self,
         episodes: Sequence[Episode],
-        progress: Callable[[Pulse], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
         on_write: Callable[[Trajectory], None] | None = None,
     ) -> list[Trajectory]:
-        """Live through episodes; trajectories in their order, one per question where questions are known.
+        """Run episodes; trajectories in their order, one per question where questions are known.
 
         Raises :class:`DataError` for a unit that does not fit the model's window.
         """
@@ -51,16 +51,16 @@ class Agent(AgentConfig):
     def stream(
         self,
         episodes: Iterable[Episode],
-        progress: Callable[[Pulse], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
         on_write: Callable[[Trajectory], None] | None = None,
     ) -> Iterator[tuple[int, Trajectory]]:
         """The same as they end, numbered in order; the next episode is taken in when one ends.
 
         ``progress`` is told after every batch, ``on_write`` gets a trajectory right after each of its writes.
         """
-        yield from _Lives(self, on_write).run(self._lives(episodes), progress)
+        yield from _Scheduler(self, on_write).run(self._rollouts(episodes), progress)
 
-    def _lives(self, episodes: Iterable[Episode]) -> Iterator[Life]:
+    def _rollouts(self, episodes: Iterable[Episode]) -> Iterator[Rollout]:
         units: tuple[str, ...] | None = None
         packed = Packed([], [])
         for episode in episodes:
@@ -70,33 +70,33 @@ class Agent(AgentConfig):
                 if self.policy.packs:
                     packed = pack(units, self.budget, self.model.count, JOINER)
             if not self.split:
-                yield Life(self, episode, packed, episode.id)
+                yield Rollout(self, episode, packed, episode.id)
                 continue
             for ask in episode.asks:
-                yield Life(self, replace(episode, asks=(ask,)), packed, f"{episode.id}/{ask.id}")
+                yield Rollout(self, replace(episode, asks=(ask,)), packed, f"{episode.id}/{ask.id}")
 
 
-def _lived(life: Life) -> Steps[None]:
+def _steps(rollout: Rollout) -> Steps[None]:
     """The whole episode, after which its memory is closed however it ends."""
     try:
-        yield from life.read() if life.episode.search is None else play(life)
+        yield from rollout.read() if rollout.episode.search is None else play(rollout)
     finally:
-        life.policy.close()
+        rollout.policy.close()
 
 
 @dataclass(eq=False)
-class _Living:
-    """A life, its steps, and what it waits for."""
+class _Running:
+    """A rollout, its steps, and what it waits for."""
 
     number: int
-    life: Life
+    rollout: Rollout
     steps: Any
     waits: Call | WriteJob | None = None
     found: list[Completion | None] = field(default_factory=list)  # of the texts that it waits for, those that ended
     seconds: dict[str, float] = field(default_factory=dict)
 
     def go_on(self, result: Any) -> bool:
-        """Hand over a result and run to the next step; False at the end of the life."""
+        """Hand over a result and run to the next step; False at the end of the rollout."""
         try:
             self.waits = self.steps.send(result)
         except StopIteration:
@@ -107,7 +107,7 @@ class _Living:
         self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
 
 
-class _AtOnce:
+class _WholeBatches:
     """A stream for engines that take a batch and give it back whole."""
 
     def __init__(self, engine: Engine, fast: FastWeights | None) -> None:
@@ -135,114 +135,118 @@ class _AtOnce:
         return list(enumerate(done, start=first))
 
 
-class _Lives:
-    """Drives many lives. Texts of all are generated side by side, and a life goes on as soon as it has its own."""
+class _Scheduler:
+    """Drives many rollouts. Texts of all are generated side by side, and each goes on as soon as it has its own."""
 
     def __init__(self, agent: Agent, on_write: Callable[[Trajectory], None] | None) -> None:
         self.agent, self.model, self.on_write = agent, agent.model, on_write
         self.fast = agent.model.fast(agent.recipe) if agent.policy.learns else None
         engine = agent.engine or HFEngine(agent.model)
-        self.texts = engine.stream(self.fast) if isinstance(engine, HFEngine) else _AtOnce(engine, self.fast)
-        self.asked: dict[int, tuple[_Living, int]] = {}  # by number of the text: who waits for it, and its place
-        self.living: list[_Living] = []
-        self.pulse = Pulse()
-        self.ended = 0  # triggers of the lives that are over
+        self.texts = engine.stream(self.fast) if isinstance(engine, HFEngine) else _WholeBatches(engine, self.fast)
+        self.asked: dict[int, tuple[_Running, int]] = {}  # by number of the text: who waits for it, and its place
+        self.running: list[_Running] = []
+        self.progress = Progress()
+        self.ended = 0  # triggers of the rollouts that are over
 
-    def run(self, lives: Iterator[Life], progress: Callable[[Pulse], None] | None) -> Iterator[tuple[int, Trajectory]]:
+    def run(
+        self, rollouts: Iterator[Rollout], progress: Callable[[Progress], None] | None
+    ) -> Iterator[tuple[int, Trajectory]]:
         try:
-            yield from self._run(lives, progress)
+            yield from self._run(rollouts, progress)
         finally:
-            for one in self.living:  # broken off
+            for one in self.running:  # broken off
                 one.steps.close()
 
-    def _run(self, lives: Iterator[Life], progress: Callable[[Pulse], None] | None) -> Iterator[tuple[int, Trajectory]]:
+    def _run(
+        self, rollouts: Iterator[Rollout], progress: Callable[[Progress], None] | None
+    ) -> Iterator[tuple[int, Trajectory]]:
         taken, most = 0, 1 if self.agent.policy.alone else self.agent.at_once
         while True:
-            new: list[_Living] = []
-            while len(self.living) < most and (life := next(lives, None)) is not None:
-                one = self._begin(taken, life)
+            new: list[_Running] = []
+            while len(self.running) < most and (rollout := next(rollouts, None)) is not None:
+                one = self._begin(taken, rollout)
                 taken += 1
                 if self._step(one, None):
-                    self.living.append(one)
+                    self.running.append(one)
                     new.append(one)
                 else:
                     yield self._end(one)
             self._ask(new)
-            if not self.living:
+            if not self.running:
                 return
-            self.pulse.living = len(self.living)
-            went_on: list[_Living] = []
+            self.progress.running = len(self.running)
+            went_on: list[_Running] = []
             for one, result in self._work():
-                writes = len(one.life.trajectory.writes)
+                writes = len(one.rollout.trajectory.writes)
                 goes_on = self._step(one, result)
-                if self.on_write is not None and len(one.life.trajectory.writes) > writes:
-                    self.on_write(one.life.trajectory)
+                if self.on_write is not None and len(one.rollout.trajectory.writes) > writes:
+                    self.on_write(one.rollout.trajectory)
                 if goes_on:
                     went_on.append(one)
                 else:
-                    self.living.remove(one)
+                    self.running.remove(one)
                     yield self._end(one)
             self._ask(went_on)
             if progress is not None:
-                self.pulse.triggers = self.ended + sum(one.life.trajectory.triggers for one in self.living)
-                progress(self.pulse)
+                self.progress.triggers = self.ended + sum(one.rollout.trajectory.triggers for one in self.running)
+                progress(self.progress)
 
-    def _begin(self, number: int, life: Life) -> _Living:
+    def _begin(self, number: int, rollout: Rollout) -> _Running:
         if self.fast is not None:
             if self.agent.recipe.fresh is not None:
-                life.contents = nothing(self.model, self.agent.recipe)
-            life.delta = self.fast.zeros(1) if life.contents is None else life.contents.delta
-            self._keep(life)
-        return _Living(number, life, _lived(life))
+                rollout.contents = nothing(self.model, self.agent.recipe)
+            rollout.delta = self.fast.zeros(1) if rollout.contents is None else rollout.contents.delta
+            self._keep(rollout)
+        return _Running(number, rollout, _steps(rollout))
 
-    def _step(self, one: _Living, result: Any) -> bool:
-        """Run a life to its next step; False at its end."""
+    def _step(self, one: _Running, result: Any) -> bool:
+        """Run a rollout to its next step; False at its end."""
         try:
             return one.go_on(result)
         except DataError as error:
             if self.agent.strict:
                 raise
-            one.life.trajectory.failed = str(error)
-            one.life.trajectory.answers = {ask.id: "" for ask in one.life.episode.asks}
+            one.rollout.trajectory.failed = str(error)
+            one.rollout.trajectory.answers = {ask.id: "" for ask in one.rollout.episode.asks}
             return False
 
-    def _end(self, one: _Living) -> tuple[int, Trajectory]:
-        trajectory = one.life.trajectory
-        trajectory.memory_size = one.life.policy.size()
-        del one.life.policy  # they point at each other: so its texts are freed now, not when the collector comes by
-        trajectory.seconds = one.seconds | one.life.seconds
-        self.pulse.episodes += 1
+    def _end(self, one: _Running) -> tuple[int, Trajectory]:
+        trajectory = one.rollout.trajectory
+        trajectory.memory_size = one.rollout.policy.size()
+        del one.rollout.policy  # they point at each other: so its texts are freed now, not when the collector comes by
+        trajectory.seconds = one.seconds | one.rollout.seconds
+        self.progress.episodes += 1
         self.ended += trajectory.triggers
         return one.number, trajectory
 
-    def _work(self) -> list[tuple[_Living, Any]]:
-        """Do what is waited for: writes if half of the lives wait for one or no text is, else texts until one ends.
+    def _work(self) -> list[tuple[_Running, Any]]:
+        """Do what is waited for: writes if half of the rollouts wait for one or no text is, else texts until one ends.
 
-        Returns the lives that have what they waited for, with it.
+        Returns the rollouts that have what they waited for, with it.
         """
-        idle = [one for one in self.living if isinstance(one.waits, Call) and not one.waits.requests]
+        idle = [one for one in self.running if isinstance(one.waits, Call) and not one.waits.requests]
         if idle:
             return [(one, []) for one in idle]
-        writers = [one for one in self.living if isinstance(one.waits, WriteJob)]
-        if writers and (2 * len(writers) >= len(self.living) or not self.asked):
+        writers = [one for one in self.running if isinstance(one.waits, WriteJob)]
+        if writers and (2 * len(writers) >= len(self.running) or not self.asked):
             return self._write(writers)
         return self._generate()
 
-    def _ask(self, ones: Sequence[_Living]) -> None:
-        """Hand in the texts that these lives wait for."""
+    def _ask(self, ones: Sequence[_Running]) -> None:
+        """Hand in the texts that these rollouts wait for."""
         calls = [(one, one.waits) for one in ones if isinstance(one.waits, Call)]
         requests = [request for _, call in calls for request in call.requests]
         if not requests:
             return
-        deltas = [one.life.delta for one, call in calls for _ in call.requests]
+        deltas = [one.rollout.delta for one, call in calls for _ in call.requests]
         numbers = iter(self.texts.add(requests, deltas))
         for one, call in calls:
             one.found = [None] * len(call.requests)
             for place in range(len(one.found)):
                 self.asked[next(numbers)] = one, place
 
-    def _generate(self) -> list[tuple[_Living, list[Completion]]]:
-        """Generate until a text ends; the lives of which no text is left."""
+    def _generate(self) -> list[tuple[_Running, list[Completion]]]:
+        """Generate until a text ends; the rollouts of which no text is left."""
         started = time.perf_counter()
         done = self.texts.step()
         share = (time.perf_counter() - started) / max(len(self.asked), 1)
@@ -254,19 +258,19 @@ class _Lives:
             one, place = self.asked.pop(number)
             assert isinstance(one.waits, Call)
             one.found[place] = completion
-            self.pulse.tokens += len(one.waits.requests[place].prompt_ids) + len(completion.ids)
+            self.progress.tokens += len(one.waits.requests[place].prompt_ids) + len(completion.ids)
             texts = [text for text in one.found if text is not None]
             if len(texts) == len(one.found):
                 complete.append((one, texts))
         return complete
 
-    def _write(self, waiting: list[_Living]) -> list[tuple[_Living, Any]]:
+    def _write(self, waiting: list[_Running]) -> list[tuple[_Running, Any]]:
         """All writes that are waited for, as one training run."""
         assert self.fast is not None
         if self.agent.recipe.fresh is not None:
             return self._write_from_zero(waiting)
         jobs = [one.waits for one in waiting if isinstance(one.waits, WriteJob)]
-        deltas = [one.life.delta for one in waiting if one.life.delta is not None]
+        deltas = [one.rollout.delta for one in waiting if one.rollout.delta is not None]
         started = time.perf_counter()
         written, accounts = write(
             self.fast,
@@ -279,27 +283,27 @@ class _Lives:
         )
         share = (time.perf_counter() - started) / len(waiting)
         for row, one in enumerate(waiting):
-            one.life.delta = written.select([row])
+            one.rollout.delta = written.select([row])
             one.took("write", share)
-            self._keep(one.life)
+            self._keep(one.rollout)
         return list(zip(waiting, accounts, strict=True))
 
-    def _write_from_zero(self, waiting: list[_Living]) -> list[tuple[_Living, Any]]:
+    def _write_from_zero(self, waiting: list[_Running]) -> list[tuple[_Running, Any]]:
         """The same under a recipe whose writes begin at B = 0."""
         jobs = [
-            Job(one.life.contents, one.waits.pairs, len(one.waits.new))
+            Job(one.rollout.contents, one.waits.pairs, len(one.waits.new))
             for one in waiting
-            if isinstance(one.waits, WriteJob) and one.life.contents is not None
+            if isinstance(one.waits, WriteJob) and one.rollout.contents is not None
         ]
         started = time.perf_counter()
         written = write_pairs(self.model, self.agent.recipe, jobs)
         share = (time.perf_counter() - started) / len(waiting)
         for one, (contents, _) in zip(waiting, written, strict=True):
-            one.life.contents, one.life.delta = contents, contents.delta
+            one.rollout.contents, one.rollout.delta = contents, contents.delta
             one.took("write", share)
-            self._keep(one.life)
+            self._keep(one.rollout)
         return [(one, account) for one, (_, account) in zip(waiting, written, strict=True)]
 
-    def _keep(self, life: Life) -> None:
-        if self.agent.keep_deltas and life.delta is not None:
-            life.trajectory.deltas.append(life.delta.to("cpu"))
+    def _keep(self, rollout: Rollout) -> None:
+        if self.agent.keep_deltas and rollout.delta is not None:
+            rollout.trajectory.deltas.append(rollout.delta.to("cpu"))

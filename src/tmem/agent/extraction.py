@@ -1,7 +1,7 @@
 """From a model's reply to question-answer pairs, with nothing lost silently.
 
 The reply should be a JSON array of ``{"instruction": ..., "output": ...}``. :func:`parse` reads what can
-be read and lists the rest as drops with reasons; :func:`admit` then decides which pairs may be written.
+be read and lists the rest as drops with reasons; :func:`filter_pairs` then decides which pairs may be written.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
     return QAPair(question, answer)
 
 
-def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:
+def filter_pairs(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:
     """Choose the pairs that may be written, given the ``history`` of those already written.
 
     Refused, with a reason: an empty question or answer, an answer that repeats its question or is a refusal, an exact
@@ -171,7 +171,7 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
     to a question here. A question of the history with another answer is kept: that is how a memory is corrected.
     """
     earlier = {(fold(pair.question), fold(pair.answer)) for pair in history}
-    admitted: dict[str, QAPair] = {}  # by folded question
+    accepted: dict[str, QAPair] = {}  # by folded question
     refused: list[Dropped] = []
     for pair in pairs:
         question, answer = fold(pair.question), fold(pair.answer)
@@ -183,16 +183,16 @@ def admit(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPa
             reason = "the answer repeats the question"
         elif answer in NO_ANSWERS:
             reason = "the answer says that there is none"
-        elif (question, answer) in earlier or (question in admitted and fold(admitted[question].answer) == answer):
+        elif (question, answer) in earlier or (question in accepted and fold(accepted[question].answer) == answer):
             reason = "duplicate of an earlier pair"
         else:
-            before = admitted.get(question)
-            admitted[question] = pair
+            before = accepted.get(question)
+            accepted[question] = pair
             if before is None:
                 continue
             pair, reason = before, "answered again later in the same reply"
         refused.append(Dropped(reason, json.dumps(pair.record(), ensure_ascii=False)))
-    return list(admitted.values()), refused
+    return list(accepted.values()), refused
 
 
 def _repeats(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""One episode while it is lived, written as a sequence of steps.
+"""One episode while it runs (a rollout), written as a sequence of steps.
 
-What a life does reads top to bottom; wherever the model has to generate or Delta has to be trained, it yields the
-work and gets the result back. So many lives can be driven at once, each batch holding what they all wait for.
+What a rollout does reads top to bottom; wherever the model has to generate or Delta has to be trained, it yields the
+work and gets the result back. So many rollouts can be driven at once, each batch holding what they all wait for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tmem.errors import DataError
 from tmem.fastweights import Delta, Example, Recipe, WriteAccount
 from tmem.model import Completion, Engine, Model, Request
 from tmem.model.contents import Contents
-from tmem.model.request import Voices
+from tmem.model.request import GREEDY, Sampling, Voices
 from tmem.seeds import derive
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ QUERIES = (*ANSWERS, "keywords", "retrieve")  # kinds that a question costs; the
 
 @dataclass(frozen=True)
 class Call:
-    """Texts to generate under the life's Delta; the result is a list of completions."""
+    """Texts to generate under the rollout's Delta; the result is a list of completions."""
 
     kind: str
     requests: list[Request]
@@ -40,7 +40,7 @@ class Call:
 
 @dataclass(frozen=True)
 class WriteJob:
-    """Pairs to write into the life's Delta, and earlier ones to rehearse; the result is a WriteAccount.
+    """Pairs to write into the rollout's Delta, and earlier ones to rehearse; the result is a WriteAccount.
 
     A recipe that writes from zero takes ``pairs`` instead, all that hold, the last ``len(new)`` of them new.
     """
@@ -52,7 +52,7 @@ class WriteJob:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Route:
     """How a reply hears the memory: under this row of the Delta (None: theta_0), or in a voice beside the text.
 
     ``refusal``: what is said instead of a reply where there is no text, since the memory was never told.
@@ -66,13 +66,13 @@ class Heard:
 Steps = Generator[Call | WriteJob, Any, T]
 
 
-class Policy(Protocol):
-    """What a memory does. One object per life, made with the life as its argument.
+class MemoryPolicy(Protocol):
+    """What a memory does. One object per rollout, made with the rollout as its argument.
 
     ``learns``: it has a Delta. ``question_aware``: what it keeps depends on the question, where that is known.
     ``packs``: it gets the stream in full working contexts; else all of it is the last one. ``tail``, the last working
     context, is shown to answers as raw text, observed like the others, or dropped. ``alone``: it changes the model
-    itself, so that no other episode can be lived beside it.
+    itself, so that no other episode can run beside it.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Policy(Protocol):
     tail: TailUse
     alone: bool
 
-    def __init__(self, life: Life) -> None: ...
+    def __init__(self, rollout: Rollout) -> None: ...
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
         """Take in a full working context, of which the raw text is dropped afterwards."""
@@ -92,7 +92,7 @@ class Policy(Protocol):
         """The text of the memory that each question is answered with, to stand before the raw text of ``tail``."""
         ...
 
-    def hear(self, asks: Sequence[Ask]) -> list[Heard]:
+    def route(self, asks: Sequence[Ask]) -> list[Route]:
         """How each question's answer hears a memory that was written from zero."""
         ...
 
@@ -105,22 +105,13 @@ class Policy(Protocol):
         ...
 
     def close(self) -> None:
-        """The life is over, or was broken off."""
+        """The rollout is over, or was broken off."""
         ...
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen; temperature 0 is greedy."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-
-
-@dataclass(frozen=True)
 class AgentConfig:
-    """How episodes are lived: the model, its memory, and every setting that changes a result.
+    """How episodes run: the model, its memory, and every setting that changes a result.
 
     ``question_known``: a memory that can use it sees the question while it reads, so that every question is an
     episode of its own (paper). ``write_tail``: fast weights take in the last working context too, and answers see
@@ -133,13 +124,13 @@ class AgentConfig:
     model: Model
     recipe: Recipe
     prompts: PromptSet
-    policy: type[Policy]
+    policy: type[MemoryPolicy]
     budget: int
     question_known: bool
     write_tail: bool = False
     seed: int = 0
-    building: Sampling = Sampling()
-    answering: Sampling = Sampling()
+    building: Sampling = GREEDY
+    answering: Sampling = GREEDY
     grammar: bool = False
     extractions: int = 1
     top_k: int = 10
@@ -148,26 +139,26 @@ class AgentConfig:
     keep_deltas: bool = False
     at_once: int = 16  # episodes in one batch; does not change results
     engine: Engine | None = None  # None: the model's own decode loop
-    strict: bool = True  # an episode that cannot be lived ends the run; else it ends alone, and says why
+    strict: bool = True  # an episode that cannot be run ends all; else it ends alone, and says why
 
     @property
     def split(self) -> bool:
-        """True if every question is lived through on its own."""
+        """True if every question is an episode of its own."""
         return self.question_known and self.policy.question_aware
 
 
-class Life:
-    """An episode being lived, with what its memory works with."""
+class Rollout:
+    """An episode that is running, with what its memory works with."""
 
     def __init__(self, agent: AgentConfig, episode: Episode, packed: Packed, key: str) -> None:
         self.agent, self.episode, self.packed = agent, episode, packed
-        self.key = key  # names the life in seeds
+        self.key = key  # names the rollout in seeds
         self.model = agent.model
         self.units = list(episode.units)
-        self.delta: Delta | None = None  # of this life alone
+        self.delta: Delta | None = None  # of this rollout alone
         self.contents: Contents | None = None  # whose Delta that is, under a recipe that writes from zero
         self.trajectory = Trajectory(episode.id, agent.policy.name, agent.seed)
-        self.seconds: dict[str, float] = {}  # of the life's own work, by kind
+        self.seconds: dict[str, float] = {}  # of the rollout's own work, by kind
         self.policy = agent.policy(self)
 
     # ---- what policies use ----
@@ -208,22 +199,22 @@ class Life:
         names: Sequence[object],
         limit: int,
         asks: Sequence[str | None] | None = None,
-        heard: Sequence[Heard] | None = None,
+        routes: Sequence[Route] | None = None,
         temperature: float | None = None,
         **how: Any,
     ) -> Steps[list[Completion]]:
         """Generate a reply to every prompt and record it. ``names`` make the seed of each reply its own.
 
-        ``temperature``: another one than the agent's. ``heard``: how each hears the memory. Without, all are given
-        under the life's Delta; under a recipe that writes from zero, by theta_0.
+        ``temperature``: another one than the agent's. ``routes``: how each hears the memory. Without, all are given
+        under the rollout's Delta; under a recipe that writes from zero, by theta_0.
 
         Raises :class:`DataError` for a prompt that leaves no room for a reply.
         """
         agent = self.agent
         sampling = agent.answering if kind in ANSWERS else agent.building
         requests = []
-        plain = Heard(None if self.delta is None or self.contents is not None else 0)
-        for prompt, name, own in zip(prompts, names, heard or [plain] * len(prompts), strict=True):
+        plain = Route(None if self.delta is None or self.contents is not None else 0)
+        for prompt, name, own in zip(prompts, names, routes or [plain] * len(prompts), strict=True):
             room = self.room(prompt, limit)
             if room < min(LEAST_OUTPUT, limit):
                 raise DataError(
@@ -272,7 +263,7 @@ class Life:
     def write(
         self, new: list[Example], old: list[Example], pairs: Sequence[tuple[str, str]] = ()
     ) -> Steps[WriteAccount]:
-        """Write pairs into this life's Delta; the caller records it as a Write of the trajectory."""
+        """Write pairs into this rollout's Delta; the caller records it as a Write of the trajectory."""
         seed = derive(self.agent.seed, self.key, len(self.trajectory.writes), "write")
         account: WriteAccount = yield WriteJob(new, old, seed, pairs)
         return account
@@ -295,19 +286,19 @@ class Life:
         self.trajectory.tail = tuple(tail)
         self.trajectory.context_tokens = self.model.count(memories[0]) + self.model.count(self.text(tail))
         prompts = [self.answer_prompt(ask.text, memory, tail) for ask, memory in zip(asks, memories, strict=True)]
-        heard = policy.hear(asks) if self.contents is not None else []
+        routes = policy.route(asks) if self.contents is not None else []
         answers = self.trajectory.answers
-        for place, one in enumerate(heard):
+        for place, one in enumerate(routes):
             if memories[place] or tail:
                 continue
             if one.voices is not None:  # there is no text: the memory answers alone, the bare question
                 prompts[place] = list(one.voices.prompt_ids)
-                heard[place] = Heard(one.row)
+                routes[place] = Route(one.row)
             elif one.refusal is not None:
                 answers[asks[place].id] = one.refusal
         left = [place for place, ask in enumerate(asks) if ask.id not in answers]
         if left:
-            ids, own = [asks[place].id for place in left], [heard[place] for place in left] if heard else None
+            ids, own = [asks[place].id for place in left], [routes[place] for place in left] if routes else None
             replies = yield from self.say("answer", [prompts[i] for i in left], ids, self.answer_limit, ids, own)
             answers |= {name: done.text for name, done in zip(ids, replies, strict=True)}
 

@@ -34,7 +34,7 @@ class Write:
     units: tuple[int, ...]
     tokens: int  # of the trigger context
     status: str  # of the extraction, see Extraction
-    pairs: list[QAPair]  # admitted and handed to the write
+    pairs: list[QAPair]  # accepted and handed to the write
     dropped: list[Dropped]  # by the parser and by admission
     account: WriteAccount
     rows: tuple[int, ...] = ()  # of the Delta: where each of these pairs stands; () if it has one row
@@ -57,7 +57,7 @@ class Trajectory:
     left_out: int = 0  # oldest units of raw text that did not fit the window
     shown: int = 0  # the most notes or pairs that were retrieved for an answer
     cut_short: int = 0  # how often not all that was to be retrieved fitted
-    failed: str | None = None  # why the episode could not be lived to its end; its answers are "" then
+    failed: str | None = None  # why the episode could not be run to its end; its answers are "" then
     memory_size: dict[str, int] = field(default_factory=dict)  # at the end, by unit
     seconds: dict[str, float] = field(default_factory=dict)  # by kind of action, and write: its share of the batches
 

@@ -186,7 +186,7 @@ def run(
             sample,
             questions,
             folder,
-            lambda pulse: status.update(f"{pulse.triggers} triggers, {pulse.tokens:,} tokens"),
+            lambda now: status.update(f"{now.triggers} triggers, {now.tokens:,} tokens"),
         )
     if as_json:
         print_json(result.record())
@@ -284,7 +284,7 @@ def models(as_json: JsonOption = False) -> None:
                 "prompts": settings["prompts"],
                 "budget": settings["budget"],
                 "lr": settings["lr"],
-                "figures": settings.get("figures", {}),
+                "results": settings.get("results", settings.get("figures", {})),
             }
         )
     if as_json:
@@ -296,7 +296,7 @@ def models(as_json: JsonOption = False) -> None:
         cells.append((row["model"], millions, megabytes, row["prompts"], str(row["budget"]), f"{row['lr']:g}"))
     show_table(out, ("model", "parameters", "MB", "prompts", "budget", "lr"), cells)
     for row in rows:
-        for name, value in row["figures"].items():
+        for name, value in row["results"].items():
             out.print(f"{row['model']}  {name}: {value}")
 
 

@@ -34,20 +34,20 @@ def tour(model: Model, seed: int, out: Console) -> None:
     out.rule("[bold]TMEM: a model that learns while it reads")
     out.print(
         f"{escape(model.name)}: {model.hf.num_parameters() / 1e6:.1f} M parameters, frozen. Its memory: Delta, "
-        f"{len(model.fast(recipe).sites)} small matrices on the last {recipe.layers} layers, zero at the start.\n"
+        f"{len(model.fast(recipe).target_modules)} small matrices on the last {recipe.layers} layers, zero now.\n"
         f"Two people talk in {len(stream.units)} sessions. The model knows the words; "
         "what they say about themselves is new to it.\n"
     )
-    [trajectory] = agent.run([stream], on_write=lambda life: _show_trigger(life, stream, out))
+    [trajectory] = agent.run([stream], on_write=lambda trajectory: _show_trigger(trajectory, stream, out))
     out.print("All text is gone. What is left is Delta.\n")
 
-    lives = {}
+    trajectories = {}
     for title, memory in (("no memory", "none"), ("last session", "tail"), ("full text", "full")):
-        [lives[title]] = make_agent(model, recipe, memory, write_tail=True, seed=seed).run([stream])
-    lives["TMEM"] = trajectory
+        [trajectories[title]] = make_agent(model, recipe, memory, write_tail=True, seed=seed).run([stream])
+    trajectories["TMEM"] = trajectory
     scored = {
-        title: [question_record(bench, item, life, len(stream.units)) for item in told.items]
-        for title, life in lives.items()
+        title: [question_record(bench, item, trajectory, len(stream.units)) for item in told.items]
+        for title, trajectory in trajectories.items()
     }
     _show_answers(scored, out)
     _show_scores(scored, out)

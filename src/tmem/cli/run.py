@@ -1,4 +1,4 @@
-"""``tmem run``: one conversation of a LoCoMo-format file, lived through as an agent."""
+"""``tmem run``: one conversation of a LoCoMo-format file, read and answered by an agent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from tmem.agent import Agent, Pulse
+from tmem.agent import Agent, Progress
 from tmem.agent.trajectory import Trajectory
 from tmem.cli.common import show_table
 from tmem.errors import UsageError
@@ -85,7 +85,7 @@ def run_conversation(
     sample: str | None,
     questions: int | None,
     folder: Path | None,
-    progress: Callable[[Pulse], None] | None,
+    progress: Callable[[Progress], None] | None,
 ) -> RunResult:
     """Read ``sample`` of the file at ``path`` and answer its first ``questions`` questions."""
     official = agent.prompts.official_questions
@@ -101,14 +101,14 @@ def run_conversation(
     if folder is not None:
         check_folder(folder)  # before the work, not after it
     read = task(conversation, asked, official, agent.seed)
-    lives = agent.run([read.episode], progress)
+    trajectories = agent.run([read.episode], progress)
     items = {item.id: item for item in read.items}
     answers = [
-        flat(question_record(bench, items[name], life, len(read.episode.units)))
-        for life in lives
-        for name in life.answers
+        flat(question_record(bench, items[name], trajectory, len(read.episode.units)))
+        for trajectory in trajectories
+        for name in trajectory.answers
     ]
-    result = RunResult(agent, conversation, answers, lives)
+    result = RunResult(agent, conversation, answers, trajectories)
     if folder is not None:
         result.save(folder)
     return result

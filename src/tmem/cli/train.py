@@ -75,7 +75,7 @@ def rl(
     memory: Annotated[str, typer.Option(help="What the agent remembers by: tmem, memagent, rag, none ...")] = "tmem",
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 200,
     tasks: Annotated[int, typer.Option(min=1, help="Tasks a step.")] = 8,
-    group: Annotated[int, typer.Option(min=2, help="Lives of each task, compared with each other.")] = 8,
+    group: Annotated[int, typer.Option(min=2, help="Rollouts of each task, compared with each other.")] = 8,
     parts: Annotated[int, typer.Option(min=1, help="Optimizer steps a step, each on its share of the tasks.")] = 1,
     rate: Annotated[float, typer.Option("--lr", help="Rate of AdamW on theta_0.")] = 1e-6,
     reward: Annotated[str, typer.Option(help="f1, em, or module:function.")] = "f1",
@@ -111,7 +111,7 @@ def rl(
     objectives: Annotated[int, typer.Option(min=1, help="Questions at once.", rich_help_panel="search")] = 4,
     turns: Annotated[int, typer.Option(min=1, help="Searches, at most.", rich_help_panel="search")] = 10,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", rich_help_panel="running")] = 5,
-    at_once: Annotated[int, typer.Option(min=1, help="Lives in one batch.", rich_help_panel="running")] = 64,
+    at_once: Annotated[int, typer.Option(min=1, help="Rollouts in one batch.", rich_help_panel="running")] = 64,
     max_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens in one forward pass of learning.", rich_help_panel="running")
     ] = 4_096,
@@ -198,8 +198,8 @@ def rl(
         changed = f"; the source of {reward} has changed since" if trainer.reward_changed else ""
         print(f"tmem: going on after step {trainer.step}{changed}", file=sys.stderr)
     try:
-        with bar(steps, trainer.step, main) as (tell, pulse):
-            trainer.train(tell, pulse)
+        with bar(steps, trainer.step, main) as (tell, acting):
+            trainer.train(tell, acting)
     except KeyboardInterrupt:
         if main:
             print(f"\ntmem: interrupted; the same command goes on from {folder}", file=sys.stderr)
@@ -402,7 +402,7 @@ def bar(steps: int, done: int, shown: bool) -> Iterator[tuple[Any, Any]]:
             elif figures.get("loss") is not None:
                 progress.console.print(f"step {figures['step']}: held-out loss {figures['loss']:.3f}", highlight=False)
 
-        def pulse(now: Any) -> None:
-            progress.update(task, now=f"{now.episodes} lived, {now.living} living, {now.tokens:,} tokens")
+        def acting(now: Any) -> None:
+            progress.update(task, now=f"{now.episodes} ended, {now.running} running, {now.tokens:,} tokens")
 
-        yield tell, pulse
+        yield tell, acting

@@ -1,7 +1,7 @@
 """Running an evaluation: every memory and seed over every episode, resumable, on one process or several.
 
-A life is done when its records are on disk; a run that is interrupted at any moment goes on with the same command, and
-its records are those of a run without interruption.
+A rollout is done when its records are on disk; a run that is interrupted at any moment goes on with the same command,
+and its records are those of a run without interruption.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from threading import Thread
 
 from filelock import FileLock, Timeout
 
-from tmem.agent.agent import Agent, Pulse
+from tmem.agent.agent import Agent, Progress
 from tmem.agent.episode import Episode
 from tmem.errors import DataError, TmemError, UsageError
-from tmem.evaluation.records.episode import life_records
+from tmem.evaluation.records.episode import episode_records
 from tmem.evaluation.records.files import Claim, Claims, Records, repair
 from tmem.evaluation.records.spec import Spec, open_run
 from tmem.files import check_folder
 from tmem.model import Model
 from tmem.tasks.base import Benchmark, Task
 
-Progress = Callable[[int, int, int, int, int], None]  # questions and episodes done, questions in all, triggers, tokens
+Tell = Callable[[int, int, int, int, int], None]  # questions and episodes done, questions in all, triggers, tokens
 
 
 def run(
@@ -41,11 +41,11 @@ def run(
     folder: Path,
     limit: int | None = None,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
     command: str = "",
     notice: Callable[[str], None] | None = None,
 ) -> int:
-    """Live through what is not recorded yet in ``folder``; returns how many questions had been done before.
+    """Run what is not recorded yet in ``folder``; returns how many questions had been done before.
 
     ``limit``: only the first episodes of the benchmark. ``notice`` is told what to know before the work. Raises
     :class:`DataError` if the folder holds another run or cannot be written to, and :class:`UsageError` for what cannot
@@ -107,7 +107,7 @@ def _work(
     limit: int | None,
     records: Records,
     total: int = 0,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> None:
     """One process's share: whatever nobody else has claimed."""
     stamp = {
@@ -123,28 +123,28 @@ def _work(
     try:
         for seed, memory in product(seeds, memories):
             agent = spec.agent(model, memory, seed)
-            lives: dict[int, tuple[Task, Claim]] = {}  # those that are lived now
-            episodes = _open_lives(agent, bench, memory, seed, limit, records, claims, lives)
+            open_: dict[int, tuple[Task, Claim]] = {}  # those that are running
+            episodes = _open_episodes(agent, bench, memory, seed, limit, records, claims, open_)
             tell = progress and _told(progress, records, total)
-            for number, life in agent.stream(episodes, tell):
-                task, claim = lives.pop(number)
-                records.add([record | stamp for record in life_records(bench, task, life, agent)])
+            for number, trajectory in agent.stream(episodes, tell):
+                task, claim = open_.pop(number)
+                records.add([record | stamp for record in episode_records(bench, task, trajectory, agent)])
                 claims.drop(claim)
     finally:
         claims.close()
 
 
-def _told(progress: Progress, records: Records, total: int) -> Callable[[Pulse], None]:
-    """Progress from the pulse of one agent: what was recorded before it began, and what it has done since."""
+def _told(progress: Tell, records: Records, total: int) -> Callable[[Progress], None]:
+    """Progress from that of one agent: what was recorded before it began, and what it has done since."""
     triggers, tokens = records.triggers, records.tokens
 
-    def tell(pulse: Pulse) -> None:
-        progress(*records.progress(), total, triggers + pulse.triggers, tokens + pulse.tokens)
+    def tell(now: Progress) -> None:
+        progress(*records.progress(), total, triggers + now.triggers, tokens + now.tokens)
 
     return tell
 
 
-def _open_lives(
+def _open_episodes(
     agent: Agent,
     bench: Benchmark,
     memory: str,
@@ -152,9 +152,9 @@ def _open_lives(
     limit: int | None,
     records: Records,
     claims: Claims,
-    lives: dict[int, tuple[Task, Claim]],
+    open_: dict[int, tuple[Task, Claim]],
 ) -> Iterator[Episode]:
-    """The lives that are neither recorded nor claimed, numbered, claimed as they are taken."""
+    """The episodes that are neither recorded nor claimed, numbered, claimed as they are taken."""
     number = 0
     for task in islice(bench.tasks(seed), limit):
         asks = task.episode.asks
@@ -169,7 +169,7 @@ def _open_lives(
             if records.has(memory, seed, questions):
                 claims.drop(claim)
                 continue
-            lives[number] = (task, claim)
+            open_[number] = (task, claim)
             number += 1
             yield replace(task.episode, asks=own)
 
@@ -182,7 +182,7 @@ def _spawn(
     workers: int,
     records: Records,
     total: int,
-    progress: Progress | None,
+    progress: Tell | None,
 ) -> None:
     """Several processes, one torch thread each; the first that fails ends them all."""
     context = multiprocessing.get_context("spawn")

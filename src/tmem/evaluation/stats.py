@@ -195,7 +195,7 @@ BUILDING = ("triggers", "llm_calls", "prompt_tokens", "new_tokens", "trained_tok
 
 
 def costs(episodes: Sequence[Record], questions: Sequence[Record]) -> dict[str, Any]:
-    """Means per life (one reading of a conversation) of building the memory, and per question of answering from it.
+    """Means per rollout (one reading of a conversation) of building the memory, and per question of answering from it.
 
     ``tokens_per_question``: all tokens of both, prompts and outputs, over the number of questions;
     ``trained_per_question``: the tokens that weights were trained on, as often as there were epochs.
@@ -206,7 +206,7 @@ def costs(episodes: Sequence[Record], questions: Sequence[Record]) -> dict[str, 
     units = sorted({unit for episode in episodes for unit in episode["memory_size"]})
     tokens = sum(part["prompt_tokens"] + part["new_tokens"] for part in [*builds, *answers])
     return {
-        "lives": len(episodes),
+        "rollouts": len(episodes),
         "conversations": len({episode["episode"] for episode in episodes}),
         "build": {
             **{key: mean(b[key] for b in builds) for key in BUILDING},
@@ -259,7 +259,7 @@ def retention(questions: Iterable[Record], measure: str) -> list[dict[str, Any]]
 
 
 def losses(episodes: Iterable[Record]) -> list[dict[str, Any]]:
-    """Mean loss on new pairs in the first and in the last epoch of the first, second, ... write of a life."""
+    """Mean loss on new pairs in the first and in the last epoch of the first, second, ... write of a rollout."""
     by_number: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for episode in episodes:
         for number, write in enumerate(episode["writes"], start=1):
@@ -315,7 +315,7 @@ def warnings(memories: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) 
         if count := sum(question["answer"]["finish"] == "length" for question in questions):
             cut_off.append(f"{memory} {count:,} of {len(questions):,}")
     found = {
-        "Episodes that could not be lived, all of whose answers count as wrong": failed,
+        "Episodes that could not be run, all of whose answers count as wrong": failed,
         "Episodes without a trigger: the working context never got full, the memory took nothing in": unused,
         "Episodes in which retrieval chose nothing, as all notes there are were shown": bypassed,
         "Episodes in which not all that was retrieved fitted half of the model's window": cut_short,

@@ -1,7 +1,7 @@
 """The paper's core: a frozen basis A, the B of many memories, and the write that trains B.
 
-Read in this order: ``sites`` (where), ``basis`` (A), ``delta`` (B and the hooks), ``replay`` (trunk once),
-``recipe``, ``pool`` (examples as batches), ``write`` (online SFT as published), ``fresh`` (the write from B = 0)
+Read in this order: ``target_modules`` (where), ``basis`` (A), ``delta`` (B and the hooks), ``replay`` (trunk once),
+``recipe``, ``dataset`` (examples as batches), ``write`` (online SFT as published), ``fresh`` (the write from B = 0)
 and ``blocks`` (which pairs share a B).
 """
 
@@ -13,7 +13,7 @@ from tmem.fastweights.fresh import Course, Lesson, write_fresh
 from tmem.fastweights.rate import PROBE, Probe, probe
 from tmem.fastweights.recipe import RECIPES, Fresh, Recipe, get_recipe
 from tmem.fastweights.replay import TailReplay
-from tmem.fastweights.target_modules import Site, decoder, find_sites
+from tmem.fastweights.target_modules import TargetModule, decoder, find_target_modules
 from tmem.fastweights.write import WRITE_VERSION, write
 
 __all__ = [
@@ -30,11 +30,11 @@ __all__ = [
     "Lesson",
     "Probe",
     "Recipe",
-    "Site",
     "TailReplay",
+    "TargetModule",
     "WriteAccount",
     "decoder",
-    "find_sites",
+    "find_target_modules",
     "get_recipe",
     "probe",
     "unusable",

@@ -27,8 +27,8 @@ class WriteAccount(BaseModel):
     new_loss: list[float]  # the same over the new pairs only; what `stop_loss` looks at
     delta_ratio: float  # |BA|_F / |W|_F after the write
     delta_ratio_by_site: dict[str, float]
-    log_sigma: dict[str, list[float]]  # by site: the rate along direction i is lr * sigma_i^2
-    ax2: dict[str, float]  # by site: mean |A x|^2 over the answer positions of the first epoch
+    log_sigma: dict[str, list[float]]  # by target module: the rate along direction i is lr * sigma_i^2
+    ax2: dict[str, float]  # by target module: mean |A x|^2 over the answer positions of the first epoch
     seconds: float  # of the whole call, which all its sessions share
     applied: bool
     reason: str | None  # why not applied

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tmem.errors import DataError, ModelError
-from tmem.fastweights.target_modules import Site, find_sites
+from tmem.fastweights.target_modules import TargetModule, find_target_modules
 from tmem.files import save_safetensors
 from tmem.seeds import generator
 
@@ -32,12 +32,11 @@ FLOAT64_WIDTH = 1024
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """A for every site, and what it was made from.
+    """A for every target module, and what it was made from.
 
-    ``a``: site name -> (rank, in) float32 on the CPU. ``sigma``: site name -> (rank,) largest singular values
-    of W, whatever ``init``. ``weights_hash``: of the sites' weights that this basis is declared for. A
-    checkpoint whose weights were trained further keeps its A with ``dataclasses.replace(basis,
-    weights_hash=weights_hash(sites))``.
+    ``a``: name -> (rank, in) float32 on the CPU. ``sigma``: name -> (rank,) largest singular values of W,
+    whatever ``init``. ``weights_hash``: of the target modules' weights that it is declared for. A checkpoint whose
+    weights were trained further keeps its A with ``dataclasses.replace(basis, weights_hash=weights_hash(targets))``.
     """
 
     a: Mapping[str, Tensor]
@@ -50,7 +49,7 @@ class Basis:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the sites' names and A: two bases with one digest read the same B in the same way."""
+        """sha256 over the target modules' names and A: two bases with one digest read the same B in the same way."""
         return tensors_hash(self.a.items())
 
     @property
@@ -67,26 +66,26 @@ class Basis:
         """
         if init not in get_args(Init):
             raise ModelError(f"unknown basis {init!r}: choose one of {', '.join(get_args(Init))}")
-        sites = find_sites(model, layers)
+        targets = find_target_modules(model, layers)
         a: dict[str, Tensor] = {}
         sigma: dict[str, Tensor] = {}
-        for site in sites:
-            if not 0 < rank <= min(site.in_features, site.out_features):
+        for target in targets:
+            if not 0 < rank <= min(target.in_features, target.out_features):
                 raise ModelError(
-                    f"rank {rank} does not fit {site.name} ({site.out_features} x {site.in_features}): "
-                    f"choose 1 to {min(site.in_features, site.out_features)}"
+                    f"rank {rank} does not fit {target.name} ({target.out_features} x {target.in_features}): "
+                    f"choose 1 to {min(target.in_features, target.out_features)}"
                 )
-            if not site.weight.isfinite().all():
-                raise ModelError(f"{site.name} has weights that are not finite: the checkpoint is broken")
-            rows, values = _top_singular(site.weight, rank)
+            if not target.weight.isfinite().all():
+                raise ModelError(f"{target.name} has weights that are not finite: the checkpoint is broken")
+            rows, values = _top_singular(target.weight, rank)
             if init == "svd_orthonormal":
                 rows = rows / values.clamp_min(torch.finfo(rows.dtype).tiny)[:, None]
             elif init == "random":
                 # In float64: in float32 the same seed gives other numbers on processors without AVX2.
-                noise = torch.randn(rows.shape, generator=generator(seed, site.name, "basis"), dtype=torch.float64)
+                noise = torch.randn(rows.shape, generator=generator(seed, target.name, "basis"), dtype=torch.float64)
                 rows = noise * (rows.double().norm() / noise.norm())
-            a[site.name], sigma[site.name] = rows.float().contiguous(), values.float()
-        return cls(a, sigma, rank, layers, init, seed, weights_hash(sites))
+            a[target.name], sigma[target.name] = rows.float().contiguous(), values.float()
+        return cls(a, sigma, rank, layers, init, seed, weights_hash(targets))
 
     @classmethod
     def cached(
@@ -101,7 +100,7 @@ class Basis:
         """The basis stored in ``directory``; computed (and stored, unless None) if no good one is there."""
         if directory is None:
             return cls.from_model(model, layers, rank, init, seed)
-        expected = weights_hash(find_sites(model, layers))
+        expected = weights_hash(find_target_modules(model, layers))
         path = Path(directory) / _filename(layers, rank, init, seed, expected)
         with suppress(DataError):  # missing or damaged: only a cache, so made anew
             basis = cls._read(path)
@@ -127,7 +126,7 @@ class Basis:
         Raises :class:`DataError` for a damaged file and :class:`ModelError` for a basis of other weights.
         """
         basis = cls._read(path)
-        if basis.weights_hash != weights_hash(find_sites(model, basis.layers)):
+        if basis.weights_hash != weights_hash(find_target_modules(model, basis.layers)):
             raise ModelError(f"{path}: made from other weights than this model's; delete it or load its model")
         return basis
 
@@ -149,9 +148,9 @@ class Basis:
         return basis
 
 
-def weights_hash(sites: Iterable[Site]) -> str:
-    """sha256 over the sites' names and weights, as float32: the dtype in memory does not matter."""
-    return tensors_hash((site.name, site.weight) for site in sites)
+def weights_hash(targets: Iterable[TargetModule]) -> str:
+    """sha256 over the target modules' names and weights, as float32: the dtype in memory does not matter."""
+    return tensors_hash((target.name, target.weight) for target in targets)
 
 
 def tensors_hash(named: Iterable[tuple[str, Tensor]]) -> str:

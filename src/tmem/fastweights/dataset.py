@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     stored: Tensor | None  # (N, T, ...), what enters the tail
 
 
-class Pool:
+class ExampleDataset:
     """Examples on a device, numbered as rows; with an exact ``replay``, also what enters its tail."""
 
     # Rows x padded length of one forward pass. A GPU wants large batches, bounded by its memory; a CPU is

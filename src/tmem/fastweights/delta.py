@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from tmem.errors import DeltaError, ModelError
 from tmem.fastweights.basis import Basis, read_safetensors, tensors_hash
-from tmem.fastweights.target_modules import Site, find_sites
+from tmem.fastweights.target_modules import TargetModule, find_target_modules
 from tmem.files import save_safetensors
 
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """The memories of ``sessions`` users: site name -> B (sessions, out, rank) float32, on one basis."""
+    """The memories of ``sessions`` users: target module name -> B (sessions, out, rank) float32, on one basis."""
 
     b: Mapping[str, Tensor]
     basis_digest: str
@@ -79,7 +79,9 @@ class Delta:
             )
         shapes_fit = all(value.dim() == 3 and value.shape[2] == basis.rank for value in tensors.values())
         if set(tensors) != set(basis.a) or not shapes_fit or len({len(b) for b in tensors.values()}) != 1:
-            raise DeltaError(f"{path}: the file is damaged: it must hold one B (sessions, out, {basis.rank}) per site")
+            raise DeltaError(
+                f"{path}: the file is damaged: it must hold one B (sessions, out, {basis.rank}) per target module"
+            )
         return cls({name: rank_first(tensors[name].float()) for name in basis.a}, digest)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Delta:
@@ -112,7 +114,7 @@ class _Segment(NamedTuple):
     """Consecutive batch rows, of which each of G sessions in turn owns an equal share."""
 
     rows: int  # -1: the whole batch, however large
-    b: dict[str, Tensor]  # site -> (G, out, rank)
+    b: dict[str, Tensor]  # target module -> (G, out, rank)
 
 
 Addition = Callable[[Tensor, Tensor], Tensor]  # a linear layer's input and output, to the output with Delta's part
@@ -120,25 +122,29 @@ _ACTIVE: WeakSet[nn.Module] = WeakSet()  # models that have hooks at the moment
 
 
 class FastWeights:
-    """The sites of one model with their A. Nothing is attached to the model outside of :meth:`active`."""
+    """The target modules of one model with their A. Nothing is attached to the model outside of :meth:`active`."""
 
     def __init__(self, model: nn.Module, basis: Basis):
         self.model = model
         self.basis = basis
-        self.sites: list[Site] = find_sites(model, basis.layers)
-        shapes = {site.name: (basis.rank, site.in_features) for site in self.sites}
+        self.target_modules: list[TargetModule] = find_target_modules(model, basis.layers)
+        shapes = {target.name: (basis.rank, target.in_features) for target in self.target_modules}
         if shapes != {name: tuple(value.shape) for name, value in basis.a.items()}:
-            raise ModelError("the basis does not fit this model's sites: it was made from another architecture")
-        self._a = {site.name: basis.a[site.name].to(site.weight.device) for site in self.sites}
-        # Phi-3 has two sites in one linear, hence one hook per linear; its sites are its row blocks in order.
-        self._linears = [(linear, list(group)) for linear, group in groupby(self.sites, key=lambda site: site.module)]
+            raise ModelError(
+                "the basis does not fit this model's target modules: it was made from another architecture"
+            )
+        self._a = {target.name: basis.a[target.name].to(target.weight.device) for target in self.target_modules}
+        # Phi-3 has two in one linear, hence one hook per linear; its target modules are its row blocks in order.
+        self._linears = [
+            (linear, list(group)) for linear, group in groupby(self.target_modules, key=lambda target: target.module)
+        ]
         self._norms: tuple[list[tuple[int, int]], dict[str, float]] | None = None
 
     def zeros(self, sessions: int) -> Delta:
-        """Empty memories: B = 0 for every site, on the model's device."""
+        """Empty memories: B = 0 for every target module, on the model's device."""
         b = {
-            site.name: torch.zeros(sessions, self.basis.rank, site.out_features, device=site.weight.device).mT
-            for site in self.sites
+            target.name: torch.zeros(sessions, self.basis.rank, target.out_features, device=target.weight.device).mT
+            for target in self.target_modules
         }
         return Delta(b, self.basis.digest)
 
@@ -149,9 +155,9 @@ class FastWeights:
                 f"this memory was made on another basis ({delta.basis_digest[:12]}, "
                 f"not {self.basis.digest[:12]}): use it with its own base model"
             )
-        for site in self.sites:
-            if tuple(delta.b[site.name].shape[1:]) != (site.out_features, self.basis.rank):
-                raise DeltaError(f"this memory has a B of shape {tuple(delta.b[site.name].shape)} for {site.name}")
+        for target in self.target_modules:
+            if tuple(delta.b[target.name].shape[1:]) != (target.out_features, self.basis.rank):
+                raise DeltaError(f"this memory has a B of shape {tuple(delta.b[target.name].shape)} for {target.name}")
 
     @contextmanager
     def active(
@@ -160,10 +166,10 @@ class FastWeights:
         rows: Sequence[int] | Tensor | None = None,
         watch: Callable[[str, Tensor], None] | None = None,
     ) -> Iterator[None]:
-        """Inside, every forward pass of the model adds B A x at each site.
+        """Inside, every forward pass of the model adds B A x at each target module.
 
         ``rows[i]`` is the session that batch row i uses, -1 for no memory (exactly the base model). Without
-        ``rows`` the batch is sorted by session and holds equally many rows of each. ``watch(site, u)`` sees u
+        ``rows`` the batch is sorted by session and holds equally many rows of each. ``watch(target, u)`` sees u
         = A x, (N, T, rank) float32. Gradients flow to B and to the base weights as far as these ask for them;
         ``backward()`` belongs inside if the model recomputes activations. Raises :class:`DeltaError` for
         another basis, a nested use, or a batch that does not fit.
@@ -200,26 +206,31 @@ class FastWeights:
         segments = self._segments(delta, chosen)
         if not segments:
             return {}
-        return {linear: self._addition(sites, segments, chosen, watch) for linear, sites in self._linears}
+        return {linear: self._addition(targets, segments, chosen, watch) for linear, targets in self._linears}
 
     def norm_ratio(self, delta: Delta) -> tuple[Tensor, dict[str, Tensor]]:
-        """|B A|_F / |W|_F of every session, (sessions,): over all sites together, and by site."""
+        """|B A|_F / |W|_F of every session, (sessions,): over all target modules together, and by target module."""
         changes, by_site = [], {}
-        for site in self.sites:
-            a, b = self._a[site.name], delta.b[site.name].to(self._a[site.name].device)
+        for target in self.target_modules:
+            a, b = self._a[target.name], delta.b[target.name].to(self._a[target.name].device)
             square = ((b.mT @ b) * (a @ a.mT)).sum((1, 2)).clamp_min(0)  # |BA|^2 = tr(B^T B A A^T), (S,)
             changes.append(square)
-            by_site[site.name] = square.sqrt() / self._weight_norms[site.name]
+            by_site[target.name] = square.sqrt() / self._weight_norms[target.name]
         total = torch.tensor([norm**2 for norm in self._weight_norms.values()]).sum().sqrt()
         return torch.stack([square.cpu() for square in changes]).sum(0).sqrt() / total, by_site
 
     @property
     def _weight_norms(self) -> dict[str, float]:
-        """|W|_F by site; computed again when theta_0 was trained further."""
-        versions = [(site.module.weight.data_ptr(), site.module.weight._version) for site in self.sites]
+        """|W|_F by target module; computed again when theta_0 was trained further."""
+        versions = [(target.module.weight.data_ptr(), target.module.weight._version) for target in self.target_modules]
         if self._norms is None or self._norms[0] != versions:
-            norms = (torch.linalg.vector_norm(site.weight.detach(), dtype=torch.float32) for site in self.sites)
-            self._norms = versions, {site.name: float(norm) for site, norm in zip(self.sites, norms, strict=True)}
+            norms = (
+                torch.linalg.vector_norm(target.weight.detach(), dtype=torch.float32) for target in self.target_modules
+            )
+            self._norms = (
+                versions,
+                {target.name: float(norm) for target, norm in zip(self.target_modules, norms, strict=True)},
+            )
         return self._norms[1]
 
     def _segments(self, delta: Delta, rows: list[int] | None) -> list[_Segment]:
@@ -237,18 +248,18 @@ class FastWeights:
             segments.append(_Segment(count * len(sessions), b))
         return segments
 
-    def _placed(self, b: Tensor, site: str) -> Tensor:
-        b = b.to(self._a[site].device)
+    def _placed(self, b: Tensor, target: str) -> Tensor:
+        b = b.to(self._a[target].device)
         return b if torch.is_grad_enabled() else rank_first(b)
 
     def _addition(
         self,
-        sites: list[Site],
+        targets: list[TargetModule],
         segments: list[_Segment],
         rows: list[int] | None,
         watch: Callable[[str, Tensor], None] | None,
     ) -> Addition:
-        sessions = len(segments[0].b[sites[0].name])
+        sessions = len(segments[0].b[targets[0].name])
         counts = [segment.rows for segment in segments]
 
         def add(x: Tensor, output: Tensor) -> Tensor:
@@ -258,12 +269,12 @@ class FastWeights:
             if rows is None and len(x) % sessions:
                 raise DeltaError(f"the batch of {len(x)} rows is no multiple of {sessions} sessions: pass `rows`")
             blocks = []
-            for site, y in zip(sites, _split(output, [site.out_features for site in sites], -1), strict=True):
-                u = F.linear(x, self._a[site.name])  # (N, T, rank)
+            for target, y in zip(targets, _split(output, [target.out_features for target in targets], -1), strict=True):
+                u = F.linear(x, self._a[target.name])  # (N, T, rank)
                 if watch is not None:
-                    watch(site.name, u)
+                    watch(target.name, u)
                 cuts = zip(segments, _split(y, counts, 0), _split(u, counts, 0), strict=True)
-                parts = [_add(y_cut, u_cut, segment.b[site.name]) for segment, y_cut, u_cut in cuts]
+                parts = [_add(y_cut, u_cut, segment.b[target.name]) for segment, y_cut, u_cut in cuts]
                 blocks.append(parts[0] if len(parts) == 1 else torch.cat(parts))
             return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tmem.errors import WriteError
-from tmem.fastweights.dataset import Batch, Example, Pool
+from tmem.fastweights.dataset import Batch, Example, ExampleDataset
 from tmem.fastweights.delta import Delta, FastWeights
 from tmem.fastweights.recipe import Fresh, Recipe
 from tmem.fastweights.replay import TailReplay, evaluating, frozen, plain_logits
@@ -36,19 +36,19 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Held:
-    """Questions that are to be answered as theta_0 does: their pool, and what it says, (tokens of all answers, k) each.
+    """Questions to be answered as theta_0 does: their dataset, and what it says, (tokens of all answers, k) each.
 
     ``firsts``: by row, where its answer begins in them.
     """
 
-    pool: Pool
+    dataset: ExampleDataset
     said: Tensor  # ids of the k likeliest tokens
     shares: Tensor  # their probabilities, which sum to 1
     firsts: Sequence[int]
 
     def wanted(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """What these rows are to say at their K answer tokens: ids and probabilities, (K, k) each."""
-        index = torch.cat([torch.arange(self.pool.answers[row]) + self.firsts[row] for row in rows])
+        index = torch.cat([torch.arange(self.dataset.answers[row]) + self.firsts[row] for row in rows])
         return self.said[index], self.shares[index]
 
 
@@ -87,7 +87,7 @@ def write_fresh(
 
 @dataclass
 class _Session:
-    """One session's rows by lane, and where it is in them. Rows of ``held`` are of that pool."""
+    """One session's rows by lane, and where it is in them. Rows of ``held`` are of that dataset."""
 
     index: int
     lanes: dict[str, list[int]]
@@ -109,19 +109,21 @@ class _Session:
 
 @dataclass
 class _Rows:
-    """What is read of one pool in a step: rows, whose they are, what a token of each counts for, and their noises."""
+    """What a step reads of one dataset: rows, whose they are, what a token of each counts for, and their noises."""
 
     rows: list[int] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
     noises: list[Tensor] = field(default_factory=list)
 
-    def add(self, pool: Pool, rows: Sequence[int], owner: int, weight: float, draw: torch.Generator) -> int:
+    def add(
+        self, dataset: ExampleDataset, rows: Sequence[int], owner: int, weight: float, draw: torch.Generator
+    ) -> int:
         """Take in a lane of one session; returns its tokens."""
-        lengths = [pool.lengths[row] for row in rows]
+        lengths = [dataset.lengths[row] for row in rows]
         self.rows += rows
         self.owners += [owner] * len(rows)
-        self.shares += [weight / sum(pool.answers[row] for row in rows)] * len(rows)
+        self.shares += [weight / sum(dataset.answers[row] for row in rows)] * len(rows)
         self.noises += torch.randint(NOISES, (sum(lengths),), generator=draw).split(lengths)
         return sum(lengths)
 
@@ -166,9 +168,9 @@ class _Trainer:
         for index, (lesson, seed) in enumerate(zip(lessons, seeds, strict=True)):
             course = Course(steps_for(len(lesson.pairs), fresh))
             lanes = {"pairs": add(lesson.pairs), "beside": add(lesson.beside)}
-            lanes["held"] = list(range(len(held.pool.lengths))) if held is not None else []
+            lanes["held"] = list(range(len(held.dataset.lengths))) if held is not None else []
             self.sessions.append(_Session(index, lanes, course, generator(seed, "fresh")))
-        self.pool = Pool(examples, fast.sites[0].weight.device, replay)
+        self.dataset = ExampleDataset(examples, fast.target_modules[0].weight.device, replay)
         self.b = fast.zeros(len(lessons)).b
         self.moments = [{name: torch.zeros_like(value) for name, value in self.b.items()} for _ in range(2)]
         self.noises: Tensor | None = None
@@ -199,29 +201,29 @@ class _Trainer:
             pairs = session.take("pairs", self.fresh.batch)
             taught.append(len(pairs))
             lanes = [
-                (own, self.pool, pairs, 1.0),
-                (own, self.pool, session.take("beside", few(len(pairs), self.fresh)), self.fresh.beside_weight),
+                (own, self.dataset, pairs, 1.0),
+                (own, self.dataset, session.take("beside", few(len(pairs), self.fresh)), self.fresh.beside_weight),
             ]
             if self.held is not None:
-                lanes.append((held, self.held.pool, session.take("held", self.fresh.held), self.fresh.held_weight))
-            for into, pool, rows, weight in lanes:
+                lanes.append((held, self.held.dataset, session.take("held", self.fresh.held), self.fresh.held_weight))
+            for into, dataset, rows, weight in lanes:
                 if rows:
-                    session.course.tokens += into.add(pool, rows, place, weight, session.draw)
+                    session.course.tokens += into.add(dataset, rows, place, weight, session.draw)
         gradients = {name: torch.zeros_like(value) for name, value in b.items()}
-        losses = self._read(self.pool, own, b, gradients)
+        losses = self._read(self.dataset, own, b, gradients)
         if self.held is not None:
-            self._read(self.held.pool, held, b, gradients, self.held)
+            self._read(self.held.dataset, held, b, gradients, self.held)
         self._update(number, due, index, gradients)
         for place, (session, count) in enumerate(zip(due, taught, strict=True)):
             first = own.owners.index(place)
-            tokens = sum(self.pool.answers[row] for row in own.rows[first : first + count])
+            tokens = sum(self.dataset.answers[row] for row in own.rows[first : first + count])
             session.course.loss.append(float(losses[first : first + count].sum()) / tokens)
             if not math.isfinite(session.course.loss[-1]):
                 session.course.reason = f"the loss was not finite at step {number + 1}"
 
     def _read(
         self,
-        pool: Pool,
+        dataset: ExampleDataset,
         read: _Rows,
         b: dict[str, Tensor],
         gradients: dict[str, Tensor],
@@ -229,14 +231,14 @@ class _Trainer:
     ) -> Tensor:
         """Add the gradients of these rows; by row the sum of its losses over its answer tokens, (N,)."""
         losses = torch.zeros(len(read.rows), dtype=torch.float64)
-        for places in pool.cut(read.rows, pool.answers_in_a_pass(self.fast.model)):
+        for places in dataset.cut(read.rows, dataset.answers_in_a_pass(self.fast.model)):
             places.sort(key=lambda place: read.owners[place])
             rows = [read.rows[place] for place in places]
-            counts = torch.tensor([pool.answers[row] for row in rows])
+            counts = torch.tensor([dataset.answers[row] for row in rows])
             weights = torch.tensor([read.shares[place] for place in places]).repeat_interleave(counts)
             with torch.enable_grad():
                 logits, targets = self._logits(
-                    pool.batch(rows),
+                    dataset.batch(rows),
                     [read.owners[place] for place in places],
                     [read.noises[place] for place in places],
                     b,

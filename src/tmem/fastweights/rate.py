@@ -3,7 +3,7 @@
 Along singular direction i a write moves W at the rate lr * sigma_i^2, so the paper's 5e-4 fits only models with
 the singular values of its own. How far a step of plain SGD may go is decided by the curvature of the loss along it:
 beyond |g|^2 / (g^T H g) (the Cauchy step) the loss rises again. Gradient and curvature hold sigma, |A x|^2 and the
-error signal behind the sites all at once.
+error signal behind the target modules all at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel
 from torch import Tensor
 
-from tmem.fastweights.dataset import Batch, Example, Pool
+from tmem.fastweights.dataset import Batch, Example, ExampleDataset
 from tmem.fastweights.delta import Delta, FastWeights
 from tmem.fastweights.replay import evaluating, plain_logits
 
@@ -41,10 +41,10 @@ class Probe(BaseModel):
     """What was measured on a batch of pairs at B = 0."""
 
     loss: float  # mean over answer tokens, nats
-    gradient_sq: float  # |dL/dB|^2 over all sites
+    gradient_sq: float  # |dL/dB|^2 over all target modules
     curvature: float  # g^T H g / |g|^2 along that gradient
-    sigma_sq: float  # mean over sites of the largest singular value squared
-    ax2: float  # mean over sites and answer positions of |A x|^2
+    sigma_sq: float  # mean over target modules of the largest singular value squared
+    ax2: float  # mean over target modules and answer positions of |A x|^2
 
     @property
     def rate(self) -> float:
@@ -56,15 +56,15 @@ class Probe(BaseModel):
 
 def probe(fast: FastWeights, examples: Sequence[Example]) -> Probe:
     """Measure one batch of pairs: the loss, its gradient and the curvature along it, at B = 0."""
-    batch = Pool(examples, fast.sites[0].weight.device, replay=None).batch(range(len(examples)))
+    batch = ExampleDataset(examples, fast.target_modules[0].weight.device, replay=None).batch(range(len(examples)))
     zero = fast.zeros(1).b
     ax2: dict[str, float] = {}
     loss, gradient = _gradient(fast, zero, batch, len(examples), ax2)
     gradient_sq = _dot(gradient, gradient)
     step = SMALL * loss / max(gradient_sq, 1e-30)
-    ahead = {site: value - step * gradient[site] for site, value in zero.items()}
+    ahead = {target: value - step * gradient[target] for target, value in zero.items()}
     _, there = _gradient(fast, ahead, batch, len(examples), {})
-    change = {site: (gradient[site] - there[site]) / step for site in gradient}  # H g
+    change = {target: (gradient[target] - there[target]) / step for target in gradient}  # H g
     largest = [float(sigma.max()) ** 2 for sigma in fast.basis.sigma.values()]
     return Probe(
         loss=loss,
@@ -78,11 +78,11 @@ def probe(fast: FastWeights, examples: Sequence[Example]) -> Probe:
 def _gradient(
     fast: FastWeights, b: Mapping[str, Tensor], batch: Batch, rows: int, ax2: dict[str, float]
 ) -> tuple[float, dict[str, Tensor]]:
-    """Loss and dL/dB at ``b``; fills ``ax2`` by site."""
-    leaves = {site: value.detach().clone().requires_grad_() for site, value in b.items()}
+    """Loss and dL/dB at ``b``; fills ``ax2`` by target module."""
+    leaves = {target: value.detach().clone().requires_grad_() for target, value in b.items()}
 
-    def watch(site: str, u: Tensor) -> None:
-        ax2[site] = float(u.detach()[batch.keep].square().sum(1).mean())
+    def watch(target: str, u: Tensor) -> None:
+        ax2[target] = float(u.detach()[batch.keep].square().sum(1).mean())
 
     with evaluating(fast.model), torch.enable_grad():
         with fast.active(Delta(leaves, fast.basis.digest), [0] * rows, watch):
@@ -94,4 +94,4 @@ def _gradient(
 
 
 def _dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    return sum(float((a[site] * b[site]).sum()) for site in a)
+    return sum(float((a[target] * b[target]).sum()) for target in a)

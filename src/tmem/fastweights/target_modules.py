@@ -18,7 +18,7 @@ PLAIN = (("fc1", "fc2"), ("up_proj", "down_proj"), ("c_fc", "c_proj"))  # Phi; A
 
 
 @dataclass(frozen=True)
-class Site:
+class TargetModule:
     """One adapted matrix: a linear layer, or a block of its output rows where a family fuses two matrices."""
 
     name: str
@@ -68,8 +68,8 @@ def view_with(module: nn.Module, path: Sequence[str], part: nn.Module) -> nn.Mod
     return view
 
 
-def find_sites(model: nn.Module, layers: int = 4) -> list[Site]:
-    """The sites of the last ``layers`` decoder layers, from the lowest layer up.
+def find_target_modules(model: nn.Module, layers: int = 4) -> list[TargetModule]:
+    """The target modules of the last ``layers`` decoder layers, from the lowest layer up.
 
     Raises :class:`ModelError` if the model has fewer layers or a layer has no dense feed-forward block
     (mixture-of-experts models fuse their experts and have no such matrices).
@@ -81,7 +81,7 @@ def find_sites(model: nn.Module, layers: int = 4) -> list[Site]:
     if not 0 < layers <= len(stack):
         raise ModelError(f"cannot adapt the last {layers} layers of {type(model).__name__}: choose 1 to {len(stack)}")
     prefix = decoder_name(model)
-    sites: list[Site] = []
+    targets: list[TargetModule] = []
     for layer in range(len(stack) - layers, len(stack)):
         mlp = getattr(stack[layer], "mlp", None)
         for names in (GATED, FUSED, *PLAIN):
@@ -99,11 +99,11 @@ def find_sites(model: nn.Module, layers: int = 4) -> list[Site]:
             full, width = f"{prefix}.layers.{layer}.mlp.{name}", linear.in_features
             if name == "gate_up_proj":
                 half = linear.out_features // 2
-                sites.append(Site(f"{full}[gate]", layer, linear, (0, half), width, half))
-                sites.append(Site(f"{full}[up]", layer, linear, (half, 2 * half), width, half))
+                targets.append(TargetModule(f"{full}[gate]", layer, linear, (0, half), width, half))
+                targets.append(TargetModule(f"{full}[up]", layer, linear, (half, 2 * half), width, half))
             else:
-                sites.append(Site(full, layer, linear, None, width, linear.out_features))
-    return sites
+                targets.append(TargetModule(full, layer, linear, None, width, linear.out_features))
+    return targets
 
 
 def _adaptable(module: object) -> bool:

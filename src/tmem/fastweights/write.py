@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tmem.errors import WriteError
 from tmem.fastweights.account import Dropped, WriteAccount
-from tmem.fastweights.dataset import Example, Pool, unusable
+from tmem.fastweights.dataset import Example, ExampleDataset, unusable
 from tmem.fastweights.delta import Delta, FastWeights
 from tmem.fastweights.recipe import Recipe
 from tmem.fastweights.replay import TailReplay, evaluating, first_places, frozen, plain_logits
@@ -41,7 +41,7 @@ def write(
 
     A pure function of its arguments: ``seeds[s]`` decides session s's shuffling and choice of earlier pairs.
     A session without usable pairs, or whose loss or B stops being finite, keeps its B bit for bit and says so
-    in its account. ``replay`` (of the same model) runs the layers below the sites once instead of once per
+    in its account. ``replay`` (of the same model) runs the layers below the target modules once instead of once per
     step. Raises :class:`WriteError` if the arguments do not belong together.
     """
     started = time.perf_counter()
@@ -54,11 +54,11 @@ def write(
         sessions.append(session)
         examples.extend(chosen)
 
-    device = fast.sites[0].weight.device
+    device = fast.target_modules[0].weight.device
     trained = delta.to(device).clone()
     if examples:
         with evaluating(fast.model), frozen(fast.model), torch.enable_grad():
-            trainer = _Trainer(fast, trained, recipe.lr, Pool(examples, device, replay), replay)
+            trainer = _Trainer(fast, trained, recipe.lr, ExampleDataset(examples, device, replay), replay)
             for epoch in range(recipe.epochs):
                 trainer.epoch([session for session in sessions if session.running], recipe, first=epoch == 0)
     finite = fast.norm_ratio(trained)[0].isfinite().tolist()  # also false for a B too large to be used
@@ -99,7 +99,7 @@ def write(
 
 @dataclass
 class _Session:
-    """One session's share of the write: its rows of the pool (new pairs first) and what happened so far."""
+    """One session's share of the write: its rows of the dataset (new pairs first) and what happened so far."""
 
     index: int
     seed: int
@@ -114,7 +114,7 @@ class _Session:
     loss: list[float] = field(default_factory=list)
     new_loss: list[float] = field(default_factory=list)
     ax2: dict[str, float] = field(default_factory=dict)
-    # This epoch's: pool row -> sum over its answer tokens.
+    # This epoch's: dataset row -> sum over its answer tokens.
     losses: dict[int, float] = field(default_factory=dict)
 
     def shuffled(self) -> list[int]:
@@ -125,14 +125,14 @@ class _Session:
         self.reason, self.running = reason, False
 
     def end_epoch(self, answers: list[int], stop_loss: float | None) -> None:
-        """Close the epoch's means; ``answers``: answer tokens by pool row."""
+        """Close the epoch's means; ``answers``: answer tokens by dataset row."""
         fresh = self.rows[: self.new_pairs]
         self.loss.append(sum(self.losses.values()) / sum(answers[row] for row in self.rows))
         self.new_loss.append(sum(self.losses[row] for row in fresh) / sum(answers[row] for row in fresh))
         self.running = stop_loss is None or self.new_loss[-1] >= stop_loss
 
 
-_Step = list[tuple[_Session, list[int]]]  # sessions that have a batch at this step, each with its pool rows
+_Step = list[tuple[_Session, list[int]]]  # sessions that have a batch at this step, each with its dataset rows
 
 
 def _plan(
@@ -143,7 +143,7 @@ def _plan(
     seed: int,
     first_row: int,
 ) -> tuple[_Session, list[Example]]:
-    """Choose one session's examples; ``first_row`` is where they will stand in the pool."""
+    """Choose one session's examples; ``first_row`` is where they will stand in the dataset."""
     usable, dropped = [], []
     for example in new:
         reason = unusable(example, recipe)
@@ -171,13 +171,13 @@ class _Trainer:
     fast: FastWeights
     delta: Delta
     lr: float
-    pool: Pool
+    dataset: ExampleDataset
     replay: TailReplay | None
 
     @property
     def _most_answers(self) -> int:
         """Answer tokens of one pass."""
-        return self.pool.answers_in_a_pass(self.fast.model)
+        return self.dataset.answers_in_a_pass(self.fast.model)
 
     def epoch(self, sessions: list[_Session], recipe: Recipe, first: bool) -> None:
         """One pass of every session over its own rows; step k of all sessions runs together."""
@@ -189,7 +189,7 @@ class _Trainer:
                 self._step(due, first)
         for session in sessions:
             if session.running:
-                session.end_epoch(self.pool.answers, recipe.stop_loss)
+                session.end_epoch(self.dataset.answers, recipe.stop_loss)
 
     def _step(self, due: _Step, first: bool) -> None:
         """One SGD step of the given sessions on the given rows; ``first``: also measure |A x|^2."""
@@ -197,11 +197,11 @@ class _Trainer:
         # (S, out, rank), in an order of its own: the bits of a gradient depend on it.
         b = {name: value[index].contiguous().requires_grad_() for name, value in self.delta.b.items()}
         owners = {row: place for place, (_, rows) in enumerate(due) for row in rows}  # every row has one session
-        tokens = [sum(self.pool.answers[row] for row in rows) for _, rows in due]
+        tokens = [sum(self.dataset.answers[row] for row in rows) for _, rows in due]
         gradients: list[Tensor] = []
         losses: dict[int, float] = {}
         ax2 = torch.zeros(len(due), len(b), dtype=torch.float64)
-        for rows in self.pool.passes(list(owners), self._most_answers):
+        for rows in self.dataset.passes(list(owners), self._most_answers):
             counts = Counter(owners[row] for row in rows)
             # Sessions with equally many rows side by side: the hooks then need few products.
             rows.sort(key=lambda row: (-counts[owners[row]], owners[row]))
@@ -216,29 +216,29 @@ class _Trainer:
             self.delta.b[name][index] = value.detach().sub_(gradient, alpha=self.lr)
         for place, (session, own_rows) in enumerate(due):
             session.steps += 1
-            session.tokens += sum(self.pool.lengths[row] for row in own_rows)
+            session.tokens += sum(self.dataset.lengths[row] for row in own_rows)
             session.losses.update({row: losses[row] for row in own_rows})
             if not all(math.isfinite(losses[row]) for row in own_rows):
                 session.fail(f"the loss was not finite at step {session.steps}")
             if first:
-                whole = sum(self.pool.answers[row] for row in session.rows)
-                for site, value in zip(b, ax2[place].tolist(), strict=True):
-                    session.ax2[site] = session.ax2.get(site, 0.0) + value / whole
+                whole = sum(self.dataset.answers[row] for row in session.rows)
+                for target, value in zip(b, ax2[place].tolist(), strict=True):
+                    session.ax2[target] = session.ax2.get(target, 0.0) + value / whole
 
     def _pass(
         self, b: dict[str, Tensor], rows: list[int], owners: Tensor, share: Tensor, first: bool
     ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """The gradient for every B, and by row (N,) the sum of its losses and (N, sites) that of |A x|^2.
+        """The gradient for every B, and by row (N,) the sum of its losses and (N, target modules) that of |A x|^2.
 
         ``owners`` (N,): places in ``b``; ``share`` (N,): what a token's loss counts for.
         """
-        batch = self.pool.batch(rows)
-        squares: dict[str, Tensor] = {}  # site -> (K,)
+        batch = self.dataset.batch(rows)
+        squares: dict[str, Tensor] = {}  # target module -> (K,)
 
-        def watch(site: str, u: Tensor) -> None:
+        def watch(target: str, u: Tensor) -> None:
             # The last layer may run at the answers' positions alone, (N, A, rank): they come first in every row.
             answers = batch.keep if u.shape[1] == batch.keep.shape[1] else first_places(batch.keep)
-            squares[site] = u.detach()[answers].square().sum(1)
+            squares[target] = u.detach()[answers].square().sum(1)
 
         with self.fast.active(Delta(b, self.delta.basis_digest), owners, watch if first else None):
             if self.replay is None:
@@ -246,10 +246,10 @@ class _Trainer:
             else:
                 logits = self.replay.logits(batch.stored, batch.input_ids, batch.attention_mask, batch.keep)
             loss = F.cross_entropy(logits.float(), batch.targets, reduction="none")  # (K,)
-            counts = torch.tensor([self.pool.answers[row] for row in rows])
+            counts = torch.tensor([self.dataset.answers[row] for row in rows])
             weighted = loss * share.repeat_interleave(counts).to(loss.device)
             gradients = torch.autograd.grad(weighted.sum(), list(b.values()))
-        each = torch.stack([loss, *(squares[site] for site in b if first)], 1).detach()  # (K, 1 + sites)
+        each = torch.stack([loss, *(squares[target] for target in b if first)], 1).detach()  # (K, 1 + target modules)
         row = torch.arange(len(rows)).repeat_interleave(counts)
         sums = torch.zeros(len(rows), each.shape[1], dtype=torch.float64).index_add_(0, row, each.cpu().double())
         return list(gradients), sums[:, 0], sums[:, 1:]
@@ -276,5 +276,5 @@ def _check_arguments(
             f"recipe {recipe.name!r} wants {recipe.init}, {recipe.layers} layers and rank {recipe.rank}; "
             f"these fast weights are {basis.init}, {basis.layers} and {basis.rank}: make some for this recipe"
         )
-    if replay is not None and (replay.model is not fast.model or replay.first_layer > fast.sites[0].layer):
+    if replay is not None and (replay.model is not fast.model or replay.first_layer > fast.target_modules[0].layer):
         raise WriteError("this replay is of another model or skips adapted layers: make one for these fast weights")

@@ -9,7 +9,7 @@ from tmem.model.engine import Engine, HFEngine
 from tmem.model.load import Model, load
 from tmem.model.request import Completion, Request
 from tmem.model.score import logprobs
-from tmem.model.settings import Settings
+from tmem.model.settings import ModelSettings
 from tmem.model.stream import Stream
 
-__all__ = ["Completion", "Engine", "HFEngine", "Model", "Request", "Settings", "Stream", "load", "logprobs"]
+__all__ = ["Completion", "Engine", "HFEngine", "Model", "ModelSettings", "Request", "Stream", "load", "logprobs"]

@@ -28,12 +28,12 @@ def matrices_of(fast: FastWeights, b: Mapping[str, Tensor], row: int = 0) -> Mat
     Where a family fuses gate and up into one matrix, its A's are stacked and its B's stand in a diagonal of blocks.
     """
     matrices = {}
-    for linear, group in groupby(fast.sites, key=lambda site: site.module):
-        sites = list(group)
-        a = torch.cat([fast.basis.a[site.name] for site in sites])
-        change = torch.block_diag(*(b[site.name][row] for site in sites))
+    for linear, group in groupby(fast.target_modules, key=lambda target: target.module):
+        targets = list(group)
+        a = torch.cat([fast.basis.a[target.name] for target in targets])
+        change = torch.block_diag(*(b[target.name][row] for target in targets))
         assert linear.out_features == change.shape[0]
-        matrices[sites[0].name.partition("[")[0]] = a, change
+        matrices[targets[0].name.partition("[")[0]] = a, change
     return matrices
 
 

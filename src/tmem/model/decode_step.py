@@ -1,7 +1,7 @@
 """One step of decoding written out for models of the Llama family on a CPU: the same sums without what is around them.
 
 For one row, transformers' forward pass takes as long outside of its products as within packed ones. Here a step is
-plain functions over the weights, with Delta added where its sites are. Models are known by their class and modules;
+plain functions over the weights, with Delta added at its target modules. Models are known by their class and modules;
 every other one takes the forward pass.
 """
 
@@ -60,7 +60,7 @@ class _Layer:
     gate: Product
     up: Product
     down: Product
-    sites: tuple[nn.Module, nn.Module, nn.Module]  # the linear layers of the last three
+    adapted: tuple[nn.Module, nn.Module, nn.Module]  # the linear layers of the last three
 
 
 class Written:
@@ -167,12 +167,12 @@ class Written:
             x.add_(layer.o(attended.reshape(n, heads * dim)))
             z = rms_norm(x, width, *layer.between)
             gate, up = layer.gate(z), layer.up(z)
-            if layer.sites[0] in additions:
-                gate, up = additions[layer.sites[0]](z, gate), additions[layer.sites[1]](z, up)
+            if layer.adapted[0] in additions:
+                gate, up = additions[layer.adapted[0]](z, gate), additions[layer.adapted[1]](z, up)
             z = silu(gate, inplace=True).mul_(up)
             down = layer.down(z)
-            if layer.sites[2] in additions:
-                down = additions[layer.sites[2]](z, down)
+            if layer.adapted[2] in additions:
+                down = additions[layer.adapted[2]](z, down)
             x.add_(down)
         return self.head(rms_norm(x, width, *self.last))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from tmem.errors import DataError
 from tmem.fastweights import Example, Recipe
 from tmem.fastweights.basis import read_safetensors, tensors_hash
-from tmem.fastweights.dataset import Pool
+from tmem.fastweights.dataset import ExampleDataset
 from tmem.fastweights.fresh import Held
 from tmem.files import save_safetensors
 from tmem.model.engine import HFEngine
@@ -32,7 +32,7 @@ LIKELIEST = 16  # tokens at each place
 
 def held_questions(model: Model, recipe: Recipe) -> Held:
     """The model's held questions, made or read when they are first needed."""
-    first = model.fast(recipe).sites[0].layer
+    first = model.fast(recipe).target_modules[0].layer
     if first not in model.held:
         model.held[first] = _read_or_make(model, recipe)
     return model.held[first]
@@ -46,8 +46,8 @@ def _read_or_make(model: Model, recipe: Recipe) -> Held:
     kept = _kept(path)
     made = _make(prompts, model) if kept is None else dict(kept)
     held = _held(model, recipe, prompts, made)
-    if held.pool.stored is not None:
-        made["stored"] = held.pool.stored.cpu()
+    if held.dataset.stored is not None:
+        made["stored"] = held.dataset.stored.cpu()
     # What comes with a model comes without the trunk's states, which are ten times as large and quickly made.
     if model.hf.num_parameters() >= STORE_BASIS_FROM and (kept is None or len(kept) < len(made)):
         checksum = tensors_hash((key, value.float()) for key, value in made.items())
@@ -88,6 +88,8 @@ def _held(model: Model, recipe: Recipe, prompts: list[list[int]], found: dict[st
     answers = [tuple(own.tolist()) for own in found["answers"].split(lengths)]
     examples = [Example(tuple(prompt), own) for prompt, own in zip(prompts, answers, strict=True)]
     stored = found.get("stored")
-    pool = Pool(examples, model.device, model.replay(recipe), None if stored is None else stored.to(model.device))
+    dataset = ExampleDataset(
+        examples, model.device, model.replay(recipe), None if stored is None else stored.to(model.device)
+    )
     firsts = [sum(lengths[:place]) for place in range(len(lengths))]
-    return Held(pool, found["said"].to(model.device), found["shares"].to(model.device), firsts)
+    return Held(dataset, found["said"].to(model.device), found["shares"].to(model.device), firsts)

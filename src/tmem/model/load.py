@@ -39,7 +39,7 @@ from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.decode_step import Written, linears
 from tmem.model.head import Head
-from tmem.model.settings import Settings, read_settings
+from tmem.model.settings import ModelSettings, read_settings
 from tmem.model.wordings import Wordings
 from tmem.turn import Turn
 
@@ -71,7 +71,7 @@ class Model:
         directory: Path,
         hf: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        settings: Settings,
+        settings: ModelSettings,
         packed: bool = False,
     ) -> None:
         self.name = name
@@ -222,7 +222,7 @@ class Model:
 
     def replay(self, recipe: Recipe) -> TailReplay:
         """The trunk-once view that belongs to a recipe's adapted layers."""
-        return self.replay_from(self.fast(recipe).sites[0].layer)
+        return self.replay_from(self.fast(recipe).target_modules[0].layer)
 
     def replay_from(self, first_layer: int) -> TailReplay:
         """The trunk-once view whose tail begins at this layer."""

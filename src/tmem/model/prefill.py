@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from tmem.fastweights import Delta, FastWeights, TailReplay
-from tmem.fastweights.dataset import Pool
+from tmem.fastweights.dataset import ExampleDataset
 from tmem.fastweights.delta import Addition, active
 from tmem.fastweights.replay import rounding
 from tmem.model.attention import NAME as CPU_ATTENTION
@@ -128,7 +128,7 @@ class Prefill:
 
         Those with a beginning in ``common`` are cut only for want of room: each pass reads it by the tail again.
         """
-        most = Pool.tokens_in_a_pass(self.model.device) * (SHARING if common else 1)
+        most = ExampleDataset.tokens_in_a_pass(self.model.device) * (SHARING if common else 1)
         short = long = len(prompts[0]) - common
         for count, prompt in enumerate(prompts):
             short, long = min(short, len(prompt) - common), max(long, len(prompt) - common)
@@ -234,7 +234,7 @@ class Prefill:
 
     def _read(self, beginning: Prompt, fast: FastWeights | None) -> _Read:
         """Read a beginning by all layers that do not see Delta, going on from what is remembered."""
-        first = None if fast is None else fast.sites[0].layer
+        first = None if fast is None else fast.target_modules[0].layer
         versions = [(parameter.data_ptr(), parameter._version) for parameter in self.model.hf.parameters()]
         if versions != self._versions:  # theta_0 was trained further, moved or turned into another type
             self._kept.clear()
@@ -273,7 +273,7 @@ class Prefill:
             return [[] for _ in rows]
         tails: list[list[KeysValues]] = []
         ids = torch.tensor([read.ids], device=self.model.device)
-        most = max(1, Pool.tokens_in_a_pass(self.model.device) // len(read.ids))
+        most = max(1, ExampleDataset.tokens_in_a_pass(self.model.device) // len(read.ids))
         for start in range(0, len(rows), most):
             part = rows[start : start + most]
             cache = empty_cache(self.model.hf.config)
@@ -284,7 +284,7 @@ class Prefill:
         return tails
 
     def _tail(self, fast: FastWeights) -> TailReplay:
-        return self.model.replay_from(fast.sites[0].layer)
+        return self.model.replay_from(fast.target_modules[0].layer)
 
 
 def shown(columns: Tensor, begun: int, padding: Tensor) -> Tensor:

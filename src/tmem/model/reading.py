@@ -79,7 +79,7 @@ def _shown(like: Likeness) -> list[int]:
 
 def gate_of(model: Model, recipe: Recipe) -> Gate:
     """The gate of a model's memories under a recipe, made when it is first needed."""
-    first = model.fast(recipe).sites[0].layer
+    first = model.fast(recipe).target_modules[0].layer
     if first not in model.gates:
         keys = make_keys(model, first)
         model.gates[first] = ReadingGate(keys, model) if model.settings.gate == "reading" else Gate(keys)

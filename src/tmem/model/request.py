@@ -39,14 +39,24 @@ class Voices:
 
 @dataclass(frozen=True)
 class Sampling:
+    """How tokens are chosen; temperature 0 is greedy, ``top_p`` 1 and ``top_k`` 0 keep every token."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig(Sampling):
     """How a reply is chosen, as callers of a conversation may say; ``max_new_tokens`` None: as the model's settings.
 
     The other fields are as in :class:`Request`.
     """
 
     max_new_tokens: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
     seed: int = 0
     stop_texts: tuple[str, ...] = ()
 

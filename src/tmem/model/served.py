@@ -123,15 +123,15 @@ class ServedEngine:
                 adapters[name] = partial(matrices_of, fast, own.b)
         longest = max((len(_asked(request)) + request.max_new_tokens for request in requests), default=0)
         found: dict[int, Completion] = {}
-        with self.server.ready(adapters, longest), ThreadPoolExecutor(self.server.at_once) as pool:
-            jobs = {pool.submit(self._answer, request, names): place for place, request in enumerate(requests)}
+        with self.server.ready(adapters, longest), ThreadPoolExecutor(self.server.at_once) as dataset:
+            jobs = {dataset.submit(self._answer, request, names): place for place, request in enumerate(requests)}
             try:
                 for job in as_completed(jobs):
                     found[jobs[job]] = job.result()
                     if progress is not None:
                         progress(len(found))
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                dataset.shutdown(wait=False, cancel_futures=True)
                 raise
         return [found[place] for place in range(len(requests))]
 

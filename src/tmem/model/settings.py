@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from tmem.errors import DataError, ModelError
 from tmem.files import read_json
@@ -13,7 +13,7 @@ from tmem.files import read_json
 FILE_NAME = "tmem.json"
 
 
-class Settings(BaseModel):
+class ModelSettings(BaseModel):
     """Settings of one base model; a model without ``tmem.json`` has the defaults.
 
     ``prompts`` names the prompt set: ``paper`` for instruction-tuned models, ``compact`` for the embedded ones,
@@ -24,7 +24,7 @@ class Settings(BaseModel):
     (None: a sentence encoder where the extra ``encoder`` is installed, else the model's own trunk; ``reading``: of the
     likeliest by either the one that theta_0 answers with, for models that were taught to read pairs). ``basis``: the
     file with the A of a theta_0 that was trained through its fast weights; None: A is taken from the weights.
-    ``figures`` are the model's measured results, only ever shown.
+    ``results`` are what was measured of the model (``figures`` in older files), only ever shown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,26 +40,26 @@ class Settings(BaseModel):
     max_new_tokens_extract: PositiveInt = 4096
     max_new_tokens_memory: PositiveInt = 1024
     max_new_tokens_answer: PositiveInt = 50
-    figures: dict[str, Any] = {}
+    results: dict[str, Any] = Field(default={}, validation_alias=AliasChoices("results", "figures"))
 
 
-def read_settings(directory: str | Path) -> Settings:
+def read_settings(directory: str | Path) -> ModelSettings:
     """The settings in ``directory``, or the defaults if it has no ``tmem.json``; errors as :func:`settings_of`."""
     path = Path(directory) / FILE_NAME
-    return settings_of(path) if path.exists() else Settings()
+    return settings_of(path) if path.exists() else ModelSettings()
 
 
-def settings_of(path: Path) -> Settings:
+def settings_of(path: Path) -> ModelSettings:
     """The settings in a file. Raises :class:`ModelError` naming the file and its first wrong key."""
     try:
-        return Settings.model_validate(read_json(path))
+        return ModelSettings.model_validate(read_json(path))
     except DataError as error:
         raise ModelError(str(error)) from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            problem = f"unknown key '{key}' (known: {', '.join(Settings.model_fields)})"
+            problem = f"unknown key '{key}' (known: {', '.join(ModelSettings.model_fields)})"
         else:
             problem = f"{key}: {first['msg']}" if key else first["msg"]
         raise ModelError(f"{path}: {problem}") from None

@@ -1,4 +1,4 @@
-"""Memory policies behind one protocol (:class:`tmem.agent.rollout.Policy`), and agents that live by them.
+"""Memory policies behind one protocol (:class:`tmem.agent.rollout.MemoryPolicy`), and agents that have them.
 
 All get the same pieces of the same stream, the same model and decoding, and the same answer prompt; they differ in
 what they keep and in what an answer sees of it.
@@ -11,7 +11,7 @@ from typing import Any
 
 from tmem.agent.agent import Agent
 from tmem.agent.prompts import PROMPTS
-from tmem.agent.rollout import Policy
+from tmem.agent.rollout import MemoryPolicy
 from tmem.errors import UsageError
 from tmem.fastweights import Recipe
 from tmem.model import Model
@@ -23,11 +23,11 @@ from tmem.policies.rag import Rag
 from tmem.policies.summary import Mem1, MemAgent
 from tmem.policies.weights import Pairs, Weights, WeightsAndFull, WeightsAndPairs, WeightsAndRag
 
-_ALL: tuple[type[Policy], ...] = (
+_ALL: tuple[type[MemoryPolicy], ...] = (
     *(Nothing, Tail, Full, MemAgent, Mem1, AMem, Rag),
     *(Pairs, Weights, WeightsAndPairs, WeightsAndRag, WeightsAndFull, Lora),
 )
-_ABLATIONS: tuple[type[Policy], ...] = (
+_ABLATIONS: tuple[type[MemoryPolicy], ...] = (
     *(GoldPairs, GoldText, GoldExplicit, GoldRag, GoldFull),
     *(RawText, SummaryText),
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tmem.agent.extraction import Extraction, parse
 from tmem.agent.prompts import NO_MEMORY
-from tmem.agent.rollout import Life, Steps
+from tmem.agent.rollout import Rollout, Steps
 from tmem.agent.trajectory import Action, Write
 from tmem.errors import UsageError
 from tmem.fastweights import Example
@@ -24,10 +24,10 @@ class _Gold(Weights):
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
         yield from ()
-        life, read = self.life, set(units)
-        pairs = [{"instruction": q, "output": a} for q, a, unit in life.episode.gold if unit in read]
+        rollout, read = self.rollout, set(units)
+        pairs = [{"instruction": q, "output": a} for q, a, unit in rollout.episode.gold if unit in read]
         text = json.dumps(pairs, ensure_ascii=False)
-        life.trajectory.actions.append(Action("extract", (), (), (), text, "json", len(life.trajectory.writes)))
+        rollout.trajectory.actions.append(Action("extract", (), (), (), text, "json", len(rollout.trajectory.writes)))
         return parse(text)
 
 
@@ -67,27 +67,27 @@ class RawText(Weights):
     name = "tmem:text"
     question_aware = False
 
-    def __init__(self, life: Life) -> None:
-        if life.agent.recipe.fresh is not None:
+    def __init__(self, rollout: Rollout) -> None:
+        if rollout.agent.recipe.fresh is not None:
             raise UsageError(f"{self.name} is trained on running text, not on pairs: choose the recipe sgd or paper")
-        super().__init__(life)
+        super().__init__(rollout)
         self.written: list[Example] = []
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
-        yield from self._train(self.life.text(units), units)
+        yield from self._train(self.rollout.text(units), units)
 
     def _train(self, text: str, units: Sequence[int]) -> Steps[None]:
         """Write a text in pieces, each after a bare prompt; earlier pieces are rehearsed as the recipe says."""
-        life = self.life
-        whole = life.model.example("", text)
+        rollout = self.rollout
+        whole = rollout.model.example("", text)
         ids = whole.answer_ids[:-1]  # the end of a turn comes after the last piece only
         new = [
             Example(whole.prompt_ids, ids[start : start + PIECE], label=f"piece {start // PIECE}")
             for start in range(0, len(ids), PIECE)
         ]
-        account = yield from life.write(new, self.written)
-        life.trajectory.writes.append(
-            Write(len(life.trajectory.actions) - 1, tuple(units), len(ids), "ok", [], [], account)
+        account = yield from rollout.write(new, self.written)
+        rollout.trajectory.writes.append(
+            Write(len(rollout.trajectory.actions) - 1, tuple(units), len(ids), "ok", [], [], account)
         )
         if account.applied:
             self.written += new
@@ -103,8 +103,8 @@ class SummaryText(RawText):
     question_aware = True
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
-        life = self.life
-        prompt = life.prompt(life.agent.prompts.update(NO_MEMORY, life.text(units), life.question))
-        name = len(life.trajectory.writes)
-        [done] = yield from life.say("update", [prompt], [name], life.model.settings.max_new_tokens_memory)
+        rollout = self.rollout
+        prompt = rollout.prompt(rollout.agent.prompts.update(NO_MEMORY, rollout.text(units), rollout.question))
+        name = len(rollout.trajectory.writes)
+        [done] = yield from rollout.say("update", [prompt], [name], rollout.model.settings.max_new_tokens_memory)
         yield from self._train(said(done.text), units)

@@ -15,7 +15,7 @@ from typing import Any
 
 from tmem.agent.episode import Ask
 from tmem.agent.prompts import Message
-from tmem.agent.rollout import LEAST_OUTPUT, Life, Steps, TailUse
+from tmem.agent.rollout import LEAST_OUTPUT, Rollout, Steps, TailUse
 from tmem.policies.plain import Plain
 from tmem.policies.rag import that_fit
 from tmem.retrieval import BM25
@@ -57,15 +57,15 @@ class AMem(Plain):
     name = "amem"
     tail: TailUse = "observed"
 
-    def __init__(self, life: Life) -> None:
-        super().__init__(life)
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
         self.notes: list[Note] = []
         self.index: list[str] = []
         self.evolved = 0
         self.malformed = 0  # replies that were no JSON object, or prompts that did not fit
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
-        new = [Note(text) for text in self.life.notes(units)]
+        new = [Note(text) for text in self.rollout.notes(units)]
         # An analysis depends on its own note alone: all of them are one batch.
         names = range(len(self.notes), len(self.notes) + len(new))
         for note, reply in zip(
@@ -115,27 +115,27 @@ class AMem(Plain):
             wanted = reply.get("keywords")
             wanted = ", ".join(_texts(wanted)) or (wanted if isinstance(wanted, str) else "")
             chosen: dict[int, None] = {}
-            for index in self._top(wanted or ask.query or ask.text, self.life.agent.top_k, "retrieve"):
+            for index in self._top(wanted or ask.query or ask.text, self.rollout.agent.top_k, "retrieve"):
                 chosen |= dict.fromkeys([index, *self.notes[index].links])
-            texts.append("\n".join(that_fit(self.life, [self.notes[index].line() for index in chosen])))
+            texts.append("\n".join(that_fit(self.rollout, [self.notes[index].line() for index in chosen])))
         return texts
 
     def _top(self, query: str, k: int, kind: str) -> list[int]:
-        with self.life.timed(kind):
-            return (self.life.agent.retriever or BM25)(self.index).top(query, k) if self.index else []
+        with self.rollout.timed(kind):
+            return (self.rollout.agent.retriever or BM25)(self.index).top(query, k) if self.index else []
 
     def _ask(
         self, kind: str, chats: Sequence[list[Message]], names: Sequence[object], asks: Sequence[str] | None = None
     ) -> Steps[list[dict[str, Any]]]:
         """The JSON object of each reply, {} for one without; what does not fit the window is not asked."""
-        life = self.life
-        prompts = [life.prompt(chat) for chat in chats]
-        asked = [i for i, prompt in enumerate(prompts) if life.room(prompt, LEAST_OUTPUT) == LEAST_OUTPUT]
-        limit = min(LONGEST_REPLY, life.model.settings.max_new_tokens_memory)
+        rollout = self.rollout
+        prompts = [rollout.prompt(chat) for chat in chats]
+        asked = [i for i, prompt in enumerate(prompts) if rollout.room(prompt, LEAST_OUTPUT) == LEAST_OUTPUT]
+        limit = min(LONGEST_REPLY, rollout.model.settings.max_new_tokens_memory)
         replies: list[dict[str, Any]] = [{} for _ in chats]
         if asked:
             own = [asks[i] for i in asked] if asks else None
-            done = yield from life.say(kind, [prompts[i] for i in asked], [names[i] for i in asked], limit, own)
+            done = yield from rollout.say(kind, [prompts[i] for i in asked], [names[i] for i in asked], limit, own)
             for i, completion in zip(asked, done, strict=True):
                 replies[i] = read_object(said(completion.text))
         self.malformed += sum(not reply for reply in replies)
@@ -145,7 +145,7 @@ class AMem(Plain):
         links = sum(len(note.links) for note in self.notes)
         return {
             "notes": len(self.notes),
-            "shown": self.life.trajectory.shown,
+            "shown": self.rollout.trajectory.shown,
             "links": links,
             "evolved": self.evolved,
             "malformed": self.malformed,

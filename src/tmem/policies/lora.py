@@ -1,6 +1,6 @@
 """The peer's write (SEAL, arXiv 2506.10943): a LoRA on all linear layers by peft, trained on texts and given pairs.
 
-It changes the model itself while its episode is lived, so such episodes are lived one at a time.
+It changes the model itself while its episode runs, so such episodes run one at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tmem.agent.rollout import Life, Steps, TailUse
+from tmem.agent.rollout import Rollout, Steps, TailUse
 from tmem.agent.trajectory import Write
 from tmem.errors import UsageError
 from tmem.fastweights import Example, WriteAccount
@@ -35,25 +35,29 @@ class Lora(Plain):
     alone = True
     tail: TailUse = "observed"
 
-    def __init__(self, life: Life) -> None:
-        super().__init__(life)
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
         self.peer: _Peer | None = None
         self.trained = 0  # tokens of all epochs
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
         yield from ()
-        life, read = self.life, set(units)
-        texts = [text for text, unit in life.episode.texts if unit in read] or [life.units[unit] for unit in units]
+        rollout, read = self.rollout, set(units)
+        texts = [text for text, unit in rollout.episode.texts if unit in read] or [
+            rollout.units[unit] for unit in units
+        ]
         rows = [self._row(text) for text in texts]
-        rows += [life.model.example(question, answer) for question, answer, unit in life.episode.gold if unit in read]
-        self.peer = self.peer or _Peer(life.model, derive(life.agent.seed, life.key, "lora"))
-        with life.timed("write"):
+        rows += [
+            rollout.model.example(question, answer) for question, answer, unit in rollout.episode.gold if unit in read
+        ]
+        self.peer = self.peer or _Peer(rollout.model, derive(rollout.agent.seed, rollout.key, "lora"))
+        with rollout.timed("write"):
             account = self.peer.train(rows, EPOCHS if len(read) == 1 else EPOCHS_TOGETHER)
-        life.trajectory.writes.append(
+        rollout.trajectory.writes.append(
             Write(
-                len(life.trajectory.actions) - 1,
+                len(rollout.trajectory.actions) - 1,
                 tuple(units),
-                life.model.count(life.text(units)),
+                rollout.model.count(rollout.text(units)),
                 "ok",
                 [],
                 [],
@@ -64,8 +68,8 @@ class Lora(Plain):
 
     def _row(self, text: str) -> Example:
         """A text of which every token is learnt."""
-        end = self.life.model.tokenizer.eos_token_id
-        chat = self.life.model.chat
+        end = self.rollout.model.tokenizer.eos_token_id
+        chat = self.rollout.model.chat
         ids = [*chat.encode(chat.literal(text)), *([] if end is None else [end])][:LONGEST]
         return Example(tuple(ids[:1]), tuple(ids[1:]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tmem.agent.episode import Ask
-from tmem.agent.rollout import Heard, Life, Steps, TailUse
+from tmem.agent.rollout import Rollout, Route, Steps, TailUse
 
 
 class Plain:
@@ -18,8 +18,8 @@ class Plain:
     tail: TailUse = "shown"
     alone = False
 
-    def __init__(self, life: Life) -> None:
-        self.life = life
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
         yield from ()
@@ -28,8 +28,8 @@ class Plain:
         yield from ()
         return [""] * len(asks)
 
-    def hear(self, asks: Sequence[Ask]) -> list[Heard]:
-        return [Heard(None)] * len(asks)
+    def route(self, asks: Sequence[Ask]) -> list[Route]:
+        return [Route(None)] * len(asks)
 
     def keep(self, turns: list[int]) -> list[int]:
         return turns
@@ -56,7 +56,7 @@ class Full(Plain):
     packs = False
 
     def size(self) -> dict[str, int]:
-        return {"tokens": self.life.trajectory.context_tokens}
+        return {"tokens": self.rollout.trajectory.context_tokens}
 
 
 class Tail(Plain):
@@ -64,8 +64,8 @@ class Tail(Plain):
 
     name = "tail"
 
-    def __init__(self, life: Life) -> None:
-        super().__init__(life)
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
         self.cleared: Sequence[int] = []
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
@@ -74,7 +74,7 @@ class Tail(Plain):
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
-        return [self.life.raw(self.cleared) if self.life.agent.write_tail and not tail else ""] * len(asks)
+        return [self.rollout.raw(self.cleared) if self.rollout.agent.write_tail and not tail else ""] * len(asks)
 
     def size(self) -> dict[str, int]:
-        return {"tokens": self.life.trajectory.context_tokens}
+        return {"tokens": self.rollout.trajectory.context_tokens}

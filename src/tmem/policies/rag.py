@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tmem.agent.episode import Ask
-from tmem.agent.rollout import Life, Steps, TailUse
+from tmem.agent.rollout import Rollout, Steps, TailUse
 from tmem.policies.plain import Plain
 from tmem.retrieval import BM25
 
 
-def lookup(life: Life, texts: Sequence[str], asks: Sequence[Ask]) -> list[list[str]]:
+def lookup(rollout: Rollout, texts: Sequence[str], asks: Sequence[Ask]) -> list[list[str]]:
     """For every question the agent's ``top_k`` of these texts, best first, as far as :func:`that_fit`."""
-    with life.timed("retrieve"):
-        index = (life.agent.retriever or BM25)(texts)
-        found = [[texts[i] for i in index.top(ask.query or ask.text, life.agent.top_k)] for ask in asks]
-        return [that_fit(life, own) for own in found]
+    with rollout.timed("retrieve"):
+        index = (rollout.agent.retriever or BM25)(texts)
+        found = [[texts[i] for i in index.top(ask.query or ask.text, rollout.agent.top_k)] for ask in asks]
+        return [that_fit(rollout, own) for own in found]
 
 
-def that_fit(life: Life, texts: Sequence[str]) -> list[str]:
+def that_fit(rollout: Rollout, texts: Sequence[str]) -> list[str]:
     """The first of these texts, as many as half the window has room for; both numbers go into the trajectory."""
-    room, kept = life.model.window // 2, []
+    room, kept = rollout.model.window // 2, []
     for text in texts:
-        room -= life.model.count(text) + 1
+        room -= rollout.model.count(text) + 1
         if room < 0:
             break
         kept.append(text)
-    trajectory = life.trajectory
+    trajectory = rollout.trajectory
     trajectory.shown = max(trajectory.shown, len(kept))
     trajectory.cut_short += len(kept) < len(texts)
     return kept
@@ -38,18 +38,18 @@ class Rag(Plain):
     name = "rag"
     tail: TailUse = "observed"
 
-    def __init__(self, life: Life) -> None:
-        super().__init__(life)
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
         self.notes: list[str] = []
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
         yield from ()
-        self.notes += self.life.notes(units)
+        self.notes += self.rollout.notes(units)
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
-        return ["\n".join(found) for found in lookup(self.life, self.notes, asks)]
+        return ["\n".join(found) for found in lookup(self.rollout, self.notes, asks)]
 
     def size(self) -> dict[str, int]:
         """``shown`` of ``notes``: equal numbers mean that nothing was chosen, only reordered."""
-        return {"notes": len(self.notes), "shown": self.life.trajectory.shown}
+        return {"notes": len(self.notes), "shown": self.rollout.trajectory.shown}

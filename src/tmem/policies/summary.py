@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tmem.agent.episode import Ask
 from tmem.agent.prompts import NO_MEMORY
-from tmem.agent.rollout import Life, Steps, TailUse
+from tmem.agent.rollout import Rollout, Steps, TailUse
 from tmem.policies.plain import Plain
 from tmem.texts import said
 
@@ -23,15 +23,15 @@ class MemAgent(Plain):
     question_aware = True
     tail: TailUse = "observed"
 
-    def __init__(self, life: Life) -> None:
-        super().__init__(life)
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
         self.memory = NO_MEMORY
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
-        life = self.life
-        prompt = life.prompt(life.agent.prompts.update(self.memory, life.text(units), life.question))
-        name = life.trajectory.triggers
-        [done] = yield from life.say("update", [prompt], [name], life.model.settings.max_new_tokens_memory)
+        rollout = self.rollout
+        prompt = rollout.prompt(rollout.agent.prompts.update(self.memory, rollout.text(units), rollout.question))
+        name = rollout.trajectory.triggers
+        [done] = yield from rollout.say("update", [prompt], [name], rollout.model.settings.max_new_tokens_memory)
         self.memory = said(done.text)
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
@@ -39,7 +39,7 @@ class MemAgent(Plain):
         return [self.memory] * len(asks)
 
     def size(self) -> dict[str, int]:
-        return {"tokens": self.life.model.count(self.memory)}
+        return {"tokens": self.rollout.model.count(self.memory)}
 
 
 class Mem1(Plain):
@@ -52,4 +52,4 @@ class Mem1(Plain):
         return turns[-1:]
 
     def size(self) -> dict[str, int]:
-        return {"tokens": self.life.model.count(self.life.text(self.life.trajectory.tail))}
+        return {"tokens": self.rollout.model.count(self.rollout.text(self.rollout.trajectory.tail))}

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tmem.agent.episode import Ask
-from tmem.agent.extraction import Dropped, Extraction, QAPair, admit, parse
-from tmem.agent.rollout import LEAST_OUTPUT, Heard, Life, Steps, TailUse
+from tmem.agent.extraction import Dropped, Extraction, QAPair, filter_pairs, parse
+from tmem.agent.rollout import LEAST_OUTPUT, Rollout, Route, Steps, TailUse
 from tmem.agent.trajectory import Write
 from tmem.errors import DataError
 from tmem.fastweights import Example, unusable
@@ -33,40 +33,42 @@ class Weights(Plain):
     question_aware = True
     retrieves = False  # an answer sees what was retrieved, and not the whole text
 
-    def __init__(self, life: Life) -> None:
-        super().__init__(life)
-        self.tail: TailUse = "observed" if life.agent.write_tail else "shown"
-        self.history: list[QAPair] = []  # admitted and written, all of them
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
+        self.tail: TailUse = "observed" if rollout.agent.write_tail else "shown"
+        self.history: list[QAPair] = []  # accepted and written, all of them
         self.current: dict[str, tuple[QAPair, Example]] = {}  # by folded question: the latest answer
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
-        """Extract pairs from a trigger context and write those that are admitted."""
-        life = self.life
-        context = life.text(units)
+        """Extract pairs from a trigger context and write those that are accepted."""
+        rollout = self.rollout
+        context = rollout.text(units)
         extraction = yield from self.extract(context, units)
-        admitted, dropped = admit(extraction.pairs, self.history)
+        accepted, dropped = filter_pairs(extraction.pairs, self.history)
         fresh: dict[str, tuple[QAPair, Example]] = {}
-        for pair in admitted:
-            example = life.model.example(pair.question, pair.answer)
-            if reason := unusable(example, life.agent.recipe):
+        for pair in accepted:
+            example = rollout.model.example(pair.question, pair.answer)
+            if reason := unusable(example, rollout.agent.recipe):
                 dropped.append(Dropped(reason, pair.question))
             else:
                 fresh[fold(pair.question)] = pair, example
         # A question that is answered anew leaves the rehearsal of its old answer.
         kept = [entry for question, entry in self.current.items() if question not in fresh]
         held = [(pair.question, pair.answer) for pair, _ in (*kept, *fresh.values())]
-        account = yield from life.write([own for _, own in fresh.values()], [own for _, own in kept], held)
+        account = yield from rollout.write([own for _, own in fresh.values()], [own for _, own in kept], held)
         pairs = [pair for pair, _ in fresh.values()]
-        life.trajectory.writes.append(
+        rollout.trajectory.writes.append(
             Write(
-                action=len(life.trajectory.actions) - 1,
+                action=len(rollout.trajectory.actions) - 1,
                 units=tuple(units),
-                tokens=life.model.count(context),
+                tokens=rollout.model.count(context),
                 status=extraction.status,
                 pairs=pairs,
                 dropped=[*extraction.dropped, *dropped],
                 account=account,
-                rows=() if life.contents is None else life.contents.places[len(life.contents.places) - len(pairs) :],
+                rows=()
+                if rollout.contents is None
+                else rollout.contents.places[len(rollout.contents.places) - len(pairs) :],
             )
         )
         if account.applied:
@@ -75,52 +77,54 @@ class Weights(Plain):
                 self.current.pop(question, None)  # what was told last comes last
             self.current |= fresh
 
-    def hear(self, asks: Sequence[Ask]) -> list[Heard]:
-        life, fresh = self.life, self.life.agent.recipe.fresh
-        assert fresh is not None and life.contents is not None
+    def route(self, asks: Sequence[Ask]) -> list[Route]:
+        rollout, fresh = self.rollout, self.rollout.agent.recipe.fresh
+        assert fresh is not None and rollout.contents is not None
         pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
         weight = fresh.voice_notes if self.retrieves else fresh.voice
         # A model whose weights are not taught to refuse is not asked where the gate is shut. A benchmark's own prompt
         # knows no refusal.
-        refusal = life.agent.prompts.refusal if life.episode.answer_prompt is None else None
-        heard, questions = [], [ask.query or ask.text for ask in asks]
-        for text, pair, opens in as_asked(life.model, life.agent.recipe, questions, pairs):
+        refusal = rollout.agent.prompts.refusal if rollout.episode.answer_prompt is None else None
+        routes, questions = [], [ask.query or ask.text for ask in asks]
+        for text, pair, opens in as_asked(rollout.model, rollout.agent.recipe, questions, pairs):
             if refusal is not None and not opens:
-                heard.append(Heard(None, refusal=refusal))
+                routes.append(Route(None, refusal=refusal))
                 continue
             # A question about nobody that the memory knows is heard by some block: it has been taught to refuse.
-            row = life.contents.places[pair or 0] if pairs else None
-            heard.append(Heard(row, Voices(tuple(life.model.bare(text)), weight, life.model.refusal, opens=opens)))
-        return heard
+            row = rollout.contents.places[pair or 0] if pairs else None
+            routes.append(
+                Route(row, Voices(tuple(rollout.model.bare(text)), weight, rollout.model.refusal, opens=opens))
+            )
+        return routes
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
         """The extraction action: pairs sampled from theta_0 + Delta_t."""
-        life = self.life
+        rollout = self.rollout
         prompt = self._prompt(context)
-        limit, name = life.model.settings.max_new_tokens_extract, len(life.trajectory.writes)
-        how: dict[str, Any] = {"stop": "json", "grammar": life.agent.grammar}
-        [done] = yield from life.say("extract", [prompt], [name], limit, **how)
+        limit, name = rollout.model.settings.max_new_tokens_extract, len(rollout.trajectory.writes)
+        how: dict[str, Any] = {"stop": "json", "grammar": rollout.agent.grammar}
+        [done] = yield from rollout.say("extract", [prompt], [name], limit, **how)
         extraction = parse(done.text, truncated=done.finish == "length")
-        more = life.agent.extractions - 1
+        more = rollout.agent.extractions - 1
         if more > 0:
             names = [f"{name} again {number}" for number in range(more)]
-            again = yield from life.say("extract", [prompt] * more, names, limit, temperature=AGAIN, **how)
+            again = yield from rollout.say("extract", [prompt] * more, names, limit, temperature=AGAIN, **how)
             extraction.pairs = joined([extraction.pairs, *(parse(one.text).pairs for one in again)])
         return extraction
 
     def _prompt(self, context: str) -> list[int]:
         """Of a history that does not fit, the prompt has the newest pairs."""
-        life, history = self.life, self.history
-        wanted = min(life.model.settings.max_new_tokens_extract, life.model.window // 4)
+        rollout, history = self.rollout, self.history
+        wanted = min(rollout.model.settings.max_new_tokens_extract, rollout.model.window // 4)
         while True:
-            prompt = life.prompt(life.agent.prompts.extraction(context, life.question, history))
-            if life.room(prompt, wanted) == wanted or not history:
+            prompt = rollout.prompt(rollout.agent.prompts.extraction(context, rollout.question, history))
+            if rollout.room(prompt, wanted) == wanted or not history:
                 break
             history = history[1 + len(history) // 10 :]
-        if life.room(prompt, wanted) < min(LEAST_OUTPUT, wanted):
+        if rollout.room(prompt, wanted) < min(LEAST_OUTPUT, wanted):
             raise DataError(
-                f"{life.episode.id}: trigger context {len(life.trajectory.writes) + 1} makes a prompt of "
-                f"{len(prompt)} tokens, too long for the window of {life.model.window} of {life.model.name}: "
+                f"{rollout.episode.id}: trigger context {len(rollout.trajectory.writes) + 1} makes a prompt of "
+                f"{len(prompt)} tokens, too long for the window of {rollout.model.window} of {rollout.model.name}: "
                 "use shorter sessions or a smaller --budget"
             )
         return prompt
@@ -128,7 +132,7 @@ class Weights(Plain):
     def fitting_pairs(self, asks: Sequence[Ask]) -> list[str]:
         """For every question the text of the pairs that fit it best."""
         pairs = [f"{pair.question} {pair.answer}" for pair, _ in self.current.values()]
-        return ["\n".join(found) for found in lookup(self.life, pairs, asks)]
+        return ["\n".join(found) for found in lookup(self.rollout, pairs, asks)]
 
     def size(self) -> dict[str, int]:
         """Pairs that the weights answer for."""
@@ -142,17 +146,17 @@ class Pairs(Weights):
     learns = False
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
-        """Extract pairs from a trigger context and keep those that are admitted."""
-        context = self.life.text(units)
+        """Extract pairs from a trigger context and keep those that are accepted."""
+        context = self.rollout.text(units)
         extraction = yield from self.extract(context, units)
-        admitted, _ = admit(extraction.pairs, self.history)
-        self.history += admitted
-        for pair in admitted:
+        accepted, _ = filter_pairs(extraction.pairs, self.history)
+        self.history += accepted
+        for pair in accepted:
             self.current.pop(fold(pair.question), None)
-            self.current[fold(pair.question)] = pair, self.life.model.example(pair.question, pair.answer)
+            self.current[fold(pair.question)] = pair, self.rollout.model.example(pair.question, pair.answer)
 
-    def hear(self, asks: Sequence[Ask]) -> list[Heard]:
-        return [Heard(None)] * len(asks)
+    def route(self, asks: Sequence[Ask]) -> list[Route]:
+        return [Route(None)] * len(asks)
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
@@ -176,18 +180,18 @@ class WeightsAndRag(Weights):
     name = "tmem+rag"
     retrieves = True
 
-    def __init__(self, life: Life) -> None:
-        super().__init__(life)
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
         self.tail: TailUse = "observed"
         self.notes: list[str] = []
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
         yield from super().observe(units)
-        self.notes += self.life.notes(units)
+        self.notes += self.rollout.notes(units)
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
-        return ["\n".join(found) for found in lookup(self.life, self.notes, asks)]
+        return ["\n".join(found) for found in lookup(self.rollout, self.notes, asks)]
 
 
 class WeightsAndFull(Weights):
@@ -195,8 +199,8 @@ class WeightsAndFull(Weights):
 
     name = "tmem+full"
 
-    def __init__(self, life: Life) -> None:
-        super().__init__(life)
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
         self.tail: TailUse = "observed"
         self.read: list[int] = []
 
@@ -206,13 +210,13 @@ class WeightsAndFull(Weights):
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
-        life, read = self.life, list(self.read)
+        rollout, read = self.rollout, list(self.read)
         longest = max((ask.text for ask in asks), key=len, default="")
-        room = life.model.window - life.answer_limit
-        while read and len(life.answer_prompt(longest, life.raw(read), ())) > room:
+        room = rollout.model.window - rollout.answer_limit
+        while read and len(rollout.answer_prompt(longest, rollout.raw(read), ())) > room:
             read.pop(0)
-        life.trajectory.left_out = len(self.read) - len(read)
-        return [life.raw(read)] * len(asks)
+        rollout.trajectory.left_out = len(self.read) - len(read)
+        return [rollout.raw(read)] * len(asks)
 
 
 def joined(readings: Sequence[Sequence[QAPair]]) -> list[QAPair]:

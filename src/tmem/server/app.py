@@ -18,11 +18,11 @@ from tmem.errors import TmemError
 from tmem.server.dependencies import HEADER, Served
 from tmem.server.keys import Keys
 from tmem.server.mcp_tools import OverHttp
-from tmem.server.metrics import Figures, Watch
+from tmem.server.metrics import Metrics, MetricsMiddleware
 from tmem.server.middleware import OPEN, Guard
 from tmem.server.replies import Json, Refusal, refusal_of, reply
 from tmem.server.routes import chat_completions, looking, mem0, memories, responses
-from tmem.server.workers import Pool
+from tmem.server.workers import WorkerPool
 from tmem.store.memory import Memory
 
 BODY_BYTES = 1 << 20
@@ -93,11 +93,11 @@ def make_app(
     ``local``: it listens on this computer alone, so that it can do without keys. ``waiting``: so many calls queue
     before others are told to come again, and ``each`` of one user; ``per_minute``: as in :class:`Guard`.
     """
-    figures = Figures()
+    metrics = Metrics()
 
-    def pool(name: str, threads: int, nice: int = 0) -> Pool:
-        made = Pool(name, threads, waiting, each, nice, figures.waited.labels(name).observe)
-        figures.calls.labels(name).set_function(lambda: made.held)
+    def pool(name: str, threads: int, nice: int = 0) -> WorkerPool:
+        made = WorkerPool(name, threads, waiting, each, nice, metrics.waited.labels(name).observe)
+        metrics.calls.labels(name).set_function(lambda: made.held)
         return made
 
     talk, work, look = pool("talk", TALKING), pool("work", WORKING, WRITES_STAND_BACK), pool("look", LOOKING)
@@ -123,7 +123,7 @@ def make_app(
         redoc_url=None,
     )
     home = str(keys.home)
-    app.state.served = Served(memory, model, home, talk, work, look, figures, int(time.time()), webui_secret)
+    app.state.served = Served(memory, model, home, talk, work, look, metrics, int(time.time()), webui_secret)
 
     async def refuse(_: Request, error: Exception) -> Response:
         answer = reply(refusal_of(error, home))
@@ -133,9 +133,9 @@ def make_app(
     for kind in (Refusal, TmemError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, refuse)
     app.add_middleware(Guard, keys=keys, local=local, limit=body_bytes, per_minute=per_minute)
-    app.add_middleware(Watch, figures=figures, requests=log_requests)
-    for name, (what, value) in memory.figures().items():
-        figures.follow(f"tmem_{name}", what, value)
+    app.add_middleware(MetricsMiddleware, metrics=metrics, requests=log_requests)
+    for name, (what, value) in memory.metrics().items():
+        metrics.follow(f"tmem_{name}", what, value)
     for router in (chat_completions.router, responses.router, memories.router, looking.router, mem0.router):
         app.include_router(router)
     app.router.routes.append(Route("/mcp", tools, methods=["POST"], name="mcp"))  # no stream that only waits
@@ -154,14 +154,14 @@ def make_app(
 
     @app.get(
         "/metrics",
-        summary="Figures for Prometheus, for an application's key",
+        summary="Metrics for Prometheus, for an application's key",
         tags=["operating"],
         response_class=PlainTextResponse,
     )
-    async def metrics(request: Request) -> Response:
+    async def show_metrics(request: Request) -> Response:
         if request.state.key is not None and request.state.key.user is not None:
-            raise Refusal(403, "figures are of all users: they need a key made with --any-user", code="not_yours")
-        return Response(figures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+            raise Refusal(403, "metrics are of all users: they need a key made with --any-user", code="not_yours")
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app
 

@@ -11,9 +11,9 @@ from fastapi import Request
 
 from tmem.errors import UsageError
 from tmem.server.keys import Key, check_user
-from tmem.server.metrics import Figures
+from tmem.server.metrics import Metrics
 from tmem.server.replies import Refusal
-from tmem.server.workers import Pool
+from tmem.server.workers import WorkerPool
 from tmem.store.memory import CheckedMemory, Memory
 
 R = TypeVar("R")
@@ -31,10 +31,10 @@ class Served:
     memory: Memory
     model: str
     home: str
-    talk: Pool
-    work: Pool
-    look: Pool
-    figures: Figures
+    talk: WorkerPool
+    work: WorkerPool
+    look: WorkerPool
+    metrics: Metrics
     since: int  # seconds
     webui_secret: str | None = None  # with which Open WebUI signs whom it speaks for
 
@@ -86,10 +86,10 @@ async def on_memory(
     if named not in (None, user):
         raise Refusal(400, "the body names another user than the rest of the request: name one", "user_id")
     memory = own.memory.scope(user_id=user)
-    chosen: Pool = getattr(own, pool)
+    chosen: WorkerPool = getattr(own, pool)
     if pool != "work":
         return await chosen.run(lambda: call(memory), user)
-    with own.figures.writes.labels(getattr(request.scope.get("route"), "name", "")).time():
+    with own.metrics.writes.labels(getattr(request.scope.get("route"), "name", "")).time():
         return await chosen.run(lambda: call(memory), user)
 
 

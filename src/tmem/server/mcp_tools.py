@@ -29,8 +29,10 @@ from tmem.server.routes.schemas import Own, WrittenPair
 from tmem.store.memory import CheckedMemory
 
 Call = Callable[[CheckedMemory], dict[str, Any]]
-Pool = Literal["talk", "work", "look"]
-OnMemory = Callable[[Any, Call, Pool], Awaitable[dict[str, Any]]]  # the HTTP request or None, a call, where it waits
+PoolName = Literal["talk", "work", "look"]
+OnMemory = Callable[
+    [Any, Call, PoolName], Awaitable[dict[str, Any]]
+]  # the HTTP request or None, a call, where it waits
 log = logging.getLogger("tmem.server")
 INSTRUCTIONS = (
     "A memory that is kept in a model's weights. Use ask for what was told earlier, add for what should be known "
@@ -113,7 +115,7 @@ class Tool:
     about: str
     takes: type[Own]
     call: Callable[[CheckedMemory, Any], dict[str, Any]]
-    pool: Pool = "work"
+    pool: PoolName = "work"
     reads: bool = False  # nothing changes by it
     destroys: bool = False
 
@@ -254,7 +256,7 @@ class OverHttp:
 async def serve_stdio(memory: CheckedMemory, version: str) -> None:
     """Serve one memory over standard input and output, until the input ends."""
 
-    async def run(_: Any, call: Call, __: Pool) -> dict[str, Any]:
+    async def run(_: Any, call: Call, __: PoolName) -> dict[str, Any]:
         return await asyncio.shield(asyncio.to_thread(call, memory))
 
     server = make_tools(run, version, str(memory.home.path))

@@ -1,4 +1,4 @@
-"""What an operator sees of requests: figures for Prometheus and one line of log each, neither with any content.
+"""What an operator sees of requests: metrics for Prometheus and one line of log each, neither with any content.
 
 Who asked is named by the key, never by the user; a route by its template, never by the ids in it.
 """
@@ -25,8 +25,8 @@ QUICK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60
 FRAMES = 6  # of an error's place
 
 
-class Figures:
-    """The figures of one server, in a registry of its own."""
+class Metrics:
+    """The metrics of one server, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -55,11 +55,11 @@ class Figures:
         return generate_latest(self.registry)
 
 
-class Watch:
+class MetricsMiddleware:
     """The outermost layer: times requests, and answers what nobody foresaw. ``requests``: log every one."""
 
-    def __init__(self, app: Any, figures: Figures, requests: bool) -> None:
-        self.app, self.figures, self.requests = app, figures, requests
+    def __init__(self, app: Any, metrics: Metrics, requests: bool) -> None:
+        self.app, self.metrics, self.requests = app, metrics, requests
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -86,8 +86,8 @@ class Watch:
         finally:
             seconds = time.perf_counter() - began
             route = str(getattr(scope.get("route"), "path", "none"))
-            self.figures.requests.labels(route, status or 499).inc()
-            self.figures.seconds.labels(route).observe(seconds)
+            self.metrics.requests.labels(route, status or 499).inc()
+            self.metrics.seconds.labels(route).observe(seconds)
             if self.requests:
                 key = scope.get("state", {}).get("key")
                 line: dict[str, Any] = {"id": number, "method": scope["method"], "route": route}

@@ -15,7 +15,7 @@ from fastapi import Request
 from tmem.errors import ModelError
 from tmem.model.batch import listening
 from tmem.model.load import Model
-from tmem.model.request import Listener, Sampling
+from tmem.model.request import GenerationConfig, Listener
 from tmem.server.dependencies import Served
 from tmem.server.replies import Refusal
 from tmem.server.visible import CLOSE, OPEN, visible
@@ -42,7 +42,7 @@ class Speech:
     Who closes the iterator, or is cancelled in it, has nothing more computed.
     """
 
-    def __init__(self, own: Served, memory: CheckedMemory, user: str, turns: Turns, sampling: Sampling) -> None:
+    def __init__(self, own: Served, memory: CheckedMemory, user: str, turns: Turns, sampling: GenerationConfig) -> None:
         self.own, self.memory, self.user, self.turns, self.sampling = own, memory, user, turns, sampling
         self.said: Said | None = None
         self.learned: list[dict[str, Any]] | None = None
@@ -100,7 +100,7 @@ class Speech:
                 yield now[len(shown) :]
             unfinished = full or not (told or ended)  # the model's own limit
             for kind, count in (("read", asked), ("answered", len(ids[:limit]))):
-                self.own.figures.tokens.labels(kind).inc(count)
+                self.own.metrics.tokens.labels(kind).inc(count)
             details = {"source": reply.source, "pairs": reply.pairs, "version": reply.version}
             self.said = Said("length" if unfinished and not stopped else "stop", (asked, len(ids[:limit])), details)
         finally:
@@ -112,7 +112,7 @@ class Speech:
         def call() -> Receipt | None:
             return self.memory.learn(self.turns, absorb=False)
 
-        with self.own.figures.writes.labels("learn").time():
+        with self.own.metrics.writes.labels("learn").time():
             receipt = await self.own.work.run(call, self.user)
         rows = [] if receipt is None else receipt.pairs
         self.learned = [{key: row[key] for key in ("id", "question", "answer")} for row in rows]
@@ -139,11 +139,11 @@ class Speech:
 
     def _put(self, token: int | None) -> None:
         if token is not None:
-            now, figures = time.perf_counter(), self.own.figures
+            now, metrics = time.perf_counter(), self.own.metrics
             if self._heard_at:
-                figures.between.observe(now - self._heard_at)
+                metrics.between.observe(now - self._heard_at)
             else:
-                figures.first.observe(now - self._began)
+                metrics.first.observe(now - self._began)
             self._heard_at = now
         self._tokens.put_nowait(token)
         self._first.set()

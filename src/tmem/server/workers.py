@@ -21,7 +21,7 @@ R = TypeVar("R")
 log = logging.getLogger("tmem.server")
 
 
-class Pool:
+class WorkerPool:
     """``threads`` calls at a time, ``waiting`` more in a queue, ``each`` of one user; who comes then comes again.
 
     ``nice``: how far its threads stand back for others where there are too few processors, as of the command ``nice``.

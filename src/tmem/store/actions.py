@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tmem.agent.extraction import QAPair, admit, parse
+from tmem.agent.extraction import QAPair, filter_pairs, parse
 from tmem.agent.prompts import PROMPTS
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import in_parts, the_end
@@ -17,7 +17,7 @@ from tmem.model import Engine, HFEngine, Request
 from tmem.model.answering import Found, Unknown, answers
 from tmem.model.batch import Batch
 from tmem.model.reading import gate_of
-from tmem.model.request import Sampling
+from tmem.model.request import GenerationConfig
 from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger.history import Pair, Step
 from tmem.store.ledger.queries import NewPair
@@ -25,7 +25,7 @@ from tmem.store.weights.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import fold, said
 
 State = Mapping[str, Tensor]
-GREEDY = Sampling()
+GREEDY = GenerationConfig()
 
 
 class Actions:
@@ -55,7 +55,7 @@ class Actions:
         limit: int,
         stop: Any = "eos",
         rows: Sequence[int | None] | None = None,
-        sampling: Sampling = GREEDY,
+        sampling: GenerationConfig = GREEDY,
     ) -> list[str]:
         """Replies of at most ``limit`` tokens, without thoughts; of ``sampling`` all but its limit counts.
 
@@ -75,6 +75,7 @@ class Actions:
                 min(limit, window - len(prompt)),
                 sampling.temperature,
                 sampling.top_p,
+                sampling.top_k,
                 seed=sampling.seed,
                 stop=stop,
                 stop_texts=sampling.stop_texts,
@@ -144,14 +145,14 @@ class Actions:
         known = [QAPair(pair.question, pair.answer) for pair in active]
         return self.model.encode_chat(self.prompts.extraction(text, None, known))
 
-    def admit(
+    def filter_pairs(
         self, state: State, found: Sequence[QAPair], active: Collection[Pair]
     ) -> tuple[list[NewPair], list[dict[str, str]]]:
         """Pairs that may be written, each with the active one whose place it takes; and the others, with reasons."""
-        admitted, refused = admit(found, [QAPair(pair.question, pair.answer) for pair in active])
+        accepted, refused = filter_pairs(found, [QAPair(pair.question, pair.answer) for pair in active])
         rejected = [{"reason": drop.reason, "text": drop.text} for drop in refused]
         usable = []
-        for pair in admitted:
+        for pair in accepted:
             reason = unusable(self.trainer.example(pair.question, pair.answer), self.trainer.recipe)
             if reason is None:
                 usable.append(pair)

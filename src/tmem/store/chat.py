@@ -17,7 +17,7 @@ from tmem.store.records import Answer, Messages, Receipt, Reply, clean, heard, m
 
 if TYPE_CHECKING:
     from tmem.model import Model
-    from tmem.model.request import Sampling
+    from tmem.model.request import GenerationConfig
 
 SPEAK = ("user", "assistant", "system")
 Turns = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, str]]]  # those before, the last, its unread parts
@@ -44,7 +44,7 @@ class Remembers(Protocol):
 
     def ask(self, question: str) -> Answer: ...
 
-    def say(self, prompt: list[int], sampling: Sampling | None = None) -> str: ...
+    def say(self, prompt: list[int], sampling: GenerationConfig | None = None) -> str: ...
 
 
 def chat(
@@ -53,7 +53,7 @@ def chat(
     name: str | None = None,
     timestamp: str | Moment | None = None,
     learn: bool = True,
-    sampling: Sampling | None = None,
+    sampling: GenerationConfig | None = None,
 ) -> Reply:
     """Answer the last message, which has to be a user's; what it tells is extracted, written and known by the answer.
 

@@ -24,7 +24,7 @@ from tmem.files import check_folder
 from tmem.store.ledger import queries
 from tmem.store.ledger import schema as db
 from tmem.store.ledger.history import History, digest, view
-from tmem.store.ledger.ledger import Book, engine_of, read_on
+from tmem.store.ledger.ledger import Ledger, engine_of, read_on
 from tmem.store.ledger.locks import Locks
 from tmem.store.ledger.queries import NAMES, Names, NewPair, Version
 from tmem.store.weights.snapshots import Snapshots
@@ -33,7 +33,7 @@ from tmem.store.weights.states import Tensors, Trained, Trainer, processor, stat
 TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept from its end
 NAMED = or_(*(db.scopes.c[name].is_not(None) for name in NAMES))  # an erased scope is not, until it is wiped
 STATES_KEPT = 64  # in memory, of all scopes together
-BOOKS_KEPT = 64
+LEDGERS_KEPT = 64
 TOGETHER = 64  # pending writes that one training takes in
 
 
@@ -50,7 +50,7 @@ class Home:
         self._locks = Locks(self.path)
         self._guard = RLock()
         self._names: dict[str, Names] = {}
-        self._books: OrderedDict[str, Book] = OrderedDict()
+        self._ledgers: OrderedDict[str, Ledger] = OrderedDict()
         self._states: OrderedDict[tuple[str, str], Tensors] = OrderedDict()  # by scope and ledger digest
         self.found: Counter[str] = Counter()  # states: in memory, read or made, and those that made room
         if db.only_read(self.path / "tmem.db"):
@@ -169,32 +169,32 @@ class Home:
 
     # ---- reading ----
 
-    def book(self, scope: str) -> Book:
+    def ledger(self, scope: str) -> Ledger:
         """What the ledger says now, all of it of one moment."""
         with self._guard:
-            before = self._books.get(scope)
+            before = self._ledgers.get(scope)
             with self.db.read() as connection:
-                book = read_on(connection, scope, before)
-            if before is not None and before.made != book.made:
+                ledger = read_on(connection, scope, before)
+            if before is not None and before.made != ledger.made:
                 self._drop_weights(scope)  # erased meanwhile
-            self._remember(self._books, scope, book, BOOKS_KEPT)
-            return book
+            self._remember(self._ledgers, scope, ledger, LEDGERS_KEPT)
+            return ledger
 
     def versions(self, scope: str) -> list[Version]:
         """All versions, oldest first."""
-        return list(self.book(scope).versions.values())
+        return list(self.ledger(scope).versions.values())
 
     def version(self, scope: str, number: int) -> Version:
         """One version. Raises :class:`NotFound`."""
-        return self.book(scope).version(number)
+        return self.ledger(scope).version(number)
 
     def head(self, scope: str) -> int | None:
         """The number of the version in force; None if nothing was written yet."""
-        return self.book(scope).head
+        return self.ledger(scope).head
 
     def history(self, scope: str, number: int | None) -> History:
         """The training runs of a version. Raises :class:`NotFound`."""
-        return self.book(scope).history(number)
+        return self.ledger(scope).history(number)
 
     def state(self, scope: str, number: int | None = None) -> Tensors:
         """The weights of a version, the head's by default: from memory, from their file, or trained anew.
@@ -202,27 +202,27 @@ class Home:
         Raises :class:`IntegrityError` if file, ledger and what was published do not agree: nothing is used then.
         """
         for last in (False, False, True):
-            book = self.book(scope)  # one state of the ledger, whatever is published or forgotten meanwhile
-            wanted = book.head if number is None else number
+            ledger = self.ledger(scope)  # one state of the ledger, whatever is published or forgotten meanwhile
+            wanted = ledger.head if number is None else number
             if wanted is None:
                 return self.trainer.zeros()
             try:
-                return self._state(scope, book, book.version(wanted))
+                return self._state(scope, ledger, ledger.version(wanted))
             except IntegrityError:
-                if last or self.book(scope).versions == book.versions:
+                if last or self.ledger(scope).versions == ledger.versions:
                     raise  # else a file that was there has been removed since
         raise AssertionError
 
-    def _state(self, scope: str, book: Book, version: Version) -> Tensors:
+    def _state(self, scope: str, ledger: Ledger, version: Version) -> Tensors:
         state = self._states.get((scope, version.ledger))
         self.found["missed" if state is None else "in memory"] += 1
         if state is None:
-            history = book.history(version.number)
+            history = ledger.history(version.number)
             if history.digests[-1] != version.ledger:
                 raise IntegrityError(
                     f"{self.path}: the ledger is not the one that version {version.number} was made from"
                 )
-            state, done = self.nearest(scope, history, book)
+            state, done = self.nearest(scope, history, ledger)
             state = self.replay(history, state, done)
             if version.weights is not None and state_digest(state) != version.weights:
                 raise IntegrityError(self.not_as_published(version))
@@ -244,9 +244,9 @@ class Home:
         made = version.account.get("processor")
         return None if made in (None, processor()) else str(made)
 
-    def elsewhere(self, book: Book) -> str | None:
+    def elsewhere(self, ledger: Ledger) -> str | None:
         """The kind of processor that made the weights in force, or some of them, if it was another than this one."""
-        return None if book.head is None else self.made_on(book.version(book.head))
+        return None if ledger.head is None else self.made_on(ledger.version(ledger.head))
 
     def replay(self, history: History, state: Tensors | None = None, done: int = 0) -> Tensors:
         """The weights of a history, trained on from a state that has its first ``done`` steps; else from nothing."""
@@ -257,40 +257,42 @@ class Home:
             state = self.trainer.train(state, step, look=False).state
         return state
 
-    def nearest(self, scope: str, history: History, book: Book, except_for: Container[int] = ()) -> tuple[Tensors, int]:
+    def nearest(
+        self, scope: str, history: History, ledger: Ledger, except_for: Container[int] = ()
+    ) -> tuple[Tensors, int]:
         """The latest state of a history that memory or the files of versions still have, and how many steps it has.
 
         ``except_for``: versions whose files are not to be used.
         """
         kept = {
             version.ledger: version
-            for version in book.versions.values()
+            for version in ledger.versions.values()
             if version.snapshot is not None and version.number not in except_for
         }
         for done in range(len(history), 0, -1):
-            ledger = history.digests[done]
-            known = self._states.get((scope, ledger))
+            made_from = history.digests[done]
+            known = self._states.get((scope, made_from))
             if known is not None:
                 return known, done
-            if ledger in kept:
-                version = kept[ledger]
+            if made_from in kept:
+                version = kept[made_from]
                 assert version.snapshot is not None and version.weights is not None
-                state = self.files.load(scope, version.snapshot, ledger, version.weights)
+                state = self.files.load(scope, version.snapshot, made_from, version.weights)
                 self.trainer.check(state)
                 return state, done
         return self.trainer.zeros(), 0
 
     def state_without(self, scope: str, ids: Collection[str]) -> Tensors:
         """The weights in force as they would be without some pairs; nothing is changed."""
-        book = self.book(scope)
-        left = {write: [pair for pair in own if pair.id not in ids] for write, own in book.new.items()}
-        history = History(book.start, view(book.versions, book.head), left)
-        return self.replay(history, *self.nearest(scope, history, book))
+        ledger = self.ledger(scope)
+        left = {write: [pair for pair in own if pair.id not in ids] for write, own in ledger.new.items()}
+        history = History(ledger.start, view(ledger.versions, ledger.head), left)
+        return self.replay(history, *self.nearest(scope, history, ledger))
 
     def drop_states(self, scope: str) -> None:
         """Keep nothing of this scope in memory: its ledger and its weights are read again."""
         with self._guard:
-            self._books.pop(scope, None)
+            self._ledgers.pop(scope, None)
             self._drop_weights(scope)
 
     def _drop_weights(self, scope: str) -> None:
@@ -364,8 +366,8 @@ class Home:
 
     def _publish(self, scope: str, writes: Sequence[int], kind: str) -> list[Version]:
         """The versions of these writes, trained on together; none if their weights are refused."""
-        book = self.book(scope)
-        histories, step = book.history(book.head).onwards([book.new[write] for write in writes])
+        ledger = self.ledger(scope)
+        histories, step = ledger.history(ledger.head).onwards([ledger.new[write] for write in writes])
         trained: Trained = self.trainer.train(self.state(scope), step)
         if trained.refused is not None:
             if len(writes) == 1:
@@ -376,10 +378,10 @@ class Home:
                     facts = {"write": writes[0], "reason": trained.refused}
                     queries.add_receipt(connection, scope, "quarantine", facts)
             return []
-        ledger = histories[-1].digests[-1]
-        name, weights = self.files.save(scope, ledger, trained.state)
-        base, numbers = book.head, range(book.next, book.next + len(writes))
-        before, made = self.elsewhere(book), processor()
+        made_from = histories[-1].digests[-1]
+        name, weights = self.files.save(scope, made_from, trained.state)
+        base, numbers = ledger.head, range(ledger.next, ledger.next + len(writes))
+        before, made = self.elsewhere(ledger), processor()
         if before is not None:  # of several blocks only those that changed are of this one
             made = before if before.endswith(made) else f"{before}, then {made}"
         with self.db.write() as connection:
@@ -391,7 +393,7 @@ class Home:
                     fields |= {"weights": weights, "snapshot": name}
                 queries.add_version(connection, scope, held.current, history, account, **fields)
                 base = number
-        self._remember(self._states, (scope, ledger), trained.state, STATES_KEPT)
+        self._remember(self._states, (scope, made_from), trained.state, STATES_KEPT)
         self.thin_out(scope)
         return [self.version(scope, number) for number in numbers]
 

@@ -32,7 +32,7 @@ from tmem.turn import Turn
 if TYPE_CHECKING:
     from tmem.model import Engine, Model
     from tmem.model.answering import Unknown
-    from tmem.model.request import Sampling
+    from tmem.model.request import GenerationConfig
     from tmem.store.actions import Actions
 
 
@@ -155,9 +155,11 @@ class Memory:
         if not callable(model):
             if not hasattr(model, "hf"):
                 raise UsageError(f"model must be a name, a tmem.model.Model or a function, not {type(model).__name__}")
-            from tmem.fastweights.target_modules import find_sites
+            from tmem.fastweights.target_modules import find_target_modules
 
-            find_sites(model.hf, model.recipe(recipe).layers)  # a model that cannot be written to is refused at once
+            find_target_modules(
+                model.hf, model.recipe(recipe).layers
+            )  # a model that cannot be written to is refused at once
 
         self._ends = ExitStack()
 
@@ -281,7 +283,7 @@ class Memory:
         name: str | None = None,
         timestamp: str | Moment | None = None,
         learn: bool = True,
-        sampling: Sampling | None = None,
+        sampling: GenerationConfig | None = None,
         **ids: Unpack[Ids],
     ) -> Reply:
         return self.scope(**ids).chat(messages, name=name, timestamp=timestamp, learn=learn, sampling=sampling)
@@ -349,7 +351,7 @@ class Memory:
         """Whose memories there are: ``user_id``, ``agent_id``, ``run_id``, ``created``, and how many ``pairs`` hold."""
         return self._shared.home.users()
 
-    def figures(self) -> dict[str, tuple[str, Callable[[], float]]]:
+    def metrics(self) -> dict[str, tuple[str, Callable[[], float]]]:
         """What can be counted while it is in use: by name what it is, and how it is looked up."""
         home, batch = self._shared.home, lambda: self._shared.actions().engine
         return {

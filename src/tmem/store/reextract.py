@@ -47,8 +47,8 @@ def reextract(home: Home, actions: Actions, scope: str, ids: Sequence[str]) -> t
     """
     with home.lock(scope):
         home.absorb(scope)
-        book, gone = home.book(scope), told(home, scope, ids)
-        writes = view(book.versions, book.head)
+        ledger, gone = home.ledger(scope), told(home, scope, ids)
+        writes = view(ledger.versions, ledger.head)
         start, first = min(_place(writes, row.write) for row in gone.values()), min(row.write for row in gone.values())
         before, after = writes[:start], writes[start:]
         extracted = {pair_id: row for pair_id, row in _extracted(home, scope).items() if pair_id not in gone}
@@ -57,12 +57,12 @@ def reextract(home: Home, actions: Actions, scope: str, ids: Sequence[str]) -> t
         aside = {row.id: row for row in extracted.values() if row.write > first and row.write not in writes}
         left = {
             write: [pair for pair in own if pair.id not in gone and pair.id not in aside]
-            for write, own in book.new.items()
+            for write, own in ledger.new.items()
         }
         changed = {row.write for row in (*gone.values(), *again.values(), *aside.values())}
-        history = History(book.start, before, left)
-        if home.elsewhere(book) is None:
-            state, done = home.nearest(scope, history, book, tainted_by(book.versions, changed))
+        history = History(ledger.start, before, left)
+        if home.elsewhere(ledger) is None:
+            state, done = home.nearest(scope, history, ledger, tainted_by(ledger.versions, changed))
         else:  # as forgetting does
             state, done = home.trainer.zeros(), 0
         replayed = len(history) - done
@@ -85,8 +85,8 @@ def reextract(home: Home, actions: Actions, scope: str, ids: Sequence[str]) -> t
             "unread": len(later) - len(again),
         }
         links = reading.change.links
-        changed |= {write for write, own in book.new.items() if any(pair.id in links for pair in own)}
-        tainted = tainted_by(book.versions, changed)
+        changed |= {write for write, own in ledger.new.items() if any(pair.id in links for pair in own)}
+        tainted = tainted_by(ledger.versions, changed)
         receipt = put_in_force(home, scope, reading.change, tainted, reading.history, reading.state, files, facts)
         return receipt, reading
 
@@ -147,7 +147,7 @@ def _found(
     given = [QAPair(pair.question, pair.answer) for pair in told]
     extracted, dropped, tokens = actions.extract(reading.state, text, current)
     extracted = [pair for pair in extracted if pair not in given]
-    found, refused = actions.admit(reading.state, extracted, [*current, *told])
+    found, refused = actions.filter_pairs(reading.state, extracted, [*current, *told])
     reading.rejected += dropped + refused
     reading.texts, reading.tokens = reading.texts + 1, reading.tokens + tokens
     return found

@@ -14,7 +14,7 @@ from tmem.errors import IntegrityError, NotFound
 from tmem.store.home import TO_WIPE, Home
 from tmem.store.ledger import queries
 from tmem.store.ledger import schema as db
-from tmem.store.ledger.history import History, Pair, digest, ledgers, view
+from tmem.store.ledger.history import History, Pair, digest, version_digests, view
 from tmem.store.ledger.queries import Version
 from tmem.store.weights.states import Tensors, processor, state_digest
 
@@ -22,15 +22,15 @@ from tmem.store.weights.states import Tensors, processor, state_digest
 def rollback(home: Home, scope: str, number: int) -> Version:
     """Make the view of an earlier version the head again, as a new version; what was forgotten since stays so."""
     with home.lock(scope):
-        state, book = home.state(scope, number), home.book(scope)
-        before, history = book.current(), book.history(number)
+        state, ledger = home.state(scope, number), home.ledger(scope)
+        before, history = ledger.current(), ledger.history(number)
         name, weights = home.files.save(scope, history.digests[-1], state)
-        fields = {"number": book.next, "base": number, "kind": "rollback", "weights": weights, "snapshot": name}
-        account = {"steps": len(history), "processor": _made_on(book.version(number))}
+        fields = {"number": ledger.next, "base": number, "kind": "rollback", "weights": weights, "snapshot": name}
+        account = {"steps": len(history), "processor": _made_on(ledger.version(number))}
         with home.db.write() as connection:
             queries.add_version(connection, scope, before, history, account, **fields)
         home.thin_out(scope)
-        return home.version(scope, book.next)
+        return home.version(scope, ledger.next)
 
 
 def tag(home: Home, scope: str, number: int, name: str) -> None:
@@ -80,15 +80,15 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
             weights = state_digest(home.trainer.zeros())
             return {"ids": [], "version": None, "weights": weights, "mode": "replay", "replayed": 0, "restored": []}
         home.clean(scope)
-        book = home.book(scope)
-        left = {write: [pair for pair in own if pair.id not in gone] for write, own in book.new.items()}
-        history = History(book.start, view(book.versions, book.head), left)
-        tainted = tainted_by(book.versions, {row.write for row in gone.values()})
-        if home.elsewhere(book) is not None:  # from nothing: what is in force would be a mixture that nobody can make
+        ledger = home.ledger(scope)
+        left = {write: [pair for pair in own if pair.id not in gone] for write, own in ledger.new.items()}
+        history = History(ledger.start, view(ledger.versions, ledger.head), left)
+        tainted = tainted_by(ledger.versions, {row.write for row in gone.values()})
+        if home.elsewhere(ledger) is not None:  # from nothing: what is in force would be a mixture that nobody can make
             state, start = home.trainer.zeros(), len(history) - 1 if home.trainer.by_pairs and len(history) else 0
         else:
             # What no longer contains a forgotten pair is still good to start from.
-            state, start = home.nearest(scope, history, book, tainted)
+            state, start = home.nearest(scope, history, ledger, tainted)
             if home.trainer.by_pairs and start < len(history):
                 # The blocks that none of them was in stay; the others are trained anew.
                 state, start = home.state(scope), len(history) - 1
@@ -116,31 +116,31 @@ def put_in_force(
     ``files``: those that were written on the way, by ledger digest: name and digest of the weights. Returns the
     receipt, which has ``facts``.
     """
-    book, before = home.book(scope), state_digest(home.state(scope))
+    ledger, before = home.ledger(scope), state_digest(home.state(scope))
     name, weights = files[history.digests[-1]] = home.files.save(scope, history.digests[-1], state)
     receipt = {
         "ids": list(change.gone),
-        "version_before": book.head,
+        "version_before": ledger.head,
         "weights_before": before,
-        "version": None if book.head is None else book.next,
+        "version": None if ledger.head is None else ledger.next,
         "ledger": history.digests[-1],
         "weights": weights,
         **facts,
     }
     gone = {**change.gone, **change.lost}
-    current = book.current()
-    known = {pair.id for own in book.new.values() for pair in own}
+    current = ledger.current()
+    known = {pair.id for own in ledger.new.values() for pair in own}
     receipt["restored"] = [one for one in history.current if one in known and one not in current]
     with home.db.write() as connection:
         _erase(connection, scope, change)
-        now = ledgers(book.start, book.versions, change.left)
+        now = version_digests(ledger.start, ledger.versions, change.left)
         for number in tainted:
             file, made = files.get(now[number], (None, None))
             account = None if made is None else json.dumps({"processor": processor()})
             changed = {"ledger": now[number], "weights": made, "snapshot": file, "account": account}
             queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
-        if book.head is not None:
-            fields = {"number": receipt["version"], "base": book.head, "kind": "forget"}
+        if ledger.head is not None:
+            fields = {"number": receipt["version"], "base": ledger.head, "kind": "forget"}
             done, held = {"steps": len(history), "processor": processor()} | facts, current.keys() - gone
             queries.add_version(connection, scope, held, history, done, weights=weights, snapshot=name, **fields)
         receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
@@ -154,10 +154,10 @@ def rebuild(home: Home, scope: str) -> int:
     """Train the head anew from the first pair and write its file; returns the number of steps."""
     with home.lock(scope):
         home.drop_states(scope)
-        book = home.book(scope)
-        if book.head is None:
+        ledger = home.ledger(scope)
+        if ledger.head is None:
             return 0
-        version, history = book.version(book.head), book.history(book.head)
+        version, history = ledger.version(ledger.head), ledger.history(ledger.head)
         state = home.replay(history)
         if (history.digests[-1], state_digest(state)) != (version.ledger, version.weights):
             raise IntegrityError(home.not_as_published(version))
@@ -176,16 +176,16 @@ def adopt(home: Home, scope: str) -> int:
         if not home.known(scope):
             return 0
         home.drop_states(scope)
-        book, start = home.book(scope), digest(home.trainer.engine)
-        history = History(start, view(book.versions, book.head), book.new)
+        ledger, start = home.ledger(scope), digest(home.trainer.engine)
+        history = History(start, view(ledger.versions, ledger.head), ledger.new)
         state = home.replay(history)
         file, weights = home.files.save(scope, history.digests[-1], state)
         with home.db.write() as connection:
             queries.set_engine(connection, scope, home.trainer.engine)
-            for number, ledger in ledgers(start, book.versions, book.new).items():
-                changed = {"ledger": ledger, "weights": None, "snapshot": None}
-                if ledger == history.digests[-1]:
-                    account = book.version(number).account | {"processor": processor()}
+            for number, own in version_digests(start, ledger.versions, ledger.new).items():
+                changed = {"ledger": own, "weights": None, "snapshot": None}
+                if own == history.digests[-1]:
+                    account = ledger.version(number).account | {"processor": processor()}
                     changed |= {"weights": weights, "snapshot": file, "account": json.dumps(account)}
                 queries.change_versions(connection, scope, db.versions.c.number == number, **changed)
         home.clean(scope)
@@ -199,7 +199,7 @@ def adopt_all(home: Home, turn: AbstractContextManager[Any]) -> Iterator[tuple[s
     done stays done, and the next call goes on. ``turn`` is entered for every scope, after its lock.
     """
     names, own = home.scopes(), home.own_engine
-    left = [scope for scope in names if home.made_with(scope) not in (None, own) or home.elsewhere(home.book(scope))]
+    left = [scope for scope in names if home.made_with(scope) not in (None, own) or home.elsewhere(home.ledger(scope))]
     for done, scope in enumerate(left, 1):
         with home.lock(scope, any_engine=True), turn:
             adopt(home, scope)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tmem.fastweights import Delta
     from tmem.model import Model
     from tmem.model.answering import Unknown
-    from tmem.model.request import Sampling
+    from tmem.model.request import GenerationConfig
     from tmem.store.actions import Actions
     from tmem.store.weights.trainer import FastWeightTrainer
 
@@ -114,7 +114,7 @@ class ScopedMemory(View):
             if infer and text:
                 extracted, rejected, tokens = self.actions.extract(state, text, active, progress)
                 found = given + extracted
-            new, refused = self.actions.admit(state, found, active)
+            new, refused = self.actions.filter_pairs(state, found, active)
             new = [replace(pair, extracted=QAPair(pair.question, pair.answer) not in given) for pair in new]
             said = {(fold(pair.question), fold(pair.answer)) for pair in found}
             repeats = [pair.id for pair in active if (fold(pair.question), fold(pair.answer)) in said]
@@ -195,7 +195,7 @@ class ScopedMemory(View):
         name: str | None = None,
         timestamp: str | Moment | None = None,
         learn: bool = True,
-        sampling: Sampling | None = None,
+        sampling: GenerationConfig | None = None,
     ) -> Reply:
         """Learn from the last message, at once, then answer it; see :func:`tmem.store.chat.chat`."""
         from tmem.store.chat import chat
@@ -407,7 +407,7 @@ class ScopedMemory(View):
         refused = [row["id"] for row in rows if row["status"] == "quarantined"]
         return rows, self._why_quarantined(refused) if refused else None
 
-    def say(self, prompt: list[int], sampling: Sampling | None = None) -> str:
+    def say(self, prompt: list[int], sampling: GenerationConfig | None = None) -> str:
         """A reply to a chat prompt, from the weights in force: greedy, and as long as the model's settings say.
 
         ``sampling`` says otherwise.

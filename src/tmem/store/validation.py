@@ -111,10 +111,10 @@ def path(value: Any, name: str) -> Any:
 def sampling(value: Any, name: str) -> Any:
     """How a reply is chosen, or nothing."""
     if value is not None:
-        from tmem.model.request import Sampling
+        from tmem.model.request import GenerationConfig
 
-        if not isinstance(value, Sampling):
-            raise UsageError(f"{name} must be a tmem.model.request.Sampling, not {_kind(value)}")
+        if not isinstance(value, GenerationConfig):
+            raise UsageError(f"{name} must be a tmem.model.request.GenerationConfig, not {_kind(value)}")
     return value
 
 

@@ -88,13 +88,13 @@ class View:
 
     def growth(self) -> list[Record]:
         """How many pairs held in each version, oldest first: ``id``, ``kind``, ``created``, ``pairs``."""
-        book, found = self.home.book(self.id), list[Record]()
-        history, last = History(book.start, (), book.new), None
-        for number, version in book.versions.items():
+        ledger, found = self.home.ledger(self.id), list[Record]()
+        history, last = History(ledger.start, (), ledger.new), None
+        for number, version in ledger.versions.items():
             if version.base != last:
-                history = History(book.start, view(book.versions, version.base), book.new)
+                history = History(ledger.start, view(ledger.versions, version.base), ledger.new)
             if version.write is not None:
-                history.take(book.new.get(version.write, ()))
+                history.take(ledger.new.get(version.write, ()))
             keys = ("id", "kind", "created")
             found.append({key: getattr(version, key) for key in keys} | {"pairs": len(history.current)})
             last = number
@@ -121,14 +121,14 @@ class View:
         """
         number = None if version is None else self._number(version)
         with self.home.db.read() as connection:
-            book, sources = read_on(connection, self.id, None), queries.sources(connection, self.id)
-        history = book.history(book.head if number is None else number)
-        waiting = [[pair for pair in own if sources[pair.id].status == "pending"] for own in book.new.values()]
+            ledger, sources = read_on(connection, self.id, None), queries.sources(connection, self.id)
+        history = ledger.history(ledger.head if number is None else number)
+        waiting = [[pair for pair in own if sources[pair.id].status == "pending"] for own in ledger.new.values()]
         save_ledger(Path(path), history, waiting if number is None else [], sources)
         return len(history)
 
     def _active(self) -> list[Pair]:
-        return list(self.home.book(self.id).current().values())
+        return list(self.home.ledger(self.id).current().values())
 
     def _rows(self, ids: Sequence[str]) -> list[Record]:
         columns: list[Any] = [db.pairs.c[name] for name in PAIR_COLUMNS]

@@ -1,4 +1,4 @@
-"""What every benchmark is to the rest: episodes to live through, and questions with their golds."""
+"""What every benchmark is to the rest: episodes to run, and questions with their golds."""
 
 from __future__ import annotations
 

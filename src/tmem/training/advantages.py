@@ -1,6 +1,6 @@
 """Who is to be thanked: from the rewards of a group to an advantage for every action and a weight for every token.
 
-A group is n lives of one task. The paper's choice is the default: an episode has one outcome, and its advantage, the
+A group is n rollouts of one task. The paper's choice is the default: an episode has one outcome, and its advantage, the
 reward less the group's mean, is shared by all of its actions, answers and extractions alike.
 """
 
@@ -22,13 +22,13 @@ Credit = Literal["all", "answers"]
 
 
 @dataclass(frozen=True)
-class Rollout:
-    """One life of a group with what it earned; ``by_question`` is empty where the reward has no parts.
+class ScoredTrajectory:
+    """One trajectory of a group with what it earned; ``by_question`` is empty where the reward has no parts.
 
     ``facts``: what the task is known to tell, if it is.
     """
 
-    life: Trajectory
+    trajectory: Trajectory
     reward: float
     by_question: Mapping[str, float] = field(default_factory=dict)
     facts: tuple[dict[str, Any], ...] = ()
@@ -47,24 +47,24 @@ class Sample:
     delta: Delta | None
 
 
-def advantages(group: Sequence[Rollout], how: How = "episode", scale: bool = False) -> list[list[float]]:
-    """The advantage of every action of every life in a group.
+def advantages(group: Sequence[ScoredTrajectory], how: How = "episode", scale: bool = False) -> list[list[float]]:
+    """The advantage of every action of every rollout in a group.
 
     ``episode``: reward less the group's mean (paper). ``question``: the same, but an answer has that of its own
     question, so that it is not blamed for others. ``scale`` divides by the group's standard deviation; a group (or a
     question) with equal rewards has advantage 0.
     """
-    whole = _centred([rollout.reward for rollout in group], scale)
-    questions = {name for rollout in group for name in rollout.by_question} if how == "question" else set()
+    whole = _centred([scored.reward for scored in group], scale)
+    questions = {name for scored in group for name in scored.by_question} if how == "question" else set()
     own: list[dict[str, float]] = [{} for _ in group]
     for name in questions:
-        places = [place for place, rollout in enumerate(group) if name in rollout.by_question]
+        places = [place for place, scored in enumerate(group) if name in scored.by_question]
         values = _centred([group[place].by_question[name] for place in places], scale)
         for place, value in zip(places, values, strict=True):
             own[place][name] = value
     return [
-        [own[place].get(action.question or "", whole[place]) for action in rollout.life.actions]
-        for place, rollout in enumerate(group)
+        [own[place].get(action.question or "", whole[place]) for action in scored.trajectory.actions]
+        for place, scored in enumerate(group)
     ]
 
 
@@ -76,7 +76,7 @@ def _centred(values: Sequence[float], scale: bool) -> list[float]:
 
 
 def samples(
-    groups: Sequence[Sequence[Rollout]],
+    groups: Sequence[Sequence[ScoredTrajectory]],
     among: int,
     how: How = "episode",
     weighting: Weighting = "tokens",
@@ -101,21 +101,21 @@ def samples(
             answers: 1 / (among * (present * count if weighting == "kinds" else sum(counts.values()))) if count else 0.0
             for answers, count in counts.items()
         }
-        for rollout, own in zip(group, advantages(group, how, scale), strict=True):
-            for action, advantage in zip(rollout.life.actions, own, strict=True):
+        for scored, own in zip(group, advantages(group, how, scale), strict=True):
+            for action, advantage in zip(scored.trajectory.actions, own, strict=True):
                 weight = share[action.kind in ANSWERS]
                 if weight:
-                    found.append(_sample(rollout.life, action, advantage, weight))
+                    found.append(_sample(scored.trajectory, action, advantage, weight))
     return found
 
 
-def _actions(group: Sequence[Rollout]) -> list[Action]:
-    return [action for rollout in group for action in rollout.life.actions]
+def _actions(group: Sequence[ScoredTrajectory]) -> list[Action]:
+    return [action for scored in group for action in scored.trajectory.actions]
 
 
-def _sample(life: Trajectory, action: Action, advantage: float, weight: float) -> Sample:
+def _sample(trajectory: Trajectory, action: Action, advantage: float, weight: float) -> Sample:
     heard = action.delta and action.row is not None  # the first is zero
-    delta = life.deltas[action.delta] if heard else None
+    delta = trajectory.deltas[action.delta] if heard else None
     if delta is not None and delta.sessions > 1:
         delta = delta.select([action.row or 0])
     if len(action.logprobs) != len(action.output_ids):

@@ -111,7 +111,7 @@ def forget_after(path: Path, step: int) -> None:
 def exported(folder: Path, counted: str = "rl_steps") -> int | None:
     """After how many steps the model in ``folder`` was written; None if there is none."""
     with suppress(ModelError):
-        steps: int | None = read_settings(folder).figures.get(counted)
+        steps: int | None = read_settings(folder).results.get(counted)
         return steps
     return None
 
@@ -125,7 +125,7 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for path in (new, old):
         shutil.rmtree(path, ignore_errors=True)
-    settings = model.settings.model_dump(exclude_defaults=True) | {"figures": about}
+    settings = model.settings.model_dump(exclude_defaults=True) | {"results": about}
     try:
         state = merged_state(model.hf)
         model.hf.save_pretrained(new, state_dict=dict(state))
@@ -136,9 +136,10 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
         for path in new.glob("*.safetensors"):  # written as nobody else's to read
             path.chmod(mode)
         if fast is not None:
-            own = {site.name: state[site.name.partition("[")[0] + ".weight"] for site in fast.sites}
+            own = {target.name: state[target.name.partition("[")[0] + ".weight"] for target in fast.target_modules}
             blocks = (
-                (site.name, own[site.name][slice(*site.rows)] if site.rows else own[site.name]) for site in fast.sites
+                (target.name, own[target.name][slice(*target.rows)] if target.rows else own[target.name])
+                for target in fast.target_modules
             )
             replace(fast.basis, weights_hash=tensors_hash(blocks)).save(new / "basis.safetensors")
             settings["basis"] = "basis.safetensors"

@@ -1,6 +1,6 @@
 """Reinforcement learning of theta_0 through the fast weights (paper, RL): group-relative policy gradients.
 
-A step lives through a few tasks, n times each, under the policy of the moment; every life has a Delta of its own. Its
+A step runs a few tasks, n times each, under the policy of the moment; every rollout has a Delta of its own. Its
 reward less the group's mean becomes the advantage of all that was done in it, answers and extractions alike, and
 theta_0 is moved along the gradient of log pi under theta_0 + Delta_t, Delta_t as it was when the action was sampled.
 
@@ -32,22 +32,22 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 
-from tmem.agent.agent import Pulse
-from tmem.agent.rollout import Sampling
+from tmem.agent.agent import Progress
 from tmem.errors import Diverged, UsageError
 from tmem.evaluation.records.spec import Spec, open_run
 from tmem.evaluation.records.summary import mean
 from tmem.fastweights import FastWeights
 from tmem.files import append_line, check_folder, read_jsonl
 from tmem.model import Model
+from tmem.model.request import Sampling
 from tmem.seeds import derive
 from tmem.training import checkpoint, measure
-from tmem.training.advantages import Credit, How, Rollout, Weighting, samples
+from tmem.training.advantages import Credit, How, ScoredTrajectory, Weighting, samples
 from tmem.training.checkpoint import ABOUT, BASIS, METRICS, forget_after
 from tmem.training.measure import Share, merged
 from tmem.training.policy_loss import Objective, Sums, backward
 from tmem.training.rewards import Reward, own_reward, source_hash
-from tmem.training.rollouts import Curriculum, live
+from tmem.training.rollouts import Curriculum, collect
 from tmem.training.slow_lora import trainable
 
 MOST_RECALLED = 64  # pairs that are asked for again in every step
@@ -59,7 +59,7 @@ SAMPLED = Sampling(temperature=1.0)  # actions are drawn from pi itself, since i
 class Config:
     """All that decides what is learnt. Defaults are the paper's where it says something.
 
-    ``spec``: benchmark, model, recipe and how the agent lives. ``tasks`` a step, ``group`` lives of each. ``parts``:
+    ``spec``: benchmark, model, recipe and how the agent runs. ``tasks`` a step, ``group`` rollouts of each. ``parts``:
     optimizer steps per step, each on its share of the tasks. ``slow_lora``: its rank, 0 trains all weights.
     ``held_out``: episodes that are evaluated every ``eval_every`` steps and never trained on. ``extract_tokens``: the
     longest extraction, None: the model's own setting; the trained model keeps it.
@@ -111,7 +111,7 @@ class Trainer:
         self.accelerator = accelerator
         if config.group < 2 or config.tasks < config.parts or config.tasks < accelerator.num_processes:
             raise UsageError(
-                "a group needs two lives, and a step at least one task for every part and every process: "
+                "a group needs two rollouts, and a step at least one task for every part and every process: "
                 f"got --group {config.group}, --tasks {config.tasks}, --parts {config.parts}"
             )
         if config.spec.grammar:
@@ -198,9 +198,9 @@ class Trainer:
     def train(
         self,
         tell: Callable[[dict[str, Any]], None] | None = None,
-        pulse: Callable[[Pulse], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """Train up to ``running.steps``; ``tell`` gets the figures of every step, ``pulse`` the rollouts' progress.
+        """Train up to ``running.steps``; ``tell`` gets the figures of every step, ``progress`` the rollouts' progress.
 
         Raises :class:`Diverged` when something is not finite; the last checkpoint is left as it was.
         """
@@ -209,7 +209,7 @@ class Trainer:
         elif checkpoint.exported(self.folder / "model") != self.step:
             self._export()  # whatever comes now, the checkpoint's model is there
         while self.step < self.running.steps:
-            figures = self._learn(self.step, pulse)
+            figures = self._learn(self.step, progress)
             self.step += 1
             last = self.step >= self.running.steps
             world = self.accelerator.num_processes
@@ -238,7 +238,7 @@ class Trainer:
             about = {"trained_from": self.model.name, "memory": self.config.memory, "rl_steps": self.step}
             checkpoint.export(self.folder / "model", self.model, self.fast, about)
 
-    def _learn(self, step: int, pulse: Callable[[Pulse], None] | None) -> dict[str, Any]:
+    def _learn(self, step: int, progress: Callable[[Progress], None] | None) -> dict[str, Any]:
         """One step: rollouts, then an optimizer step for each part of the tasks."""
         config, world = self.config, self.accelerator.num_processes
         started = time.perf_counter()
@@ -249,7 +249,7 @@ class Trainer:
             spill = None
             if self.running.deltas_on_disk and self.fast is not None:
                 spill = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder, prefix=".deltas-")))
-            lived = live(
+            rollouts = collect(
                 agent,
                 self.curriculum.bench,
                 tasks,
@@ -257,24 +257,24 @@ class Trainer:
                 f"step {step}",
                 seed,
                 config.reward,
-                pulse,
+                progress,
                 spill,
                 own,
             )
-            if not all(self._of_all(lived.finite)):
+            if not all(self._of_all(rollouts.finite)):
                 self._give_up(NAN_POLICY)
-            if not sum(self._of_all(len(lived.groups))):  # the same on all
-                why = next(iter(lived.dropped), "seen by another process")
+            if not sum(self._of_all(len(rollouts.groups))):  # the same on all
+                why = next(iter(rollouts.dropped), "seen by another process")
                 raise UsageError(
                     f"step {step + 1} has no group with two usable rewards, so there is nothing to learn from ({why}): "
                     "mend the reward, and the same command goes on from the last checkpoint"
                 )
             rolled = time.perf_counter()
-            figures = measure.acting(agent, list(lived.groups.values()), MOST_RECALLED)
+            figures = measure.acting(agent, list(rollouts.groups.values()), MOST_RECALLED)
             learning = time.perf_counter()
             sums, norms = Sums(), []
             for number in range(config.parts):
-                groups = [group for place, group in lived.groups.items() if place % config.parts == number]
+                groups = [group for place, group in rollouts.groups.items() if place % config.parts == number]
                 part, norm = self._update(groups)
                 sums.add(part)
                 norms.append(norm)
@@ -282,11 +282,11 @@ class Trainer:
             self._give_up("a trained weight is not finite")
         done = time.perf_counter()
         sums.loss /= config.parts
-        figures |= learning_figures(sums, config.kl > 0.0) | {"gradient": mean(norms), "dropped": lived.dropped}
+        figures |= learning_figures(sums, config.kl > 0.0) | {"gradient": mean(norms), "dropped": rollouts.dropped}
         figures["seconds"] |= {"rollouts": round(rolled - started, 3), "learning": round(done - learning, 3)}
         return dict(merged(self._of_all(figures)))
 
-    def _update(self, groups: list[list[Rollout]]) -> tuple[Sums, float]:
+    def _update(self, groups: list[list[ScoredTrajectory]]) -> tuple[Sums, float]:
         """One optimizer step on these groups and the other processes' own."""
         config = self.config
         among = sum(self._of_all(len(groups)))
@@ -324,10 +324,10 @@ class Trainer:
         if self.config.held_out:
             bench, tasks, world = self.curriculum.held_out()
             own = range(self.accelerator.process_index, len(tasks), self.accelerator.num_processes)
-            lived = merged(self._of_all(measure.held_out_lives(self.agent, bench, tasks, world, own)))
-            if not all(lived["finite"]):
+            found = merged(self._of_all(measure.held_out_rollouts(self.agent, bench, tasks, world, own)))
+            if not all(found["finite"]):
                 self._give_up(NAN_POLICY)
-            figures = measure.held_out(lived, bench)
+            figures = measure.held_out(found, bench)
         seconds = round(time.perf_counter() - started, 3)
         return {"type": "held out", "step": self.step, **figures, "seconds": seconds}
 
@@ -370,7 +370,7 @@ def learning_figures(sums: Sums, from_start: bool) -> dict[str, Any]:
 
 
 def shares(tasks: int, parts: int, world: int) -> list[list[int]]:
-    """The places of a step's tasks that each process lives: of every part some, as far as there are enough.
+    """The places of a step's tasks that each process rollouts: of every part some, as far as there are enough.
 
     Task i belongs to part i modulo ``parts``, however many processes there are.
     """

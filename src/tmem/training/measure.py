@@ -13,14 +13,14 @@ import torch
 from tmem.agent.agent import Agent
 from tmem.agent.rollout import Sampling
 from tmem.agent.trajectory import Trajectory
-from tmem.evaluation.records.episode import EXTRACTION, extraction_counts, extraction_totals, life_records
+from tmem.evaluation.records.episode import EXTRACTION, episode_records, extraction_counts, extraction_totals
 from tmem.evaluation.records.summary import mean, summarize
 from tmem.fastweights.delta import together
 from tmem.model import HFEngine, Request
 from tmem.seeds import generator
 from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import exact_match
-from tmem.training.advantages import Rollout
+from tmem.training.advantages import ScoredTrajectory
 
 SUMMED = ("episodes", "tokens", "learnt_tokens", "loss")  # numbers that every process has a part of
 
@@ -58,26 +58,28 @@ def merged(found: Sequence[Any], name: str = "") -> Any:
     return sum(known) if name in SUMMED else mean(known)
 
 
-def acting(agent: Agent, groups: Sequence[Sequence[Rollout]], most: int) -> dict[str, Any]:
+def acting(agent: Agent, groups: Sequence[Sequence[ScoredTrajectory]], most: int) -> dict[str, Any]:
     """Figures of this process's rollouts, to be merged. ``most``: pairs that are asked for right after their write."""
-    lives = [rollout.life for group in groups for rollout in group]
-    rewards = [rollout.reward for group in groups for rollout in group]
+    trajectories = [scored.trajectory for group in groups for scored in group]
+    rewards = [scored.reward for group in groups for scored in group]
     figures: dict[str, Any] = {
-        "episodes": len(lives),
+        "episodes": len(trajectories),
         "reward": Share.of(rewards),
-        "spread": Share.of(pstdev([rollout.reward for rollout in group]) for group in groups),
-        "tokens": sum(len(action.output_ids) for life in lives for action in life.actions),
-        "seconds": seconds(lives),
+        "spread": Share.of(pstdev([scored.reward for scored in group]) for group in groups),
+        "tokens": sum(len(action.output_ids) for trajectory in trajectories for action in trajectory.actions),
+        "seconds": seconds(trajectories),
     }
     if not agent.policy.learns:
         return figures
-    writes = [write for life in lives for write in life.writes]
-    counts = [extraction_counts(rollout.facts, rollout.life) for group in groups for rollout in group if rollout.facts]
+    writes = [write for trajectory in trajectories for write in trajectory.writes]
+    counts = [
+        extraction_counts(scored.facts, scored.trajectory) for group in groups for scored in group if scored.facts
+    ]
     return figures | {
         "pairs": Share.of(len(write.pairs) for write in writes),
         "valid_json": Share.of(write.status in ("ok", "empty") for write in writes),
         "extraction": _extraction(counts) if counts else None,
-        "recall_after_write": Share.of(_recalled(agent, lives, most)),
+        "recall_after_write": Share.of(_recalled(agent, trajectories, most)),
         "delta_ratio": Share.of(write.account.delta_ratio for write in writes),
     }
 
@@ -88,35 +90,40 @@ def _extraction(counts: Sequence[dict[str, int]]) -> dict[str, Share]:
     return {name: Share(total[some], total[whole]) for name, (some, whole) in EXTRACTION.items()}
 
 
-def finite(lives: Iterable[Trajectory]) -> bool:
+def finite(trajectories: Iterable[Trajectory]) -> bool:
     """Whether every action has a log-probability that is a number: a policy that ran away acts on, but on nothing."""
-    return all(math.isfinite(value) for life in lives for action in life.actions for value in action.logprobs)
+    return all(
+        math.isfinite(value)
+        for trajectory in trajectories
+        for action in trajectory.actions
+        for value in action.logprobs
+    )
 
 
-def seconds(lives: Iterable[Trajectory]) -> dict[str, float]:
-    """Time by kind of work, of all lives."""
+def seconds(trajectories: Iterable[Trajectory]) -> dict[str, float]:
+    """Time by kind of work, of all rollouts."""
     total: dict[str, float] = {}
-    for life in lives:
-        for kind, value in life.seconds.items():
+    for trajectory in trajectories:
+        for kind, value in trajectory.seconds.items():
             total[kind] = total.get(kind, 0.0) + value
     return {kind: round(value, 3) for kind, value in total.items()}
 
 
-def recall_after_write(agent: Agent, lives: Sequence[Trajectory]) -> float | None:
+def recall_after_write(agent: Agent, trajectories: Sequence[Trajectory]) -> float | None:
     """Share of written pairs whose answer comes back word for word when asked right after their write.
 
     None if nothing was written.
     """
-    found: float | None = merged([Share.of(_recalled(agent, lives))])
+    found: float | None = merged([Share.of(_recalled(agent, trajectories))])
     return found
 
 
-def _recalled(agent: Agent, lives: Sequence[Trajectory], most: int | None = None) -> list[float]:
+def _recalled(agent: Agent, trajectories: Sequence[Trajectory], most: int | None = None) -> list[float]:
     """Of every written pair whether its answer comes back; of only so many as ``most``, drawn by the agent's seed."""
     written = [
-        (life.deltas[number + 1], row, pair)
-        for life in lives
-        for number, write in enumerate(life.writes)
+        (trajectory.deltas[number + 1], row, pair)
+        for trajectory in trajectories
+        for number, write in enumerate(trajectory.writes)
         if write.account.applied
         for row, pair in zip(write.rows or [0] * len(write.pairs), write.pairs, strict=True)
     ]
@@ -139,34 +146,34 @@ def _recalled(agent: Agent, lives: Sequence[Trajectory], most: int | None = None
     return [exact_match(reply.text, pair.answer) for reply, (_, _, pair) in zip(replies, written, strict=True)]
 
 
-def held_out_lives(
+def held_out_rollouts(
     agent: Agent, bench: Benchmark, tasks: Sequence[Task], world: int, own: Iterable[int]
 ) -> dict[str, Any]:
-    """Greedy lives of the tasks at the places ``own``: what :func:`held_out` scores when all processes' are merged."""
+    """Greedy rollouts of the tasks at places ``own``: what :func:`held_out` scores when all processes' are merged."""
     agent = replace(agent, building=Sampling(), answering=Sampling(), seed=world, keep_deltas=True)
     places = {tasks[place].episode.id: place for place in own}
-    lives = agent.run([tasks[place].episode for place in places.values()])
+    trajectories = agent.run([tasks[place].episode for place in places.values()])
     records = []
-    for life in lives:
-        place = places[life.episode]
-        records += [(place, record) for record in life_records(bench, tasks[place], life, agent)]
+    for trajectory in trajectories:
+        place = places[trajectory.episode]
+        records += [(place, record) for record in episode_records(bench, tasks[place], trajectory, agent)]
     return {
         "records": records,
-        "finite": [finite(lives)],
-        "pairs": Share.of(len(write.pairs) for life in lives for write in life.writes),
-        "recall_after_write": Share.of(_recalled(agent, lives)) if agent.policy.learns else None,
+        "finite": [finite(trajectories)],
+        "pairs": Share.of(len(write.pairs) for trajectory in trajectories for write in trajectory.writes),
+        "recall_after_write": Share.of(_recalled(agent, trajectories)) if agent.policy.learns else None,
     }
 
 
-def held_out(lived: dict[str, Any], bench: Benchmark) -> dict[str, Any]:
-    """Scores of greedy lives: F1 and EM, by kind, of extraction, and recall right after the write."""
-    # In the order of the tasks whoever lived them: sums of floats come out the same.
-    records = [record for _, record in sorted(lived["records"], key=lambda found: found[0])]
+def held_out(found: dict[str, Any], bench: Benchmark) -> dict[str, Any]:
+    """Scores of greedy rollouts: F1 and EM, by kind, of extraction, and recall right after the write."""
+    # In the order of the tasks whoever ran them: sums of floats come out the same.
+    records = [record for _, record in sorted(found["records"], key=lambda found: found[0])]
     [summary] = summarize(records, bench.scorers)
     kinds = {kind: {"em": own.get("em"), "f1": own.get("f1")} for kind, own in summary["by_category"].items()}
     return {
         **{key: summary[key] for key in ("episodes", "n", "em", "f1", "extraction") if key in summary},
         "by_category": kinds,
-        "pairs": lived["pairs"],
-        "recall_after_write": lived["recall_after_write"],
+        "pairs": found["pairs"],
+        "recall_after_write": found["recall_after_write"],
     }

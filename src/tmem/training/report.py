@@ -60,7 +60,7 @@ def sections(trainings: Sequence[Training]) -> list[Section]:
         if training.looks and "spec" in training.about
     ]
     columns = ["training", "steps", "F1", "EM", "extraction recall", "precision", "recall after write", "pairs"]
-    note = "Greedy lives of held-out episodes, before → after."
+    note = "Greedy rollouts of held-out episodes, before → after."
     first = Section("Before and after", tables=[Table("Held-out episodes", columns, rows, note)] if rows else [])
     return [first, *map(_section, trainings)]
 
@@ -209,7 +209,7 @@ def write_page(trainings: Sequence[Training], path: Path) -> None:
     first, *others = sections(trainings)
     parts = [(first, figures(trainings)), *((section, []) for section in others)]
     introduction = (
-        "theta_0 is trained by the outcome of episodes that are lived through the fast weights: both how it acts and "
-        "what it writes into its own memory. Lines are trainings; a step lives each of its tasks several times."
+        "theta_0 is trained by the outcome of episodes that run through the fast weights: both how it acts and "
+        "what it writes into its own memory. Lines are trainings; a step runs each of its tasks several times."
     )
     write(path, "TMEM training report", introduction, parts)

@@ -46,10 +46,10 @@ class Reward:
     invalid: float = 0.0
     pairs: float = 0.0
 
-    def __call__(self, bench: Benchmark, task: Task, life: Trajectory, seed: int) -> Outcome:
-        """The outcome of a life of this task. Raises :class:`RewardError` if there is none."""
-        items = [item for item in task.items if item.id in life.answers]
-        predictions = {item.id: bench.prediction(item, life.answers[item.id], seed) for item in items}
+    def __call__(self, bench: Benchmark, task: Task, trajectory: Trajectory, seed: int) -> Outcome:
+        """The outcome of a rollout of this task. Raises :class:`RewardError` if there is none."""
+        items = [item for item in task.items if item.id in trajectory.answers]
+        predictions = {item.id: bench.prediction(item, trajectory.answers[item.id], seed) for item in items}
         if self.name in ("f1", "em"):
             if not bench.scorers:
                 raise UsageError(f"{bench.name} has no scorer of its own: give a reward as module:function")
@@ -59,30 +59,30 @@ class Reward:
             }
         else:
             try:
-                found = own_reward(self.name)(task, predictions, life)
+                found = own_reward(self.name)(task, predictions, trajectory)
             except UsageError:
                 raise
             except (Exception, SystemExit) as error:  # a user's code: what it raises costs this episode and no more
-                raise RewardError(f"{life.episode}: the reward raised {type(error).__name__}: {error}") from None
+                raise RewardError(f"{trajectory.episode}: the reward raised {type(error).__name__}: {error}") from None
         by_question = found if isinstance(found, Mapping) else {}
         try:
             by_question = {name: float(value) for name, value in by_question.items()}
             reward = mean(by_question.values()) if isinstance(found, Mapping) else float(found)
         except Exception:  # a tensor of several numbers, an int too large: each has an exception of its own
             shown = " ".join(repr(found).split())
-            raise RewardError(f"{life.episode}: the reward is no number but {shown:.60}") from None
+            raise RewardError(f"{trajectory.episode}: the reward is no number but {shown:.60}") from None
         if isinstance(found, Mapping) and (not by_question or by_question.keys() != predictions.keys()):
             raise RewardError(
-                f"{life.episode}: the reward is of the questions {', '.join(map(str, by_question)) or 'none'}, "
+                f"{trajectory.episode}: the reward is of the questions {', '.join(map(str, by_question)) or 'none'}, "
                 f"asked were {', '.join(predictions) or 'none'}"
             )
         if not all(map(math.isfinite, [reward, *by_question.values()])):
-            raise RewardError(f"{life.episode}: the reward is not finite")
-        return Outcome(reward - self._penalty(life), by_question)
+            raise RewardError(f"{trajectory.episode}: the reward is not finite")
+        return Outcome(reward - self._penalty(trajectory), by_question)
 
-    def _penalty(self, life: Trajectory) -> float:
-        invalid = mean(float(write.status not in ("ok", "empty")) for write in life.writes)
-        return self.invalid * invalid + self.pairs * mean(len(write.pairs) for write in life.writes)
+    def _penalty(self, trajectory: Trajectory) -> float:
+        invalid = mean(float(write.status not in ("ok", "empty")) for write in trajectory.writes)
+        return self.invalid * invalid + self.pairs * mean(len(write.pairs) for write in trajectory.writes)
 
 
 def own_reward(name: str) -> OwnReward:

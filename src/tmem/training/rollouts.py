@@ -1,4 +1,4 @@
-"""Rollouts: the tasks of a training step, each lived n times by the same code that evaluation runs."""
+"""Rollouts: the tasks of a training step, each run n times by the same code that evaluation runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tmem.agent.agent import Agent, Pulse
+from tmem.agent.agent import Agent, Progress
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError
 from tmem.evaluation.records.spec import Spec
@@ -19,7 +19,7 @@ from tmem.fastweights import Delta
 from tmem.model import Model
 from tmem.seeds import derive, generator
 from tmem.tasks.base import Benchmark, Task
-from tmem.training.advantages import Rollout
+from tmem.training.advantages import ScoredTrajectory
 from tmem.training.measure import finite
 from tmem.training.rewards import Reward, RewardError
 
@@ -81,18 +81,18 @@ class Curriculum:
 
 
 @dataclass
-class Lived:
-    """What a step's lives gave: by the task's place in the step its group, and what was dropped, in words.
+class Rollouts:
+    """What a step's rollouts gave: by the task's place in the step its group, and what was dropped, in words.
 
     ``finite``: the policy's log-probabilities are numbers.
     """
 
-    groups: dict[int, list[Rollout]]
+    groups: dict[int, list[ScoredTrajectory]]
     dropped: list[str]
     finite: bool
 
 
-def live(
+def collect(
     agent: Agent,
     bench: Benchmark,
     tasks: Sequence[Task],
@@ -100,11 +100,11 @@ def live(
     name: str,
     world: int,
     reward: Reward,
-    progress: Callable[[Pulse], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
     spill: Path | None = None,
     own: Sequence[int] | None = None,
-) -> Lived:
-    """Live through every task ``times`` times. ``name`` makes the seeds of these lives their own.
+) -> Rollouts:
+    """Run every task ``times`` times. ``name`` makes the seeds of these rollouts their own.
 
     ``own``: only the tasks at these places; the others are other processes' own.
     An episode without a usable reward is dropped, and a group of which fewer than two episodes are left. With
@@ -115,22 +115,22 @@ def live(
     episodes = [
         replace(tasks[place].episode, id=f"{names[place]}/{number}") for place in places for number in range(times)
     ]
-    lives = agent.run(episodes, progress, None if spill is None else _spiller(agent, spill))
-    lived = Lived({}, [], finite(lives))
+    trajectories = agent.run(episodes, progress, None if spill is None else _spiller(agent, spill))
+    found = Rollouts({}, [], finite(trajectories))
     for number, place in enumerate(places):
         task, group = tasks[place], []
-        for life in lives[number * times : (number + 1) * times]:
+        for trajectory in trajectories[number * times : (number + 1) * times]:
             try:
-                outcome = reward(bench, task, life, world)
+                outcome = reward(bench, task, trajectory, world)
             except RewardError as error:
-                lived.dropped.append(str(error))
+                found.dropped.append(str(error))
                 continue
-            group.append(Rollout(life, outcome.reward, outcome.by_question, task.facts))
+            group.append(ScoredTrajectory(trajectory, outcome.reward, outcome.by_question, task.facts))
         if len(group) > 1:
-            lived.groups[place] = group
+            found.groups[place] = group
         else:
-            lived.dropped.append(f"{names[place]}: of {times} episodes {len(group)} had a reward")
-    return lived
+            found.dropped.append(f"{names[place]}: of {times} episodes {len(group)} had a reward")
+    return found
 
 
 def names_of(tasks: Sequence[Task], before: str) -> list[str]:
@@ -149,9 +149,9 @@ def _spiller(agent: Agent, folder: Path) -> Callable[[Trajectory], Any]:
     basis = agent.model.fast(agent.recipe).basis
     numbers = count()
 
-    def spill(life: Trajectory) -> None:
+    def spill(trajectory: Trajectory) -> None:
         path = folder / f"{next(numbers)}.safetensors"
-        life.deltas[-1].save(path)
-        life.deltas[-1] = Delta.load(path, basis)
+        trajectory.deltas[-1].save(path)
+        trajectory.deltas[-1] = Delta.load(path, basis)
 
     return spill

@@ -1,4 +1,4 @@
-"""From a life to records: one per question with everything a report needs, one per episode with what was learned.
+"""From a rollout to records: one per question with everything a report needs, one per episode with what was learned.
 
 Records are plain JSON. What they say does not depend on batching, workers or interruptions, but for ``seconds``.
 """
@@ -17,29 +17,29 @@ from tmem.tasks.scoring import SCORERS, exact_match, normalize
 from tmem.texts import said
 
 
-def life_records(bench: Benchmark, task: Task, life: Trajectory, agent: Agent) -> list[dict[str, Any]]:
+def episode_records(bench: Benchmark, task: Task, trajectory: Trajectory, agent: Agent) -> list[dict[str, Any]]:
     """The episode's record, then one per question that was answered in it."""
-    head = {"memory": life.memory, "seed": life.seed, "episode": life.episode}
+    head = {"memory": trajectory.memory, "seed": trajectory.seed, "episode": trajectory.episode}
     items = {item.id: item for item in task.items}
-    answered = [items[name] for name in life.answers]
-    building = [action for action in life.actions if action.kind not in QUERIES]
+    answered = [items[name] for name in trajectory.answers]
+    building = [action for action in trajectory.actions if action.kind not in QUERIES]
     build = {
-        "triggers": life.triggers,
-        "writes": sum(write.account.applied for write in life.writes),
+        "triggers": trajectory.triggers,
+        "writes": sum(write.account.applied for write in trajectory.writes),
         "llm_calls": len(building),
         "prompt_tokens": sum(len(action.prompt_ids) for action in building),
         "new_tokens": sum(len(action.output_ids) for action in building),
-        "trained_tokens": sum(write.account.tokens for write in life.writes),
-        "seconds": {kind: value for kind, value in life.seconds.items() if kind not in QUERIES},
+        "trained_tokens": sum(write.account.tokens for write in trajectory.writes),
+        "seconds": {kind: value for kind, value in trajectory.seconds.items() if kind not in QUERIES},
     }
     episode = head | {
         "type": "episode",
         "questions": [item.id for item in answered],
         "build": build,
-        "memory_size": life.memory_size,
-        "cut_short": life.cut_short,
-        "failed": life.failed,
-        "extraction": extraction_counts(task.facts, life) if task.facts and agent.policy.learns else None,
+        "memory_size": trajectory.memory_size,
+        "cut_short": trajectory.cut_short,
+        "failed": trajectory.failed,
+        "extraction": extraction_counts(task.facts, trajectory) if task.facts and agent.policy.learns else None,
         "writes": [
             {
                 "units": write.units,
@@ -53,21 +53,24 @@ def life_records(bench: Benchmark, task: Task, life: Trajectory, agent: Agent) -
                 "applied": write.account.applied,
                 "reason": write.account.reason,
             }
-            for write in life.writes
+            for write in trajectory.writes
         ],
     }
     return [episode] + [
-        head | {"type": "question"} | question_record(bench, item, life, len(task.episode.units)) | {"build": build}
+        head
+        | {"type": "question"}
+        | question_record(bench, item, trajectory, len(task.episode.units))
+        | {"build": build}
         for item in answered
     ]
 
 
-def question_record(bench: Benchmark, item: Item, life: Trajectory, units: int) -> dict[str, Any]:
+def question_record(bench: Benchmark, item: Item, trajectory: Trajectory, units: int) -> dict[str, Any]:
     """One answered question: what was asked, said, expected and scored, and what answering cost."""
-    actions = [action for action in life.actions if action.question == item.id]
-    reply = life.answers[item.id]
-    prediction = bench.prediction(item, said(reply), life.seed)
-    answering = sum(life.seconds.get(kind, 0.0) for kind in QUERIES)
+    actions = [action for action in trajectory.actions if action.question == item.id]
+    reply = trajectory.answers[item.id]
+    prediction = bench.prediction(item, said(reply), trajectory.seed)
+    answering = sum(trajectory.seconds.get(kind, 0.0) for kind in QUERIES)
     return {
         "id": item.id,
         "category": item.category,
@@ -78,14 +81,14 @@ def question_record(bench: Benchmark, item: Item, life: Trajectory, units: int) 
         "scores": score_all(bench.scorers, prediction, item),
         "age": units - 1 - max(item.evidence) if item.evidence else None,
         "judging": dict(item.judging),
-        "memory_size": life.memory_size,
-        "left_out": life.left_out,
+        "memory_size": trajectory.memory_size,
+        "left_out": trajectory.left_out,
         "answer": {
             "llm_calls": len(actions),
             "prompt_tokens": sum(len(action.prompt_ids) for action in actions),
             "new_tokens": sum(len(action.output_ids) for action in actions),
             "finish": actions[-1].finish if actions else None,
-            "seconds": answering / max(len(life.answers), 1),
+            "seconds": answering / max(len(trajectory.answers), 1),
         },
     }
 
@@ -101,14 +104,14 @@ def score_all(scorers: Iterable[str], prediction: str, item: Item) -> dict[str, 
     return table
 
 
-def extraction_counts(facts: Sequence[dict[str, Any]], life: Trajectory) -> dict[str, int]:
+def extraction_counts(facts: Sequence[dict[str, Any]], trajectory: Trajectory) -> dict[str, int]:
     """How many facts were told and found, how many pairs written and right, how many replies and valid ones.
 
     A pair is right if it asks the fact's own question (so it names the right person) and has its value. A fact
     that is updated in the same trigger context need not be extracted.
     """
     counts = dict.fromkeys(("told", "found", "pairs", "right", "replies", "valid"), 0)
-    for write in life.writes:
+    for write in trajectory.writes:
         gold = {normalize(fact["question"]): fact["answer"] for fact in facts if fact["session"] - 1 in write.units}
         hits = [
             normalize(pair.question)
@@ -129,7 +132,7 @@ EXTRACTION = {"recall": ("found", "told"), "precision": ("right", "pairs"), "val
 
 
 def extraction_totals(counts: Iterable[dict[str, int]]) -> Counter[str]:
-    """The counts of several lives as one."""
+    """The counts of several rollouts as one."""
     total: Counter[str] = Counter()
     for own in counts:
         total.update(own)

@@ -1,7 +1,7 @@
 """The records of a run on disk: appended at once, shared by several processes, whole after any crash.
 
-Every process appends to a file of its own. What is done is what is recorded: there is no other state. A life that is
-being lived is claimed by a lock on a file, which ends with its process, however that ends.
+Every process appends to a file of its own. What is done is what is recorded: there is no other state. A rollout that is
+running is claimed by a lock on a file, which ends with its process, however that ends.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Records:
             raise DataError(f"{where} is no record of this version of tmem; give another --out") from None
 
     def progress(self) -> tuple[int, int]:
-        """Questions and lives that are done, of ``wanted`` (memory, seed) if that is set."""
+        """Questions and rollouts that are done, of ``wanted`` (memory, seed) if that is set."""
 
         def count(keys: set[Key]) -> int:
             return sum(self.wanted is None or key[:2] in self.wanted for key in keys)
@@ -110,7 +110,7 @@ class Records:
         return count(self.done), count(self.episodes)
 
     def has(self, memory: str, seed: int, questions: list[str]) -> bool:
-        """True if a life that answers these questions is recorded whole."""
+        """True if a rollout that answers these questions is recorded whole."""
         keys = [(memory, seed, question) for question in questions]
         return keys[0] in self.episodes and self.done.issuperset(keys)
 
@@ -131,7 +131,7 @@ class Records:
 
 
 class Claims:
-    """Which process lives which life: a lock per life, free again as soon as its process is gone."""
+    """Which process runs which episode: a lock each, free again as soon as its process is gone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "claims"
@@ -142,7 +142,7 @@ class Claims:
         self.held: dict[Claim, FileLock] = {}
 
     def take(self, claim: Claim) -> bool:
-        """Claim a life; False if another process has it."""
+        """Claim a rollout; False if another process has it."""
         name = hashlib.sha256(repr(claim).encode()).hexdigest()[:24]
         lock = FileLock(self.folder / f"{name}.lock")
         try:

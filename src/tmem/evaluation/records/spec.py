@@ -1,4 +1,4 @@
-"""What an evaluation is: the benchmark, the model, how the agent lives; everything that changes a result."""
+"""What an evaluation is: the benchmark, the model, how the agent runs; everything that changes a result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tmem.agent.agent import Agent
-from tmem.agent.rollout import Sampling
 from tmem.errors import DataError, UsageError
 from tmem.files import read_json, write_json
 from tmem.model import Model, load
 from tmem.model.engines import open_engine
+from tmem.model.request import Sampling
 from tmem.model.served import ServedEngine
 from tmem.policies import make_agent
 from tmem.retrieval import BM25, Dense, Embedder

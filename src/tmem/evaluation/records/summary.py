@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tmem.agent.agent import Agent, Pulse
-from tmem.evaluation.records.episode import extraction_scores, life_records
+from tmem.agent.agent import Agent, Progress
+from tmem.evaluation.records.episode import episode_records, extraction_scores
 from tmem.tasks.base import Benchmark
 
 
 def evaluate(
-    agent: Agent, bench: Benchmark, progress: Callable[[Pulse], None] | None = None
+    agent: Agent, bench: Benchmark, progress: Callable[[Progress], None] | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Live through a whole benchmark in this process: the summary of its one memory, and its records."""
+    """Run a whole benchmark in this process: the summary of its one memory, and its records."""
     tasks = {task.episode.id: task for task in bench.tasks(agent.seed)}
-    lives = agent.run([task.episode for task in tasks.values()], progress)
-    records = [record for life in lives for record in life_records(bench, tasks[life.episode], life, agent)]
+    trajectories = agent.run([task.episode for task in tasks.values()], progress)
+    records = [
+        record
+        for trajectory in trajectories
+        for record in episode_records(bench, tasks[trajectory.episode], trajectory, agent)
+    ]
     [summary] = summarize(records, bench.scorers)
     return summary, records
 

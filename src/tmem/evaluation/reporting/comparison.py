@@ -11,7 +11,7 @@ ALL, ANSWERABLE, NO_ABSTENTION = "all questions", "without adversarial questions
 Described = dict[str, Any]  # a run, as tmem.evaluation.reporting.report.describe gives it
 
 
-def across(runs: Sequence[Described]) -> dict[str, list[dict[str, Any]]]:
+def compare(runs: Sequence[Described]) -> dict[str, list[dict[str, Any]]]:
     """Groups of runs on the same data.
 
     ``models``: the headline score and the cost of every memory, run by run. ``budget`` and ``length``: by memory the

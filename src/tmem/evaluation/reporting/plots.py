@@ -10,17 +10,17 @@ from tmem.evaluation.reporting.tables import explanation, marked, metric
 from tmem.evaluation.stats import ORDER
 
 
-def overview_figures(across: Mapping[str, Sequence[dict[str, Any]]]) -> list[Figure]:
+def overview_figures(comparison: Mapping[str, Sequence[dict[str, Any]]]) -> list[Figure]:
     """Scores by memory and model, against their cost, along L_max and along the length of the stream.
 
     This and :func:`run_figures` raise :class:`UsageError` without matplotlib.
     """
     figures = []
-    for group in across["models"]:
+    for group in comparison["models"]:
         if len(group["runs"]) > 1:
             figures += [_bars(group), _costs(group)]
-    figures += [_along(lines, "tokens of the working context (L_max)") for lines in across["budget"]]
-    figures += [_along(lines, "facts told in a stream") for lines in across["length"]]
+    figures += [_along(lines, "tokens of the working context (L_max)") for lines in comparison["budget"]]
+    figures += [_along(lines, "facts told in a stream") for lines in comparison["length"]]
     return figures
 
 

@@ -22,7 +22,7 @@ from tmem.evaluation.reporting.comparison import (
     ALL,
     ANSWERABLE,
     NO_ABSTENTION,
-    across,
+    compare,
     is_taught,
     same_but_for_retrieval,
 )
@@ -176,7 +176,7 @@ def make_report(folders: Sequence[Path]) -> dict[str, Any]:
     if not any(run.questions for run in loaded):
         raise DataError(f"{loaded[0].folder}: nothing is recorded yet; wait for its first episode, or start it again")
     runs = [describe(run) for run in loaded]
-    found = across([run for run in runs if run["headline"]])
+    found = compare([run for run in runs if run["headline"]])
     return {"runs": runs, "across": found | {"comparisons": _apart(loaded, runs)}}
 
 

@@ -89,15 +89,15 @@ def _cell(measure: str, estimate: Mapping[str, Any] | None) -> str:
 # ---- several runs ----
 
 
-def overview(across: Mapping[str, list[dict[str, Any]]]) -> Section:
+def overview(comparison: Mapping[str, list[dict[str, Any]]]) -> Section:
     """Runs beside each other, where there are several."""
     section = Section("Runs compared")
-    for group in across["models"]:
+    for group in comparison["models"]:
         if len(group["runs"]) > 1:
             section.tables += _side_by_side(group)
-    section.tables += [_along(lines, "tokens of the working context (L_max)") for lines in across["budget"]]
-    section.tables += [_along(lines, "facts told in a stream") for lines in across["length"]]
-    for apart in across["comparisons"]:
+    section.tables += [_along(lines, "tokens of the working context (L_max)") for lines in comparison["budget"]]
+    section.tables += [_along(lines, "facts told in a stream") for lines in comparison["length"]]
+    for apart in comparison["comparisons"]:
         section.tables += [replace(table, title=f"{table.title}: {apart['title']}") for table in _comparisons(apart)]
     _explain(section)
     return section
@@ -309,7 +309,7 @@ def _building(run: Mapping[str, Any]) -> Table:
         numbers = [amount(build[key]) for key in BUILDING]
         seconds = ", ".join(f"{phase} {amount(value)}" for phase, value in build["seconds"].items())
         size = ", ".join(f"{amount(value)} {unit}" for unit, value in cost["memory_size"].items())
-        return [f"{cost['lives']:,}", *numbers, seconds or "-", size or "-"]
+        return [f"{cost['trajectories']:,}", *numbers, seconds or "-", size or "-"]
 
     tokens = ("prompt tokens", "new tokens", "trained on")
     columns = ["memory", "readings", "triggers", "LLM calls", *tokens, "seconds", "its size"]

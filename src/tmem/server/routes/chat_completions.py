@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from tmem.model.request import Sampling
+from tmem.model.request import GenerationConfig
 from tmem.server.dependencies import Served, served, whose
 from tmem.server.replies import Json, Refusal
 from tmem.server.routes.schemas import HARMLESS, ChatMessage, ChatRequest, MemoryOptions
@@ -138,13 +138,16 @@ def turns_of(messages: Sequence[ChatMessage], named: str = "messages") -> list[d
     return turns
 
 
-def _sampling(body: ChatRequest) -> Sampling:
+def _sampling(body: ChatRequest) -> GenerationConfig:
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     if len(stops) > MOST_STOPS or not all(stops):
         raise Refusal(400, f"stop is one text or up to {MOST_STOPS}, none of them empty", "stop")
     limits = [limit for limit in (body.max_completion_tokens, body.max_tokens) if limit is not None]
     top_p = 1.0 if body.top_p is None else body.top_p
-    return Sampling(min(limits, default=None), body.temperature or 0.0, top_p, body.seed or 0, tuple(stops))
+    most = min(limits, default=None)
+    return GenerationConfig(
+        body.temperature or 0.0, top_p, max_new_tokens=most, seed=body.seed or 0, stop_texts=tuple(stops)
+    )
 
 
 def learns(

@@ -10,7 +10,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tmem.model.request import Sampling
+from tmem.model.request import GenerationConfig
 from tmem.server.dependencies import served, whose
 from tmem.server.replies import Json, Refusal
 from tmem.server.routes.chat_completions import check_model, check_parts, learns, turns_of
@@ -34,7 +34,7 @@ async def respond(body: ResponseRequest, request: Request) -> Response:
     messages = _messages(body)
     turns, learn = turns_of(messages, "input"), learns(request, body.memory, body.metadata, messages)
     top_p = 1.0 if body.top_p is None else body.top_p
-    sampling = Sampling(body.max_output_tokens, body.temperature or 0.0, top_p)
+    sampling = GenerationConfig(body.temperature or 0.0, top_p, max_new_tokens=body.max_output_tokens)
     speech = Speech(own, own.memory.scope(user_id=user), user, turns, sampling)
     made = _Made(body, speech, learn)
     if not body.stream:

@@ -67,14 +67,14 @@ def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
         pending = connection.execute(waiting).scalar_one()
         rows = select(db.pairs.c.id, db.pairs.c.status).where(db.pairs.c.scope == scope)
         active = {row.id for row in connection.execute(rows) if row.status == "active"}
-    book = home.book(scope)
-    found, anew = list(book.versions.values()), book.ledgers()
+    ledger = home.ledger(scope)
+    found, anew = list(ledger.versions.values()), ledger.digests()
     for version in found:
         if anew[version.number] != version.ledger:
             wrong = f"the ledger is not the one that version {version.number} was made from"
             yield Finding(name, wrong, "put a backup in its place: tmem restore FOLDER")
             return  # nothing can be made anew from it
-    wrongly, held = active - book.current().keys(), book.current().keys() - active
+    wrongly, held = active - ledger.current().keys(), ledger.current().keys() - active
     if wrongly or held:
         if fix:
             with home.db.write() as connection:

@@ -62,7 +62,7 @@ def view(nodes: Mapping[int, Node], number: int | None) -> list[int]:
     return writes[::-1]
 
 
-def ledgers(start: str, nodes: Mapping[int, Node], new: Mapping[int, Sequence[Pair]]) -> dict[int, str]:
+def version_digests(start: str, nodes: Mapping[int, Node], new: Mapping[int, Sequence[Pair]]) -> dict[int, str]:
     """What every version follows from: its digest, by number.
 
     One walk over all of them: a version begins with what its base consists of, and most are built on the one before.

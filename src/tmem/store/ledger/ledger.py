@@ -15,16 +15,16 @@ from sqlalchemy import Column, Connection, Select, select
 
 from tmem.errors import IntegrityError, NotFound
 from tmem.store.ledger import schema as db
-from tmem.store.ledger.history import History, Pair, digest, ledgers, view
+from tmem.store.ledger.history import History, Pair, digest, version_digests, view
 from tmem.store.ledger.queries import Version
 
 HISTORIES_KEPT = 4  # of a scope: the head's, and a few that were asked for
-_reading = RLock()  # of histories, which books share
+_reading = RLock()  # of histories, which ledgers share
 GONE = ("quarantined", "forgotten")  # pairs that no weights follow from
 
 
 @dataclass(frozen=True)
-class Book:
+class Ledger:
     """One state of a scope's ledger; whatever is written meanwhile is in the next one. Not to be changed.
 
     ``made`` is when the scope was: one that was erased and told something again has nothing in common with it.
@@ -73,13 +73,13 @@ class Book:
         """The pairs that hold, by id."""
         return self.history(self.head).current
 
-    def ledgers(self) -> dict[int, str]:
+    def digests(self) -> dict[int, str]:
         """What every version follows from, made anew from the pairs."""
-        return ledgers(self.start, self.versions, self.new)
+        return version_digests(self.start, self.versions, self.new)
 
 
-def read_on(connection: Connection, scope: str, before: Book | None) -> Book:
-    """The book of a scope as it is now; ``before``, an earlier one, saves reading what has not changed since.
+def read_on(connection: Connection, scope: str, before: Ledger | None) -> Ledger:
+    """The ledger of a scope as it is now; ``before``, an earlier one, saves reading what has not changed since.
 
     Raises :class:`IntegrityError` for rows that no tmem wrote.
     """
@@ -114,7 +114,7 @@ def read_on(connection: Connection, scope: str, before: Book | None) -> Book:
             del new[write]
     with _reading:
         kept = dict(before._histories) if before is not None and same else {}
-    return Book(start, made, revision, head, versions, new, kept)
+    return Ledger(start, made, revision, head, versions, new, kept)
 
 
 def engine_of(kept: str | None) -> dict[str, Any] | None:
@@ -127,7 +127,7 @@ def engine_of(kept: str | None) -> dict[str, Any] | None:
         ) from None
 
 
-def _changed(columns: Sequence[Column[Any]], scope: str, before: Book | None) -> Select[Any]:
+def _changed(columns: Sequence[Column[Any]], scope: str, before: Ledger | None) -> Select[Any]:
     """Of a scope's rows, those that changed since."""
     table = columns[0].table
     own = select(*columns).where(table.c.scope == scope)

@@ -39,7 +39,7 @@ metadata = MetaData()
 
 # A scope is whose memory it is. ``engine`` is what its weights were made with: base, basis, recipe (JSON).
 # ``revision`` counts its changes; ``changed``, of pairs and versions, is the one in which a row last changed what is
-# read into a book: who has read a scope before reads on from there.
+# read into a ledger: who has read a scope before reads on from there.
 scopes = Table(
     "scopes",
     metadata,
