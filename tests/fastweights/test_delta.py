@@ -47,7 +47,7 @@ def merged(fast: FastWeights, delta: Delta, row: int) -> FastWeights:
     model = copy.deepcopy(fast.model)
     other = FastWeights(model, fast.basis)
     with torch.no_grad():
-        for target in other.targets:
+        for target in other.target_modules:
             target.weight.add_(delta.b[target.name][row] @ fast.basis.a[target.name])
     return other
 

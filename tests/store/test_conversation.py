@@ -15,7 +15,7 @@ from tmem.errors import UsageError
 from tmem.model import load
 from tmem.model.request import GenerationConfig
 from tmem.store.chat import _context, _turns, split
-from tmem.store.records import heard
+from tmem.store.messages import heard
 
 
 def test_it_learns_answers_and_is_corrected(memory: Memory) -> None:

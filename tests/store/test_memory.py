@@ -24,7 +24,7 @@ from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
 from tmem.store.ledger.history import History, Pair
 from tmem.store.ledger.queries import NewPair
-from tmem.store.records import heard, session
+from tmem.store.messages import heard, session
 from tmem.store.scoped import ScopedMemory, Shared
 from tmem.store.weights.trainer import FastWeightTrainer
 

@@ -32,9 +32,10 @@ from langgraph.store.base import (
 )
 
 from tmem.errors import UsageError
-from tmem.store.home import NAMES
-from tmem.store.memory import CheckedMemory, Memory
-from tmem.store.records import Record
+from tmem.store.checked import CheckedMemory
+from tmem.store.ledger.queries import NAMES
+from tmem.store.memory import Memory
+from tmem.store.results import Record
 
 KEY, VALUE = "key", "value"  # in the metadata of a pair: under which key it was put, and what was put
 TEXTS = ("text", "content", "memory")

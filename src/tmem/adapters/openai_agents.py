@@ -17,8 +17,8 @@ from typing import Any
 
 from agents.memory import Session, SessionABC
 
-from tmem.store.memory import CheckedMemory
-from tmem.store.records import content
+from tmem.store.checked import CheckedMemory
+from tmem.store.messages import content
 
 Entry = Any  # an item as the library keeps it: a dict of the Responses API
 

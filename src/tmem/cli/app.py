@@ -74,7 +74,7 @@ def _own(app: typer.Typer) -> None:
 def _studies(app: typer.Typer) -> None:
     from tmem.cli.card import card
     from tmem.cli.evaluate import eval_app
-    from tmem.cli.train import train_app
+    from tmem.cli.train_sft import train_app
 
     app.command()(card)
     app.add_typer(eval_app, name="eval")

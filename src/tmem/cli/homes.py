@@ -35,7 +35,7 @@ def like(home: Any, name: str) -> str:
 
 def users(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
     """Whose memories there are."""
-    from tmem.store.home import NAMES
+    from tmem.store.ledger.queries import NAMES
 
     with looked_at(home) as there:
         rows = there.users()

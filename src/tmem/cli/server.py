@@ -22,8 +22,8 @@ from tmem.cli.common import (
     print_json,
 )
 from tmem.cli.homes import HOME, HomeOption
-from tmem.cli.memories import Opener, scoped
 from tmem.cli.pairs import print_plain
+from tmem.cli.scopes import Opener, scoped
 from tmem.errors import UsageError, first_line
 
 GRACE = 30  # seconds that answers in progress have when it is stopped

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from tmem.model import Model
 from tmem.store.memory import Memory
-from tmem.store.records import Answer, Receipt
+from tmem.store.results import Answer, Receipt
 from tmem.store.scoped import ScopedMemory
 
 DAY = "2023-05-08T13:56"

@@ -14,7 +14,8 @@ from tmem.server.keys import Key, check_user
 from tmem.server.metrics import Metrics
 from tmem.server.replies import Refusal
 from tmem.server.workers import WorkerPool
-from tmem.store.memory import CheckedMemory, Memory
+from tmem.store.checked import CheckedMemory
+from tmem.store.memory import Memory
 
 R = TypeVar("R")
 HEADER = "X-Tmem-User"

@@ -26,7 +26,7 @@ from tmem.errors import UsageError
 from tmem.server.dependencies import on_memory
 from tmem.server.replies import as_json, refusal_of
 from tmem.server.routes.schemas import Own, WrittenPair
-from tmem.store.memory import CheckedMemory
+from tmem.store.checked import CheckedMemory
 
 Call = Callable[[CheckedMemory], dict[str, Any]]
 PoolName = Literal["talk", "work", "look"]

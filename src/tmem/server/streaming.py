@@ -19,8 +19,8 @@ from tmem.model.request import GenerationConfig, Listener
 from tmem.server.dependencies import Served
 from tmem.server.replies import Refusal
 from tmem.server.visible import CLOSE, OPEN, visible
-from tmem.store.memory import CheckedMemory
-from tmem.store.records import Receipt, Reply
+from tmem.store.checked import CheckedMemory
+from tmem.store.results import Receipt, Reply
 
 R = TypeVar("R")
 SOON = 2.0  # seconds; an error that comes before has its own status, though the answer is a stream

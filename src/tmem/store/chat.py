@@ -13,7 +13,8 @@ from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import the_end
 from tmem.dates import Moment
 from tmem.errors import ModelError, UsageError
-from tmem.store.records import Answer, Messages, Receipt, Reply, clean, heard, milliseconds
+from tmem.store.messages import Messages, clean, heard
+from tmem.store.results import Answer, Receipt, Reply, milliseconds
 
 if TYPE_CHECKING:
     from tmem.model import Model

@@ -13,13 +13,14 @@ from tmem.errors import IntegrityError, UsageError
 from tmem.files import check_folder
 from tmem.store import revise
 from tmem.store.care import export
-from tmem.store.contradiction import shared_words
+from tmem.store.compare import distance, influence
 from tmem.store.home import Home
 from tmem.store.ledger.history import Pair
 from tmem.store.ledger.queries import NewPair, Version
-from tmem.store.records import Answer, Messages, Receipt, Record, Reply, clean, heard, milliseconds, session
+from tmem.store.messages import Messages, clean, heard, session
+from tmem.store.results import Answer, Receipt, Record, Reply, milliseconds
 from tmem.store.view import View
-from tmem.store.weights.states import Tensors, state_digest
+from tmem.store.weights.states import state_digest
 from tmem.texts import fold
 from tmem.turn import Turn
 
@@ -281,20 +282,8 @@ class ScopedMemory(View):
                 if state_digest(anew) != weights and made_on is None:
                     raise IntegrityError("the weights trained anew from the ledger are not those in force")
                 if made_on is not None:
-                    found |= {"made_on": made_on, **self._apart(state, anew)}
+                    found |= {"made_on": made_on, **distance(self.trainer, self._active(), state, anew)}
             return found
-
-    def _apart(self, one: Tensors, other: Tensors) -> Record:
-        """How far two states of the same pairs are apart, and of how many pairs only one gives the answer."""
-        from tmem.store.weights.trainer import SURE
-
-        pairs = self._active()
-        gives = [[float(own.min()) > SURE for own in self.trainer.scores(state, pairs)] for state in (one, other)]
-        named = [name for name in self.trainer.fast.basis.a if name in one]
-        apart = sum(float((one[name] - other[name]).double().square().sum()) for name in named)
-        size = sum(float(one[name].double().square().sum()) for name in named)
-        differ = sum(a != b for a, b in zip(*gives, strict=True))
-        return {"distance": (apart / size) ** 0.5 if size else 0.0, "differ": differ, "of": len(pairs)}
 
     def rebuild(self, *, adopt: bool = False) -> Receipt:
         """Train the version in force anew from the first pair and write its file again, whatever the files are like.
@@ -371,15 +360,8 @@ class ScopedMemory(View):
             text = self.ask(question).text if answer is None else clean(answer)
             if not text:
                 return []
-            asked = Pair("", clean(question), text)
-            [now] = self.trainer.likelihood(self.home.state(self.id), [asked])
-            words = shared_words(f"{question} {text}")
-            likely = sorted(self._active(), key=lambda p: -len(words & shared_words(f"{p.question} {p.answer}")))
-            found = []
-            for pair in likely[:most]:
-                [without] = self.trainer.likelihood(self.home.state_without(self.id, {pair.id}), [asked])
-                row = self.get(pair.id) | {"with": now, "without": without, "moved": now - without}
-                found.append(row)
+            likely = influence(self.home, self.trainer, self.id, Pair("", clean(question), text), self._active(), most)
+            found = [self.get(pair_id) | moved for pair_id, moved in likely.items()]
         return sorted(found, key=lambda row: -row["moved"])
 
     # ---- parts ----

@@ -176,7 +176,7 @@ def metadata(value: Any, name: str) -> dict[str, Any] | None:
 
 
 def messages(value: Any, name: str) -> Any:
-    """A message or several; what each must be is said by :func:`tmem.store.records.render`."""
+    """A message or several; what each must be is said by :func:`tmem.store.results.render`."""
     if isinstance(value, str | Mapping):
         return value
     return several(value, f"{name} must be a text, {{'role': ..., 'content': a text}}, or a list of them")

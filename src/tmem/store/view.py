@@ -16,7 +16,7 @@ from tmem.store.ledger import queries
 from tmem.store.ledger import schema as db
 from tmem.store.ledger.history import History, Pair, view
 from tmem.store.ledger.ledger import read_on
-from tmem.store.records import Record
+from tmem.store.results import Record
 
 STATUSES = ("active", "pending", "superseded", "quarantined", "forgotten")
 PAIR_COLUMNS = ("id", "question", "answer", "status", "supersedes", "episode", "created")

@@ -15,8 +15,8 @@ from tmem.server.dependencies import on_memory
 from tmem.server.replies import Json, Refusal
 from tmem.server.routes import memories
 from tmem.server.routes.schemas import Own, Told, UpdateRequest
-from tmem.store.memory import CheckedMemory
-from tmem.store.records import Record
+from tmem.store.checked import CheckedMemory
+from tmem.store.results import Record
 
 router = APIRouter(include_in_schema=False)
 

@@ -21,8 +21,8 @@ from tmem.server.routes.schemas import (
     TagRequest,
     UpdateRequest,
 )
-from tmem.store.memory import CheckedMemory
-from tmem.store.records import Receipt
+from tmem.store.checked import CheckedMemory
+from tmem.store.results import Receipt
 
 Status = Literal["active", "pending", "superseded", "quarantined", "forgotten", "all"]
 router = APIRouter(tags=["memories"])

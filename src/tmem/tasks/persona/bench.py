@@ -11,7 +11,8 @@ from typing import Any
 from tmem.errors import UsageError
 from tmem.tasks.base import Item, Task
 from tmem.tasks.locomo import Question, parse_sample, resolve, task
-from tmem.tasks.persona.world import MAX_FACTS, People, make_sample
+from tmem.tasks.persona.conversation import MAX_FACTS, make_sample
+from tmem.tasks.persona.world import People
 
 FACTS_PER_SESSION = 4
 

@@ -1,0 +1,68 @@
+"""What calls give: receipts, answers, replies."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a call did. ``rejected``: what was found and not written, and why; ``version`` is the one in force now.
+
+    ``pairs`` are as ``get`` gives them, those of a write with ``recalled``: whether the weights now give the answer
+    (None: not trained on yet, or not put in force).
+    """
+
+    kind: str
+    version: str | None
+    pairs: list[Record] = field(default_factory=list)
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    reason: str | None = None  # why nothing was written, if nothing was
+    tokens: int = 0  # read and written by the model
+    milliseconds: float = 0.0
+    details: Record = field(default_factory=dict)
+
+    def record(self) -> Record:
+        """The receipt as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply, the version that gave it, and the ids of written pairs that the prompt showed (none by default).
+
+    ``source``: what it is from. ``weights``; ``text``, the pair that the question means, since the weights do not give
+    its answer; ``base``, the model without a memory; ``nothing``: it was never told. ``pairs``: ids of those that the
+    question means.
+    """
+
+    text: str
+    version: str | None
+    shown: list[str]
+    milliseconds: float
+    source: str = "weights"
+    pairs: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A turn of a conversation. ``text`` is "" if there was nothing to answer; ``learned``: what the message taught.
+
+    ``source`` and ``pairs``: what the text is from, as in :class:`Answer`.
+    """
+
+    text: str
+    version: str | None
+    learned: Receipt | None
+    milliseconds: float
+    source: str = "nothing"
+    pairs: list[str] = field(default_factory=list)
+
+
+def milliseconds(began: float) -> float:
+    """Since ``began``, to a tenth."""
+    return round(1000 * (time.perf_counter() - began), 1)
