@@ -1,7 +1,7 @@
 """A base model: loaded by name, with its chat format, generating and scoring for many memories at once.
 
 Read in this order: ``load`` (and ``chat``, ``settings``), ``engine`` (and ``request``,
-``stream``, ``prefill``, ``cache``, ``sampling``, ``jsonstop``, ``grammar``), ``score``; engines elsewhere are in
+``stream``, ``prefill``, ``cache``, ``sampling``, ``json_stop``, ``grammar``), ``score``; engines elsewhere are in
 ``engines`` (and ``served``, ``servers``, ``llamacpp``, ``to_gguf``).
 """
 

@@ -109,7 +109,7 @@ def why(memory: CheckedMemory, given: Why) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool. ``takes``: its arguments; ``pool``: where its calls wait, of those in ``who.Served``."""
+    """A tool. ``takes``: its arguments; ``pool``: where its calls wait, of those in ``dependencies.Served``."""
 
     title: str
     about: str

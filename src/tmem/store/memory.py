@@ -84,9 +84,8 @@ class Memory:
                 raise UsageError(f"model must be a name, a tmem.model.Model or a function, not {type(model).__name__}")
             from tmem.fastweights.target_modules import find_target_modules
 
-            find_target_modules(
-                model.hf, model.recipe(recipe).layers
-            )  # a model that cannot be written to is refused at once
+            # A model that cannot be written to is refused at once.
+            find_target_modules(model.hf, model.recipe(recipe).layers)
 
         self._ends = ExitStack()
 
