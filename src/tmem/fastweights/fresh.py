@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +21,7 @@ from tmem.fastweights.dataset import Batch, Example, ExampleDataset
 from tmem.fastweights.delta import Delta, FastWeights
 from tmem.fastweights.recipe import Fresh, Recipe
 from tmem.fastweights.replay import TailReplay, evaluating, frozen, plain_logits
+from tmem.fastweights.rounded import RoundedProducts
 from tmem.seeds import generator
 
 BETAS, EPSILON = (0.9, 0.99), 1e-8
@@ -80,7 +82,12 @@ def write_fresh(
         raise WriteError(f"recipe {recipe.name!r} does not write from zero, or not on these fast weights")
     if len(lessons) != len(seeds) or not all(lesson.pairs for lesson in lessons):
         raise WriteError("a fresh write needs a seed for every lesson, and pairs in each")
-    with evaluating(fast.model), frozen(fast.model):
+    reduced = recipe.fresh.products == "bfloat16"
+    with (
+        evaluating(fast.model),
+        frozen(fast.model),
+        RoundedProducts(fast.model.parameters()) if reduced else nullcontext(),
+    ):
         trainer = _Trainer(fast, lessons, seeds, recipe.lr, recipe.fresh, replay, held)
         return trainer.run()
 

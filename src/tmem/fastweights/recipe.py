@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -34,6 +34,9 @@ class Fresh(BaseModel):
     held_weight: float = Field(default=1.0, ge=0)
     voice: float = Field(default=0.5, ge=0, description="weight of the memory's voice beside the whole text")
     voice_notes: float = Field(default=0.75, ge=0, description="and beside what was retrieved, which has less to say")
+    products: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="with the model's own weights, on CPUs"
+    )
     block: int = Field(default=64, ge=4, description="the most pairs that share a B")
 
 
@@ -57,10 +60,12 @@ class Recipe(BaseModel):
 
     @model_serializer(mode="wrap")
     def _record(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Memories and records of SGD say what they said before there was another write.
+        # Memories and records say what they said before there was another write, or another kind of product.
         record: dict[str, Any] = plain(self)
         if self.fresh is None:
             del record["fresh"]
+        elif self.fresh.products == "float32":
+            del record["fresh"]["products"]
         return record
 
 
@@ -68,7 +73,7 @@ RECIPES: dict[str, Recipe] = {
     "paper": Recipe(name="paper"),
     "sgd": Recipe(name="sgd", rehearse=-1, epochs=20),
     # A random A teaches Adam more than the SVD's, whose largest directions are those that everything goes through.
-    "tmem": Recipe(name="tmem", init="random", rank=32, lr=1e-3, rehearse=-1, fresh=Fresh()),
+    "tmem": Recipe(name="tmem", init="random", rank=32, lr=1e-3, rehearse=-1, fresh=Fresh(products="bfloat16")),
 }
 
 

@@ -57,7 +57,11 @@ def processor() -> str:
     """What decides how products are rounded on this machine, beside what an engine names: its instruction set."""
     import torch
 
-    return torch.backends.cpu.get_cpu_capability()
+    from tmem.fastweights.rounded import NATIVE
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    # Some that have the former have the latter, too, and add up otherwise with it.
+    return f"{capability} without bfloat16" if capability == "AVX512" and not NATIVE else capability
 
 
 class Later:
