@@ -21,7 +21,8 @@ import torch
 
 from tmem.evaluation.stats import Score, estimate
 from tmem.files import read_jsonl
-from tmem.model import load
+from tmem.model import HFEngine, load
+from tmem.model.gate import read
 from tmem.model.reading import gate_of
 
 LINES = Path(__file__).with_suffix(".jsonl")
@@ -46,6 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = load(args.model)
+    engine = HFEngine(model)
     gate = gate_of(model, model.recipe("tmem"))
     print(f"{args.model}, {type(gate).__name__} by {gate.keys.name}")
     print("| pairs | right | refused | never told, refused | questions of each | seconds of one |\n|" + "---|" * 6)
@@ -61,11 +63,13 @@ def main() -> None:
             never = [ask for line in own for ask in line["never"]]
             never = draw.sample(never, min(len(asked), len(never)))
             keys, name = gate.keys.pairs(pairs), str(number)
-            for one, near in zip(asked, gate.nearest([one["ask"][1] for one in asked], pairs, keys), strict=True):
+            for one, near in zip(
+                asked, read(gate.nearest([one["ask"][1] for one in asked], pairs, keys), engine), strict=True
+            ):
                 opens = near is not None and near.opens
                 right.append(Score(1, name, float(opens and pairs[near.pair][1] == one["answer"])))
                 refused.append(Score(1, name, float(not opens)))
-            for near in gate.nearest(never, pairs, keys):
+            for near in read(gate.nearest(never, pairs, keys), engine):
                 kept.append(Score(1, name, float(near is None or not near.opens)))
         seconds = (time.perf_counter() - began) / (len(right) + len(kept))
         cells = []

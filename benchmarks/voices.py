@@ -29,6 +29,7 @@ from tmem.files import write_json
 from tmem.model import HFEngine, Model, Request, load
 from tmem.model.answering import as_asked
 from tmem.model.contents import Job, nothing, write_pairs
+from tmem.model.gate import read
 from tmem.model.request import Voices
 from tmem.policies.weights import AGAIN, joined
 from tmem.retrieval import BM25
@@ -82,7 +83,8 @@ class Reading:
         """Every question, with the words in which its memory is asked, and the row of its B."""
         first = 0
         for place, (task, contents) in enumerate(zip(self.tasks, self.contents, strict=True)):
-            asked = as_asked(self.model, self.recipe, [ask.text for ask in task.episode.asks], self.pairs[place])
+            questions = [ask.text for ask in task.episode.asks]
+            asked = read(as_asked(self.model, self.recipe, questions, self.pairs[place]), self.engine)
             for ask, (words, own, _) in zip(task.episode.asks, asked, strict=True):
                 yield place, ask, words, first + contents.places[own or 0] if contents.blocks else None
             first += len(contents.blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -13,10 +14,11 @@ from torch import Tensor
 from tmem.errors import UsageError
 from tmem.model import load
 from tmem.model.answering import as_asked
-from tmem.model.gate import CROWDED, Gate, TrunkKeys, general_questions, make_keys
+from tmem.model.gate import CROWDED, Gate, Reading, TrunkKeys, general_questions, make_keys
 from tmem.model.reading import gate_of
 from tmem.model.wordings import Wordings
 
+T = TypeVar("T")
 PAIRS = [
     ("What is Maria's vehicle?", "camper"),
     ("What is Kevin's vehicle?", "tram"),
@@ -48,14 +50,22 @@ GATE = Gate(Words())
 KEYS = GATE.keys.pairs(PAIRS)
 
 
+def at_once(reading: Reading[T]) -> T:
+    """What is decided without anything being read."""
+    with pytest.raises(StopIteration) as end:
+        next(reading)
+    decided: T = end.value.value
+    return decided
+
+
 def meant(question: str) -> int | None:
-    [found] = GATE.nearest([question], PAIRS, KEYS)
+    [found] = at_once(GATE.nearest([question], PAIRS, KEYS))
     return None if found is None or not found.opens else found.pair
 
 
 @pytest.mark.parametrize("question", ["what is  maria’s VEHICLE?", "What is Maria's vehicle?"])
 def test_the_same_question_is_meant_whatever_it_looks_like(question: str) -> None:
-    [found] = GATE.nearest([question], PAIRS, KEYS)
+    [found] = at_once(GATE.nearest([question], PAIRS, KEYS))
     assert found is not None and (found.pair, found.same, found.opens, found.likeness) == (0, True, True, 1.0)
 
 
@@ -68,7 +78,7 @@ def test_names_decide_who_is_meant() -> None:
 
 def test_what_is_like_nothing_stays_out_and_so_does_everything_for_an_empty_memory() -> None:
     assert meant("Who wrote Hamlet in the year of the plague?") is None and meant("is it going to rain") is None
-    assert GATE.nearest(["What is Maria's job?"], [], GATE.keys.pairs([])) == [None]
+    assert at_once(GATE.nearest(["What is Maria's job?"], [], GATE.keys.pairs([]))) == [None]
 
 
 def test_the_trunk_tells_general_questions_apart() -> None:
@@ -79,7 +89,7 @@ def test_the_trunk_tells_general_questions_apart() -> None:
     assert keys.shape == (4, 192)
     one = torch.cat([gate.keys.pairs([pair]) for pair in PAIRS])
     torch.testing.assert_close(keys, one, rtol=1e-4, atol=1e-5)
-    found = gate.nearest(general_questions()[:100], PAIRS, keys)
+    found = at_once(gate.nearest(general_questions()[:100], PAIRS, keys))
     assert sum(one is not None and one.opens for one in found) <= 2
 
 
@@ -87,7 +97,7 @@ def test_keys_are_made_where_no_layer_is_below_the_adapted_ones() -> None:
     model = load("persona-nano")
     recipe = model.recipe("tmem", layers=model.hf.config.num_hidden_layers)
     gate = gate_of(model, recipe)
-    [found] = gate.nearest(["What is Maria's job?"], PAIRS, gate.keys.pairs(PAIRS))
+    [found] = at_once(gate.nearest(["What is Maria's job?"], PAIRS, gate.keys.pairs(PAIRS)))
     assert found is not None and found.pair == 2
 
 
@@ -97,13 +107,13 @@ def test_a_memory_is_asked_in_a_pairs_own_words_where_that_pair_is_meant(monkeyp
     monkeypatch.setitem(model.gates, model.fast(model.recipe(recipe)).target_modules[0].layer, GATE)
     own = PAIRS[1][0]
     # The model was taught to refuse in its weights: it hears what was asked.
-    assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [
+    assert at_once(as_asked(model, model.recipe(recipe), asked, PAIRS)) == [
         (own, 1, True),
         (asked[1], 1, True),
         (asked[2], None, False),
     ]
     monkeypatch.setattr(model, "wordings", Wordings())
-    assert as_asked(model, model.recipe(recipe), asked, PAIRS) == [
+    assert at_once(as_asked(model, model.recipe(recipe), asked, PAIRS)) == [
         (own, 1, True),
         (own, 1, True),
         (asked[2], None, False),
@@ -141,8 +151,8 @@ class Nameless(Words):
 def test_where_names_are_not_in_the_keys_a_question_about_nobody_means_nobodys_pair() -> None:
     gate = Gate(Nameless())
     keys = gate.keys.pairs(PAIRS)
-    found = gate.nearest(
-        ["What is the vehicle?", "What is Maria's vehicle again?", "what is THE budget ?"], PAIRS, keys
+    found = at_once(
+        gate.nearest(["What is the vehicle?", "What is Maria's vehicle again?", "what is THE budget ?"], PAIRS, keys)
     )
     assert found[0] is not None and found[0].pair == 3  # and not a vehicle of somebody's
     assert found[1] is not None and found[1].pair == 0 and found[1].opens
@@ -154,7 +164,7 @@ def test_among_many_rivals_more_likeness_is_asked_for() -> None:
     few = [(f"What is Maria's thing number {place}?", "x") for place in range(4)]
     many = [(f"What is Maria's thing number {place}?", "x") for place in range(64)]
     question = "So, what about Maria's thing number 3?"
-    [one], [other] = (gate.nearest([question], pairs, gate.keys.pairs(pairs)) for pairs in (few, many))
+    [one], [other] = (at_once(gate.nearest([question], pairs, gate.keys.pairs(pairs))) for pairs in (few, many))
     assert one is not None and other is not None
     assert one.likeness - other.likeness == pytest.approx(CROWDED * 3)
 

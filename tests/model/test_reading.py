@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
-from model.test_gate import PAIRS, Words
+from model.test_gate import PAIRS, Words, at_once
 from torch import Tensor
 
-from tmem.model import Engine, load
-from tmem.model.gate import Meant
+from tmem.model import Completion, Engine, HFEngine, Request, load
+from tmem.model.gate import Meant, read
 from tmem.model.reading import SHOWN, ReadingGate, gate_of, notes
 from tmem.model.settings import ModelSettings
 
-Asked = Sequence[tuple[str, Sequence[tuple[str, str]]]]
-
 
 class Scripted(ReadingGate):
-    """Reads what a test says, and remembers what it was shown."""
+    """Reads what a test says, and remembers what theta_0 was shown."""
 
     def __init__(self, reply: str) -> None:
         super().__init__(Words(), load("persona-nano"))
         self.reply, self.shown = reply, list[tuple[str, list[tuple[str, str]]]]()
 
-    def _read(self, asked: Asked, engine: Engine | None) -> list[str]:
-        self.shown += [(question, list(pairs)) for question, pairs in asked]
-        return [self.reply] * len(asked)
+    def _asked(self, question: str, pairs: Sequence[tuple[str, str]]) -> Request:
+        self.shown.append((question, list(pairs)))
+        return super()._asked(question, pairs)
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        return [Completion((), self.reply, (), "stop") for _ in requests]
 
 
 def found(gate: ReadingGate, question: str, pairs: Sequence[tuple[str, str]] = PAIRS) -> Meant | None:
     keys: Tensor = gate.keys.pairs(pairs)
-    [one] = gate.nearest([question], pairs, keys)
+    engine = gate if isinstance(gate, Scripted) else HFEngine(gate.model)
+    [one] = read(gate.nearest([question], pairs, keys), cast(Engine, engine))
     return one
 
 
@@ -55,7 +58,7 @@ def test_the_same_question_and_unknown_people_are_not_read() -> None:
     assert found(gate, "What is Otto's vehicle?") is None
     far = found(gate, "qwerty zxcvb")
     assert far is None or not far.opens
-    assert not gate.shown and gate.nearest(["anything"], [], gate.keys.pairs([])) == [None]
+    assert not gate.shown and at_once(gate.nearest(["anything"], [], gate.keys.pairs([]))) == [None]
 
 
 def test_only_the_likeliest_pairs_are_read() -> None:

@@ -13,6 +13,7 @@ from tmem.errors import UsageError
 from tmem.fastweights import Recipe
 from tmem.model import Model, load
 from tmem.model.answering import Asked
+from tmem.model.gate import Reading
 from tmem.model.wordings import Wordings
 from tmem.policies import make_agent
 from tmem.policies.weights import joined
@@ -111,7 +112,8 @@ def test_what_an_english_model_was_never_told_is_refused_or_read(monkeypatch: py
     model.settings = model.settings.model_copy(update={"prompts": "english"})
     model.wordings = Wordings()
 
-    def first_alone(model: Model, recipe: Recipe, questions: list[str], pairs: list[Any]) -> list[Asked]:
+    def first_alone(model: Model, recipe: Recipe, questions: list[str], pairs: list[Any]) -> Reading[list[Asked]]:
+        yield from ()
         return [Asked(question, 0, opens=place == 0) for place, question in enumerate(questions)]
 
     monkeypatch.setattr("tmem.policies.weights.as_asked", first_alone)

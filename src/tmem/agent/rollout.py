@@ -20,14 +20,17 @@ from tmem.errors import DataError
 from tmem.fastweights import Delta, Example, Recipe, WriteAccount
 from tmem.model import Completion, Engine, Model, Request
 from tmem.model.contents import Contents
+from tmem.model.gate import Reading
 from tmem.model.request import GREEDY, Sampling, Voices
 from tmem.seeds import derive
+from tmem.texts import said
 
 T = TypeVar("T")
 TailUse = Literal["shown", "observed", "dropped"]
 LEAST_OUTPUT = 16  # tokens of room that a reply needs to make sense
 ANSWERS = ("answer", "step")  # kinds of actions that act; the others work on the memory
-QUERIES = (*ANSWERS, "keywords", "retrieve")  # kinds that a question costs; the others build the memory
+GATE = "gate"  # theta_0 reads for a gate, greedily: no action that is learnt from
+QUERIES = (*ANSWERS, "keywords", "retrieve", GATE)  # kinds that a question costs; the others build the memory
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class MemoryPolicy(Protocol):
         """The text of the memory that each question is answered with, to stand before the raw text of ``tail``."""
         ...
 
-    def route(self, asks: Sequence[Ask]) -> list[Route]:
+    def route(self, asks: Sequence[Ask]) -> Steps[list[Route]]:
         """How each question's answer hears a memory that was written from zero."""
         ...
 
@@ -253,6 +256,19 @@ class Rollout:
             )
         return completions
 
+    def read_for_gate(self, reading: Reading[T]) -> Steps[T]:
+        """What a gate decides, theta_0 reading for it beside what all other rollouts generate."""
+        replies: list[str] | None = None
+        while True:
+            try:
+                asked = next(reading) if replies is None else reading.send(replies)
+            except StopIteration as end:
+                decided: T = end.value
+                return decided
+            prompts, limit = [one.prompt_ids for one in asked], max(one.max_new_tokens for one in asked)
+            done = yield from self.say(GATE, prompts, range(len(prompts)), limit, temperature=0.0)
+            replies = [said(one.text) for one in done]
+
     @contextmanager
     def timed(self, kind: str) -> Iterator[None]:
         """Count the time inside as work of this kind."""
@@ -286,7 +302,7 @@ class Rollout:
         self.trajectory.tail = tuple(tail)
         self.trajectory.context_tokens = self.model.count(memories[0]) + self.model.count(self.text(tail))
         prompts = [self.answer_prompt(ask.text, memory, tail) for ask, memory in zip(asks, memories, strict=True)]
-        routes = policy.route(asks) if self.contents is not None else []
+        routes = (yield from policy.route(asks)) if self.contents is not None else []
         answers = self.trajectory.answers
         for place, one in enumerate(routes):
             if memories[place] or tail:

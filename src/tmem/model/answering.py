@@ -12,7 +12,7 @@ from torch import Tensor
 from tmem.fastweights import Delta, Recipe
 from tmem.model.contents import Pair
 from tmem.model.engine import Engine, HFEngine
-from tmem.model.gate import Meant
+from tmem.model.gate import Meant, Reading, read
 from tmem.model.load import Model
 from tmem.model.reading import gate_of
 from tmem.model.request import Request
@@ -62,7 +62,8 @@ def answers(
     refusal, refuses = model.wordings.refusal, bool(model.wordings.groups)
     found: list[Found] = []
     asked: list[tuple[str, int | None]] = []  # by those that have no text yet
-    every = gate.nearest(questions, known.pairs, known.keys, engine)
+    engine = engine or HFEngine(model)
+    every = read(gate.nearest(questions, known.pairs, known.keys), engine)
     for question, near in zip(questions, every, strict=True):
         meant = near is not None and _is_meant(model, near)
         concerns = near is not None and refuses and (near.opens or near.named)
@@ -80,7 +81,7 @@ def answers(
         return found
     room = model.settings.max_new_tokens_answer
     requests = [Request(tuple(model.bare(question)), row, room) for question, row in asked]
-    replies = iter((engine or HFEngine(model)).generate(requests, known.delta, model.fast(recipe)))
+    replies = iter(engine.generate(requests, known.delta, model.fast(recipe)))
     return [one if one.text else replace(one, text=said(next(replies).text)) for one in found]
 
 
@@ -95,11 +96,12 @@ class Asked(NamedTuple):
     opens: bool
 
 
-def as_asked(model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[Pair]) -> list[Asked]:
+def as_asked(model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[Pair]) -> Reading[list[Asked]]:
     """How a memory of these pairs is asked each question."""
     gate = gate_of(model, recipe)
     found = []
-    for question, near in zip(questions, gate.nearest(questions, pairs, gate.keys.pairs(pairs)), strict=True):
+    every = yield from gate.nearest(questions, pairs, gate.keys.pairs(pairs))
+    for question, near in zip(questions, every, strict=True):
         if near is None:
             found.append(Asked(question, None, opens=False))
         else:

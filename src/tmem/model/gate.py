@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,15 +25,32 @@ from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import read_jsonl, save_safetensors
 from tmem.model.engine import Engine
 from tmem.model.load import STORE_BASIS_FROM, Model
+from tmem.model.request import Request
 from tmem.retrieval import MINILM, Embedder, shipped_encoder
 from tmem.seeds import derive
-from tmem.texts import CALENDAR, fold, names
+from tmem.texts import CALENDAR, fold, names, said
 
 WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the rest is the question
 # Likeness by the encoder that opens, and what is taken off for every doubling of the pairs beyond FEW that a question
 # could mean: among many, one is always somewhat like it. See docs/log.md, 2026-11-28, for how they were found.
 OPENS, CROWDED, FEW = 0.33, 0.05, 8
 STRICT = 0.99  # of questions that must stay out, this share does, by the trunk
+
+T = TypeVar("T")
+# A decision for which theta_0 may be asked to read: what it is asked, its replies, what is decided. So who decides many
+# things can generate for all of them at once.
+Reading = Generator[list[Request], list[str], T]
+
+
+def read(reading: Reading[T], engine: Engine) -> T:
+    """Decide at once, with an engine."""
+    try:
+        asked = next(reading)
+        while True:
+            asked = reading.send([said(one.text) for one in engine.generate(asked)])
+    except StopIteration as end:
+        decided: T = end.value
+        return decided
 
 
 @dataclass(frozen=True)
@@ -204,12 +221,10 @@ class Gate:
         self.keys = keys
 
     def nearest(
-        self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor, engine: Engine | None = None
-    ) -> list[Meant | None]:
-        """For every question the pair that it is most like, None if it is about people of whom nothing was told.
-
-        ``engine``: what a gate that reads generates with.
-        """
+        self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor
+    ) -> Reading[list[Meant | None]]:
+        """For every question the pair that it is most like, None if it is about people of whom nothing was told."""
+        yield from ()
         if not pairs:
             return [None] * len(questions)
         every = self.likeness(questions, pairs, keys)

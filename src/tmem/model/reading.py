@@ -11,11 +11,10 @@ from dataclasses import replace
 from torch import Tensor
 
 from tmem.fastweights import Recipe
-from tmem.model.engine import Engine, HFEngine
-from tmem.model.gate import Gate, Keys, Likeness, Meant, make_keys
+from tmem.model.gate import Gate, Keys, Likeness, Meant, Reading, make_keys
 from tmem.model.load import Model
 from tmem.model.request import Request
-from tmem.texts import fold, said
+from tmem.texts import fold
 
 SHOWN = 6  # pairs, at most
 FAR = 0.1  # what is less alike is not shown
@@ -34,15 +33,19 @@ class ReadingGate(Gate):
         self.model = model
 
     def nearest(
-        self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor, engine: Engine | None = None
-    ) -> list[Meant | None]:
+        self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor
+    ) -> Reading[list[Meant | None]]:
         """For every question the pair that answers it; of those that none does, the one that it is most like."""
         if not pairs:
             return [None] * len(questions)
         every = self.likeness(questions, pairs, keys)
         shown = [_shown(like) for like in every]
-        asked = [(question, [pairs[one] for one in own]) for question, own in zip(questions, shown, strict=True) if own]
-        replies = iter(self._read(asked, engine))
+        asked = [
+            self._asked(question, [pairs[one] for one in own])
+            for question, own in zip(questions, shown, strict=True)
+            if own
+        ]
+        replies = iter((yield asked) if asked else [])
         found: list[Meant | None] = []
         for like, own in zip(every, shown, strict=True):
             near = like.best(0.0)
@@ -59,14 +62,11 @@ class ReadingGate(Gate):
         fitting = [place for place in shown if _says(reply, pairs[place][1])]
         return min(fitting, key=lambda place: fold(pairs[place][1]) != fold(reply), default=None)
 
-    def _read(self, asked: Sequence[tuple[str, Sequence[tuple[str, str]]]], engine: Engine | None) -> list[str]:
-        """What theta_0 answers to each question, reading its pairs."""
-        requests = []
-        for question, pairs in asked:
-            messages = [{"role": "system", "content": notes(pairs)}, {"role": "user", "content": question}]
-            prompt = tuple(self.model.encode_chat(messages))
-            requests.append(Request(prompt, max_new_tokens=self.model.settings.max_new_tokens_answer))
-        return [said(one.text) for one in (engine or HFEngine(self.model)).generate(requests)]
+    def _asked(self, question: str, pairs: Sequence[tuple[str, str]]) -> Request:
+        """What theta_0 is asked: the question, after these pairs."""
+        messages = [{"role": "system", "content": notes(pairs)}, {"role": "user", "content": question}]
+        prompt = tuple(self.model.encode_chat(messages))
+        return Request(prompt, max_new_tokens=self.model.settings.max_new_tokens_answer)
 
 
 def _shown(like: Likeness) -> list[int]:

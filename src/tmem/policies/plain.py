@@ -28,7 +28,8 @@ class Plain:
         yield from ()
         return [""] * len(asks)
 
-    def route(self, asks: Sequence[Ask]) -> list[Route]:
+    def route(self, asks: Sequence[Ask]) -> Steps[list[Route]]:
+        yield from ()
         return [Route(None)] * len(asks)
 
     def keep(self, turns: list[int]) -> list[int]:

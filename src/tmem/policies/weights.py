@@ -77,7 +77,7 @@ class Weights(Plain):
                 self.current.pop(question, None)  # what was told last comes last
             self.current |= fresh
 
-    def route(self, asks: Sequence[Ask]) -> list[Route]:
+    def route(self, asks: Sequence[Ask]) -> Steps[list[Route]]:
         rollout, fresh = self.rollout, self.rollout.agent.recipe.fresh
         assert fresh is not None and rollout.contents is not None
         pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
@@ -86,7 +86,8 @@ class Weights(Plain):
         # knows no refusal.
         refusal = rollout.agent.prompts.refusal if rollout.episode.answer_prompt is None else None
         routes, questions = [], [ask.query or ask.text for ask in asks]
-        for text, pair, opens in as_asked(rollout.model, rollout.agent.recipe, questions, pairs):
+        asked = yield from rollout.read_for_gate(as_asked(rollout.model, rollout.agent.recipe, questions, pairs))
+        for text, pair, opens in asked:
             if refusal is not None and not opens:
                 routes.append(Route(None, refusal=refusal))
                 continue
@@ -155,7 +156,8 @@ class Pairs(Weights):
             self.current.pop(fold(pair.question), None)
             self.current[fold(pair.question)] = pair, self.rollout.model.example(pair.question, pair.answer)
 
-    def route(self, asks: Sequence[Ask]) -> list[Route]:
+    def route(self, asks: Sequence[Ask]) -> Steps[list[Route]]:
+        yield from ()
         return [Route(None)] * len(asks)
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:

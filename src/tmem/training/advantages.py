@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import Any, Literal
 
-from tmem.agent.rollout import ANSWERS
+from tmem.agent.rollout import ANSWERS, GATE
 from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import UsageError
 from tmem.fastweights import Delta
@@ -104,13 +104,13 @@ def samples(
         for scored, own in zip(group, advantages(group, how, scale), strict=True):
             for action, advantage in zip(scored.trajectory.actions, own, strict=True):
                 weight = share[action.kind in ANSWERS]
-                if weight:
+                if weight and action.kind != GATE:
                     found.append(_sample(scored.trajectory, action, advantage, weight))
     return found
 
 
 def _actions(group: Sequence[ScoredTrajectory]) -> list[Action]:
-    return [action for scored in group for action in scored.trajectory.actions]
+    return [action for scored in group for action in scored.trajectory.actions if action.kind != GATE]
 
 
 def _sample(trajectory: Trajectory, action: Action, advantage: float, weight: float) -> Sample:
