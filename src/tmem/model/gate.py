@@ -235,12 +235,12 @@ class Gate:
     def likeness(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Likeness]:
         """How alike every question is to the pairs, which are some."""
         same = {fold(question): place for place, (question, _) in enumerate(pairs)}
-        known = [(set(_folded(question)), set(_folded(f"{question} {answer}"))) for question, answer in pairs]
+        known = [(_folded(question), _folded(f"{question} {answer}")) for question, answer in pairs]
         people = set().union(*(own for own, _ in known)) - CALENDAR
         told = set().union(*(own for _, own in known))
         found = []
         for question, row in zip(questions, self.keys.questions(questions) @ keys.mT, strict=True):
-            own = set(_folded(question))
+            own = _folded(question)
             if fold(question) in same:
                 found.append(Likeness(same=same[fold(question)]))
                 continue
@@ -256,8 +256,10 @@ class Gate:
         return found
 
 
-def _folded(text: str) -> list[str]:
-    return [fold(name) for name in names(text)]
+@lru_cache(maxsize=1 << 16)  # every question is compared with all pairs that hold
+def _folded(text: str) -> frozenset[str]:
+    """The names in a text, whatever they look like."""
+    return frozenset(fold(name) for name in names(text))
 
 
 def _nameless(text: str) -> str:
