@@ -1,6 +1,7 @@
 """Does rounding decide anything? The same ledger on two kinds of processor, and with one and two threads.
 
     python benchmarks/stable.py                 # persona-nano, 100 pairs, four ways
+    python benchmarks/stable.py --lr 0.005      # at another rate of the write
 
 Each way runs in a process of its own (ATEN_CPU_CAPABILITY). The pairs are told at once, or one by one with --singly:
 under a recipe that writes from zero that gives the same bits (tests/store/test_by_pairs.py). Printed: the distance of B
@@ -39,11 +40,14 @@ def pairs(count: int) -> list[tuple[str, str]]:
     return list(found.items())[:count]
 
 
-def tell(model: str, recipe: str, count: int, threads: int, singly: bool, out: Path) -> None:
+def tell(name: str, recipe: str, lr: float | None, count: int, threads: int, singly: bool, out: Path) -> None:
     """One way: every pair told, then all asked."""
     torch.set_num_threads(threads)
-    told = pairs(count)
-    with tempfile.TemporaryDirectory() as home, Memory(load(model), home, recipe, threads) as memory:
+    told, model = pairs(count), load(name)
+    if lr is not None:
+        recipes = {recipe: {**model.settings.recipes.get(recipe, {}), "lr": lr}}
+        model.settings = model.settings.model_copy(update={"recipes": recipes})
+    with tempfile.TemporaryDirectory() as home, Memory(model, home, recipe, threads) as memory:
         mine = memory.scope("u")
         portions = [[pair] for pair in told] if singly else [told]
         rows = [row for portion in portions for row in mine.add(pairs=portion).pairs]
@@ -63,12 +67,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="persona-nano")
     parser.add_argument("--recipe", default="tmem")
+    parser.add_argument("--lr", type=float, help="of the write; default: the model's own")
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--singly", action="store_true")
     parser.add_argument("--way", nargs=2, metavar=("THREADS", "FILE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.way:
-        tell(args.model, args.recipe, args.pairs, int(args.way[0]), args.singly, Path(args.way[1]))
+        tell(args.model, args.recipe, args.lr, args.pairs, int(args.way[0]), args.singly, Path(args.way[1]))
         return
     with tempfile.TemporaryDirectory() as folder:
         first: tuple[dict[str, torch.Tensor], dict] | None = None
@@ -76,6 +81,7 @@ def main() -> None:
             out = Path(folder) / f"{capability}-{threads}.json"
             command = [sys.executable, __file__, "--model", args.model, "--recipe", args.recipe]
             command += ["--pairs", str(args.pairs), *(["--singly"] if args.singly else [])]
+            command += [] if args.lr is None else ["--lr", str(args.lr)]
             command += ["--way", str(threads), str(out)]
             more = {} if capability == "default" else {"ATEN_CPU_CAPABILITY": capability}
             subprocess.run(command, check=True, env=os.environ | more, stderr=subprocess.DEVNULL)
