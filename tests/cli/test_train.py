@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli.running import Run, one_object
 
-SMALL = ["--facts", 1, "--tasks", 1, "--group", 2, "--held-out", 1, "--eval-every", 1, "--set", "epochs=2"]
+SMALL = ["--facts", 1, "--tasks", 1, "--group", 2, "--held-out", 1, "--eval-every", 1, "--set", "fresh.steps=2"]
 
 
 def test_train_goes_on_and_reports(tmem: Run, tmp_path: Path) -> None:

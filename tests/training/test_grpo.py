@@ -83,6 +83,14 @@ def test_steps_and_looks_are_recorded(trained: Path) -> None:
     assert flat(step)["extraction/recall"] == step["extraction"]["recall"]
 
 
+def test_what_acts_is_what_learns_when_memories_are_written_from_zero(tmp_path: Path) -> None:
+    spec = replace(SPEC, recipe="tmem", changes={"fresh.steps": 4, "fresh.steps_per_pair": 1})
+    trainer(tmp_path, replace(RUNNING, steps=1), spec=spec, held_out=0).train()
+    [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
+    assert step["learnt_tokens"] > 0 and abs(step["kl"]) < 1e-5 and step["clip_fraction"] == 0
+    assert (tmp_path / "model/model.safetensors").is_file()
+
+
 def test_resuming_gives_the_same_bits(trained: Path, tmp_path: Path) -> None:
     trainer(tmp_path, replace(RUNNING, steps=1)).train()
     trainer(tmp_path).train()
@@ -513,7 +521,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tmem"]
-    launch += ["train", "rl", "persona", "--facts", "2", "--tasks", "3", "--group", "3", "--lr", "1e-4"]
+    launch += ["train", "rl", "persona", "--recipe", "sgd", "--facts", "2", "--tasks", "3", "--group", "3", "--lr", "1e-4"]
     launch += ["--held-out", "3", "--eval-every", "2", "--save-every", "1", "--set", "epochs=5", "--out", str(two)]
     spec = replace(SPEC, options=SPEC.options | {"episodes": 3}, changes={"epochs": "5"})
     same_as_launched: dict[str, Any] = {"spec": spec, "tasks": 3, "held_out": 3}

@@ -93,7 +93,7 @@ def rl(
     kl: Annotated[float, typer.Option(min=0, help="Weight of the divergence from the start.")] = 0.0,
     slow_lora: Annotated[int, typer.Option(min=0, help="Train a LoRA of this rank instead of all weights.")] = 0,
     seed: SeedOption = 1,
-    recipe: Annotated[RecipeName, typer.Option(help="How a write trains.")] = RecipeName.sgd,
+    recipe: Annotated[RecipeName, typer.Option(help="How a write trains.")] = RecipeName.tmem,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: rank=12, init=random.")] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Tokens of the working context, L_max.")] = None,
     question: Annotated[
