@@ -10,9 +10,14 @@ from model.test_gate import PAIRS, Words, at_once
 from torch import Tensor
 
 from tmem.model import Completion, Engine, HFEngine, Request, load
+from tmem.model.answering import Known, answers
+from tmem.model.batch import Batch, listening
+from tmem.model.contents import Job, nothing, write_pairs
 from tmem.model.gate import Meant, read
 from tmem.model.reading import SHOWN, ReadingGate, gate_of, notes
+from tmem.model.request import Listener
 from tmem.model.settings import ModelSettings
+from tmem.texts import said
 
 
 class Scripted(ReadingGate):
@@ -77,3 +82,21 @@ def test_theta_0_reads_for_itself_where_the_settings_say_so() -> None:
     assert notes(PAIRS[:2]) == "What is Maria's vehicle? camper\nWhat is Kevin's vehicle? tram"
     near = found(gate, "What is Maria's vehicle called?")
     assert near is not None and near == found(gate, "What is Maria's vehicle called?")
+
+
+def test_what_is_read_is_no_part_of_the_answer_that_somebody_listens_to() -> None:
+    model = load("persona-nano")
+    model.settings = ModelSettings(**model.settings.model_dump() | {"gate": "reading"})
+    recipe = model.recipe("tmem", **{"fresh.held": 0, "fresh.beside": 0, "fresh.steps": 12})
+    pairs = [("What is Maria's vehicle?", "camper")]
+    [(contents, _)] = write_pairs(model, recipe, [Job(nothing(model, recipe), pairs, 1)])
+    keys = gate_of(model, recipe).keys.pairs(pairs)
+    known = Known(pairs, contents.delta, contents.places, keys, [True])
+    batch, heard = Batch(HFEngine(model), model.fast(recipe)), list[int]()
+    try:
+        with listening(Listener(lambda token, *_: heard.append(token))):
+            [one] = answers(model, recipe, known, ["Which is Maria's vehicle, tell me?"], engine=batch)
+        assert batch.tokens > len(heard)  # of the reading
+        assert said(model.decode([token for token in heard if token not in model.stop_ids])) == one.text != ""
+    finally:
+        batch.close()

@@ -28,6 +28,16 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What this thread has generated inside is no part of what its listener is told."""
+    token = _listener.set(None)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def current_listener() -> Listener | None:
     """Who hears what this thread has generated."""
     return _listener.get()

@@ -23,6 +23,7 @@ from torch import Tensor
 from tmem.errors import DataError, UsageError
 from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import read_jsonl, save_safetensors
+from tmem.model.batch import unheard
 from tmem.model.engine import Engine
 from tmem.model.load import STORE_BASIS_FROM, Model
 from tmem.model.request import Request
@@ -43,11 +44,13 @@ Reading = Generator[list[Request], list[str], T]
 
 
 def read(reading: Reading[T], engine: Engine) -> T:
-    """Decide at once, with an engine."""
+    """Decide at once, with an engine; who listens to an answer hears nothing of it."""
     try:
         asked = next(reading)
         while True:
-            asked = reading.send([said(one.text) for one in engine.generate(asked)])
+            with unheard():
+                replies = engine.generate(asked)
+            asked = reading.send([said(one.text) for one in replies])
     except StopIteration as end:
         decided: T = end.value
         return decided
