@@ -15,7 +15,7 @@ from references import MemoryModel, mixed_requests, prompt
 from tmem.errors import UsageError
 from tmem.fastweights import Delta
 from tmem.model import Completion, HFEngine, Request
-from tmem.model.batch import Batch, listening
+from tmem.model.batch import Batch, listening, unheard
 from tmem.model.request import Listener
 
 WithMemories = Callable[[str], MemoryModel]
@@ -60,13 +60,20 @@ def test_every_thread_gets_what_it_gets_alone(
 
 def test_who_listens_hears_every_token(with_memories: WithMemories, batches: Callable[..., Batch]) -> None:
     model, fast, delta = with_memories("qwen3")
-    heard: list[int] = []
-    batch = batches(model, fast)
-    with listening(Listener(heard.append)):
-        [done] = batch.generate([Request(prompt(5), 0, 12)], delta, fast)
-    assert tuple(heard) == done.ids
-    batch.generate([Request(prompt(5), 0, 12)], delta, fast)  # outside, nobody listens
-    assert tuple(heard) == done.ids
+    heard: list[Any] = []
+    batch, asked = batches(model, fast), [Request(prompt(5), 0, 12)]
+    with listening(Listener(lambda *token: heard.append(token), likeliest=3)):
+        [done] = batch.generate(asked, delta, fast)
+        with unheard():
+            batch.generate(asked, delta, fast)
+    ids, logprobs, _ = zip(*heard, strict=True)
+    assert (ids, logprobs) == (done.ids, done.logprobs)
+    for token, logprob, tokens in heard:  # greedy: the likeliest is the one that was chosen
+        values = [value for _, value in tokens]
+        assert tokens[0] == (token, pytest.approx(logprob, abs=1e-5)) and len(tokens) == 3
+        assert values == sorted(values, reverse=True)
+    batch.generate(asked, delta, fast)  # outside, nobody listens
+    assert len(heard) == len(done.ids)
 
 
 def test_who_has_gone_is_computed_for_no_more(with_memories: WithMemories, batches: Callable[..., Batch]) -> None:
@@ -74,13 +81,12 @@ def test_who_has_gone_is_computed_for_no_more(with_memories: WithMemories, batch
     model_stops, model.stop_ids = model.stop_ids, frozenset()
     try:
         batch, heard = batches(model, fast), list[int]()
-        listener = Listener(heard.append)
 
-        def leave(token: int) -> None:
+        def leave(token: int, *_: Any) -> None:
             heard.append(token)
             listener.gone = len(heard) == 3
 
-        listener.heard = leave
+        listener = Listener(leave)
         long = Request(prompt(5), 0, 100)
         with listening(listener):
             [done] = batch.generate([long], delta, fast)

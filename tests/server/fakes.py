@@ -42,6 +42,9 @@ class Words:
         self.words += text.split()
         return list(range(len(self.words) - len(text.split()), len(self.words)))
 
+    def piece(self, token: int) -> str:
+        return self.words[token]
+
     def decode(self, ids: Sequence[int]) -> str:
         return " ".join(self.words[number] for number in ids)
 
@@ -111,11 +114,12 @@ class Actions:
             if listener is not None:
                 if listener.gone:
                     break
-                listener.heard(self.model.encode(word)[0])
+                token = self.model.encode(word)[0]
+                listener.heard(token, -0.5, ((token, -0.5), (0, -2.0))[: listener.likeliest])
             said.append(word)
             assert self.slow.wait(60)
         if listener is not None and len(said) == len(words) < 5:
-            listener.heard(-1)
+            listener.heard(-1, 0.0, ())
         self.spoken += len(said)
         return " ".join(said)
 

@@ -128,7 +128,8 @@ def test_system_texts_stay_in_a_long_conversation_and_teach_nothing(make: Callab
     [
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"n": 2}, "n"),
-        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),

@@ -33,6 +33,9 @@ def test_a_life_with_it(server: Server, run: Callable[..., Any]) -> None:
             assert taught.tmem["learned"][0]["answer"] == "Lyon"
             whole = await own.chat.completions.create(model="fake", messages=ASKED)
             assert whole.choices[0].message.content == "Lyon" and whole.usage.total_tokens == 5
+            likely = await own.chat.completions.create(model="fake", messages=ASKED, logprobs=True, top_logprobs=1)
+            [token] = likely.choices[0].logprobs.content
+            assert token.token == "Lyon" and token.top_logprobs[0].logprob == token.logprob == -0.5
             stream = await own.chat.completions.create(
                 model="fake", messages=ASKED, stream=True, stream_options={"include_usage": True}
             )

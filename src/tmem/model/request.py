@@ -84,11 +84,18 @@ class Request:
     voices: Voices | None = None
 
 
+Likeliest = tuple[tuple[int, float], ...]  # tokens with their log-probabilities, the likeliest first
+
+
 @dataclass(eq=False)
 class Listener:
-    """Who hears a text while it is made: every token as it is chosen, the last one too; :attr:`gone` ends it."""
+    """Who hears a text while it is made: every token as it is chosen, the last one too; :attr:`gone` ends it.
 
-    heard: Callable[[int], None]
+    ``heard`` is told its log-probability too, as of :class:`Completion`, and the ``likeliest`` that stood beside it.
+    """
+
+    heard: Callable[[int, float, Likeliest], None]
+    likeliest: int = 0  # how many
     gone: bool = False  # set by any thread: nothing more is computed for it
 
 

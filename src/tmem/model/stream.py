@@ -26,7 +26,7 @@ from tmem.model.grammar import PairsGrammar
 from tmem.model.load import Model
 from tmem.model.onednn import ROWS, large_products
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
-from tmem.model.request import Completion, Finish, Listener, Request, check
+from tmem.model.request import Completion, Finish, Likeliest, Listener, Request, check
 from tmem.model.sampling import mix, sample
 from tmem.model.stopping import Ending, shown_text
 
@@ -300,13 +300,15 @@ class Stream:
                 [request.top_p for request in requests],
                 [rows[i].noise.random() for i in sampled],
             ).to(logits.device)
-        logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
+        total = logits.logsumexp(dim=-1)
+        logprobs = logits.gather(1, tokens[:, None])[:, 0] - total
+        likeliest = _likeliest(rows, logits, total)
         for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
             row.ids.append(token)
             row.logprobs.append(logprob)
             row.finish = self._finish(row, token)
             if row.listener is not None:
-                row.listener.heard(token)
+                row.listener.heard(token, logprob, likeliest.get(row.number, ()))
                 if row.listener.gone:
                     row.finish = row.finish or "cancelled"
         return tokens
@@ -341,6 +343,16 @@ class Stream:
         if row.matcher is not None:
             row.matcher.consume_token(token)
         return row.ending.after(token)
+
+
+def _likeliest(rows: Sequence[_Row], logits: Tensor, total: Tensor) -> dict[int, Likeliest]:
+    """By number of their rows: the likeliest tokens that listeners want to be told, of logits (N, V)."""
+    found = {}
+    for place, row in enumerate(rows):
+        if row.listener is not None and row.listener.likeliest:
+            values, tokens = (logits[place] - total[place]).topk(row.listener.likeliest)
+            found[row.number] = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
+    return found
 
 
 def _voice(lead: _Row, request: Request, memory: int | None) -> _Row:

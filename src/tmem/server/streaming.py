@@ -15,8 +15,9 @@ from fastapi import Request
 from tmem.errors import ModelError
 from tmem.model.batch import listening
 from tmem.model.load import Model
-from tmem.model.request import GenerationConfig, Listener
+from tmem.model.request import GenerationConfig, Likeliest, Listener
 from tmem.server.dependencies import Served
+from tmem.server.likelihoods import Likelihoods
 from tmem.server.replies import Refusal
 from tmem.server.visible import CLOSE, OPEN, visible
 from tmem.store.checked import CheckedMemory
@@ -25,6 +26,7 @@ from tmem.store.results import Receipt, Reply
 R = TypeVar("R")
 SOON = 2.0  # seconds; an error that comes before has its own status, though the answer is a stream
 Turns = Sequence[dict[str, str]]
+Token = tuple[int, float, Likeliest]
 
 
 @dataclass(frozen=True)
@@ -39,23 +41,34 @@ class Said:
 class Speech:
     """One answer. Made when it is its user's turn; :meth:`pieces` gives it, :attr:`said` what it was, once it ended.
 
-    Who closes the iterator, or is cancelled in it, has nothing more computed.
+    Who closes the iterator, or is cancelled in it, has nothing more computed. ``likeliest``: tokens to be told beside
+    each, with log-probabilities; None: of no token anything.
     """
 
-    def __init__(self, own: Served, memory: CheckedMemory, user: str, turns: Turns, sampling: GenerationConfig) -> None:
+    def __init__(
+        self,
+        own: Served,
+        memory: CheckedMemory,
+        user: str,
+        turns: Turns,
+        sampling: GenerationConfig,
+        likeliest: int | None = None,
+    ) -> None:
         self.own, self.memory, self.user, self.turns, self.sampling = own, memory, user, turns, sampling
         self.said: Said | None = None
         self.learned: list[dict[str, Any]] | None = None
         self._heard_at, self._began = 0.0, time.perf_counter()
-        self._tokens: asyncio.Queue[int | None] = asyncio.Queue()  # None: no more
+        self._shown = ""
+        self._likelihoods = None if likeliest is None else Likelihoods(self.model.piece, likeliest, self._thinks)
+        self._tokens: asyncio.Queue[Token | None] = asyncio.Queue()  # None: no more
         self._first = asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def heard(token: int) -> None:
+        def heard(*token: Any) -> None:
             with suppress(RuntimeError):  # the loop was closed: nobody is there any more
                 loop.call_soon_threadsafe(self._put, token)
 
-        self._listener = Listener(heard)
+        self._listener = Listener(heard, likeliest or 0)
         self._future = own.talk.start(self._answer, user)
         self._future.add_done_callback(lambda _: self._put(None))
 
@@ -79,16 +92,18 @@ class Speech:
     async def pieces(self) -> AsyncIterator[str]:
         """What is shown, in parts. Raises what goes wrong."""
         model, stops, limit = self.model, self.sampling.stop_texts, self.sampling.max_new_tokens
-        ids, shown, ended, stopped = list[int](), "", False, False
+        ids, ended, stopped = list[int](), False, False
         try:
-            while not (ended or stopped or len(ids) == limit) and (token := await self._tokens.get()) is not None:
-                ended = token in model.stop_ids
+            while not (ended or stopped or len(ids) == limit) and (heard := await self._tokens.get()) is not None:
+                ended = heard[0] in model.stop_ids
                 if not ended:
-                    ids.append(token)
-                    now, stopped = visible(model.decode(ids), stops, thinking=self._thinks)
-                    if len(now) > len(shown):
-                        yield now[len(shown) :]
-                        shown = now
+                    ids.append(heard[0])
+                    text = model.decode(ids)
+                    if self._likelihoods is not None:
+                        self._likelihoods.hear(text, *heard)
+                    now, stopped = visible(text, stops, thinking=self._thinks)
+                    if piece := self._show(now):
+                        yield piece
             self._listener.gone = True
             reply, asked = await self._future
             told = not ids  # what nobody generated: the text of a pair, or a refusal
@@ -96,8 +111,8 @@ class Speech:
                 ids = model.chat.encode(model.chat.literal(reply.text))
             full = limit is not None and len(ids) >= limit + told
             now, stopped = visible(model.decode(ids[:limit]), stops, ended=True, thinking=self._thinks and not told)
-            if len(now) > len(shown):
-                yield now[len(shown) :]
+            if piece := self._show(now):
+                yield piece
             unfinished = full or not (told or ended)  # the model's own limit
             for kind, count in (("read", asked), ("answered", len(ids[:limit]))):
                 self.own.metrics.tokens.labels(kind).inc(count)
@@ -105,6 +120,10 @@ class Speech:
             self.said = Said("length" if unfinished and not stopped else "stop", (asked, len(ids[:limit])), details)
         finally:
             self.stop()
+
+    def likelihoods(self) -> list[dict[str, Any]] | None:
+        """Of the tokens shown since this was asked last; None if it is not wanted, or nobody generated them."""
+        return None if self._likelihoods is None else self._likelihoods.take(self._shown) or None
 
     async def learn(self) -> None:
         """Have what the last message tells kept, and written after the answer."""
@@ -137,7 +156,12 @@ class Speech:
         except ModelError:  # a template that takes only some orders of turns
             return reply, sum(self.model.count(turn["content"]) for turn in self.turns)
 
-    def _put(self, token: int | None) -> None:
+    def _show(self, now: str) -> str:
+        """What is new in what can be shown."""
+        before, self._shown = self._shown, max(self._shown, now, key=len)
+        return now[len(before) :]
+
+    def _put(self, token: Token | None) -> None:
         if token is not None:
             now, metrics = time.perf_counter(), self.own.metrics
             if self._heard_at:

@@ -18,7 +18,7 @@ def visible(text: str, stops: Sequence[str] = (), ended: bool = False, thinking:
     """
     if not ended:
         text = text.rstrip(HALF)
-    said = _said(text, ended, thinking).lstrip()
+    said = without_thoughts(text, ended, thinking).lstrip()
     ends = [(at + len(stop), at) for stop in stops if (at := said.find(stop)) >= 0]
     if ends:
         return said[: min(ends)[1]], True
@@ -28,7 +28,7 @@ def visible(text: str, stops: Sequence[str] = (), ended: bool = False, thinking:
     return said[: len(said) - kept].rstrip(), False
 
 
-def _said(text: str, ended: bool, thinking: bool) -> str:
+def without_thoughts(text: str, ended: bool, thinking: bool) -> str:
     """A text without its thoughts, complete or begun; while it goes on also without what may begin one."""
     parts = []
     if thinking:

@@ -50,7 +50,7 @@ async def chat(body: ChatRequest, request: Request) -> Response:
     check_parts(body, HARMLESS)
     user = whose(request, {"user": body.user, "metadata.user_id": (body.metadata or {}).get("user_id")})
     turns, learn = turns_of(body.messages), learns(request, body.memory, body.metadata, body.messages)
-    speech = Speech(own, own.memory.scope(user_id=user), user, turns, _sampling(body))
+    speech = Speech(own, own.memory.scope(user_id=user), user, turns, _sampling(body), _likeliest(body))
     number = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": own.model}
     if not body.stream:
         return Json(await while_there(request, _whole(speech, learn, number)))
@@ -66,7 +66,7 @@ async def _whole(speech: Speech, learn: bool, number: dict[str, Any]) -> dict[st
     said = speech.said
     assert said is not None
     message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": said.finish}
+    choice = {"index": 0, "message": message, "logprobs": _logprobs(speech), "finish_reason": said.finish}
     found = number | {"object": "chat.completion", "choices": [choice], "usage": _usage(said)}
     return found | {"tmem": said.tmem | ({} if speech.learned is None else {"learned": speech.learned})}
 
@@ -76,7 +76,7 @@ async def _chunks(speech: Speech, learn: bool, number: dict[str, Any], usage: bo
     number = number | {"object": "chat.completion.chunk"}
 
     def chunk(delta: dict[str, str], finish: str | None = None, **more: Any) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        choice = {"index": 0, "delta": delta, "logprobs": _logprobs(speech), "finish_reason": finish}
         return event(number | {"choices": [choice]} | ({"usage": None} if usage else {}) | more)
 
     yield chunk({"role": "assistant", "content": ""})
@@ -91,6 +91,12 @@ async def _chunks(speech: Speech, learn: bool, number: dict[str, Any], usage: bo
     if usage:
         yield event(number | {"choices": [], "usage": _usage(said)})
     yield "data: [DONE]\n\n"
+
+
+def _logprobs(speech: Speech) -> dict[str, Any] | None:
+    """Of the tokens that are new, as a choice has them."""
+    found = speech.likelihoods()
+    return None if found is None else {"content": found, "refusal": None}
 
 
 def _usage(said: Said) -> dict[str, int]:
@@ -148,6 +154,12 @@ def _sampling(body: ChatRequest) -> GenerationConfig:
     return GenerationConfig(
         body.temperature or 0.0, top_p, max_new_tokens=most, seed=body.seed or 0, stop_texts=tuple(stops)
     )
+
+
+def _likeliest(body: ChatRequest) -> int | None:
+    if body.top_logprobs and not body.logprobs:
+        raise Refusal(400, "top_logprobs needs logprobs: true", "top_logprobs")
+    return body.top_logprobs or 0 if body.logprobs else None
 
 
 def learns(

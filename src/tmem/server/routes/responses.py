@@ -18,6 +18,7 @@ from tmem.server.routes.schemas import NEEDLESS, ChatMessage, Part, ResponseRequ
 from tmem.server.sse import Events, event
 from tmem.server.streaming import Speech, while_there, whole
 
+LOGPROBS = "message.output_text.logprobs"
 router = APIRouter(tags=["OpenAI"])
 
 
@@ -35,7 +36,8 @@ async def respond(body: ResponseRequest, request: Request) -> Response:
     turns, learn = turns_of(messages, "input"), learns(request, body.memory, body.metadata, messages)
     top_p = 1.0 if body.top_p is None else body.top_p
     sampling = GenerationConfig(body.temperature or 0.0, top_p, max_new_tokens=body.max_output_tokens)
-    speech = Speech(own, own.memory.scope(user_id=user), user, turns, sampling)
+    likeliest = (body.top_logprobs or 0) if LOGPROBS in (body.include or ()) or body.top_logprobs else None
+    speech = Speech(own, own.memory.scope(user_id=user), user, turns, sampling, likeliest)
     made = _Made(body, speech, learn)
     if not body.stream:
         return Json(await while_there(request, made.whole()))
@@ -48,10 +50,13 @@ class _Made:
 
     def __init__(self, body: ResponseRequest, speech: Speech, learn: bool) -> None:
         self.body, self.speech, self.learn = body, speech, learn
+        self.logprobs = list[dict[str, Any]]()
         self.id, self.item, self.created = f"resp_{uuid4().hex}", f"msg_{uuid4().hex}", int(time.time())
 
     async def whole(self) -> dict[str, Any]:
-        return await self._ended(await whole(self.speech))
+        text = await whole(self.speech)
+        self._new_logprobs()
+        return await self._ended(text)
 
     async def events(self) -> AsyncIterator[str]:
         """In the order that clients build a response from."""
@@ -66,16 +71,22 @@ class _Made:
         yield made("response.created", response=self._response("in_progress", []))
         yield made("response.in_progress", response=self._response("in_progress", []))
         yield made("response.output_item.added", output_index=0, item=self._message("in_progress", []))
-        yield made("response.content_part.added", **place, part=_text(""))
+        yield made("response.content_part.added", **place, part=_text("", []))
         said = ""
         async for piece in self.speech.pieces():
             said += piece
-            yield made("response.output_text.delta", **place, delta=piece, logprobs=[])
-        yield made("response.output_text.done", **place, text=said, logprobs=[])
-        yield made("response.content_part.done", **place, part=_text(said))
-        yield made("response.output_item.done", output_index=0, item=self._message(self._status, [_text(said)]))
+            yield made("response.output_text.delta", **place, delta=piece, logprobs=self._new_logprobs())
+        text = _text(said, self.logprobs)
+        yield made("response.output_text.done", **place, text=said, logprobs=self.logprobs)
+        yield made("response.content_part.done", **place, part=text)
+        yield made("response.output_item.done", output_index=0, item=self._message(self._status, [text]))
         response = await self._ended(said)
         yield made(f"response.{response['status']}", response=response)
+
+    def _new_logprobs(self) -> list[dict[str, Any]]:
+        new = self.speech.likelihoods() or []
+        self.logprobs += new
+        return new
 
     @property
     def _status(self) -> str:
@@ -93,7 +104,7 @@ class _Made:
         usage |= {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}  # type: ignore[dict-item]
         usage |= {"output_tokens_details": {"reasoning_tokens": 0}}  # type: ignore[dict-item]
         learned = {} if self.speech.learned is None else {"learned": self.speech.learned}
-        found = self._response(status, [self._message(status, [_text(text)])])
+        found = self._response(status, [self._message(status, [_text(text, self.logprobs)])])
         why = None if status == "completed" else {"reason": "max_output_tokens"}
         return found | {"incomplete_details": why, "usage": usage, "tmem": said.tmem | learned}
 
@@ -127,8 +138,8 @@ class _Made:
         }
 
 
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def _text(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
 
 
 def _messages(body: ResponseRequest) -> list[ChatMessage]:

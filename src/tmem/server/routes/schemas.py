@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from tmem.server.likelihoods import MOST
+
 # What the parts of a chat request that are not supported may say: nothing that would change the answer.
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -13,8 +15,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "logit_bias": ({},),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
@@ -29,7 +29,6 @@ NEEDLESS: dict[str, tuple[Any, ...]] = {  # the same of a request for a response
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "text": ({}, {"format": {"type": "text"}}),
-    "top_logprobs": (0,),
     "background": (False,),
     "previous_response_id": (),
     "conversation": (),
@@ -89,6 +88,8 @@ class ChatRequest(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MOST)
     stop: str | list[str] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
@@ -118,6 +119,8 @@ class ResponseRequest(BaseModel):
     max_output_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
+    top_logprobs: int | None = Field(None, ge=0, le=MOST)
+    include: list[str] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
     memory: MemoryOptions | None = None
