@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -49,6 +50,44 @@ def test_random_model_writes_valid_json(stop: str, loaded: Callable[[str], Model
         assert score.tolist() == pytest.approx(completion.logprobs, abs=2e-4)
 
 
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 5}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_random_model_keeps_to_a_callers_schema(temperature: float, loaded: Callable[[str], Model]) -> None:
+    pytest.importorskip("llguidance")
+    schema = json.dumps(SCHEMA)
+    grammar.check_schema(schema)
+    asked = [Request((5, 6, 7), max_new_tokens=60, temperature=temperature, seed=n, schema=schema) for n in range(3)]
+    for completion in HFEngine(loaded("qwen3")).generate([*asked, Request((5, 6), max_new_tokens=3)])[:3]:
+        found = json.loads(completion.text)
+        assert completion.finish == "stop" and set(found) == {"name", "age"}
+        assert len(found["name"]) <= 5 and 0 <= found["age"] <= 99
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"not": {"type": "string"}}, "not"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
+        ({"type": "nothing"}, "Invalid type"),
+        ({"allOf": [{"type": "string"}, {"type": "number"}]}, "Unsatisfiable"),
+        ({"$ref": "http://example.com/schema"}, "not present"),
+        ({"description": "x" * grammar.MOST}, "characters at most"),
+    ],
+)
+def test_a_schema_that_cannot_be_kept_to_is_refused_in_one_line(schema: dict[str, Any], said: str) -> None:
+    pytest.importorskip("llguidance")
+    with pytest.raises(UsageError, match=said) as error:
+        grammar.check_schema(json.dumps(schema))
+    assert "\n" not in str(error.value)
+
+
 def test_the_real_bounds_compile(loaded: Callable[[str], Model]) -> None:
     pytest.importorskip("llguidance")
     model = loaded("llama")
@@ -59,13 +98,15 @@ def test_the_real_bounds_compile(loaded: Callable[[str], Model]) -> None:
 def test_missing_package_names_the_extra(loaded: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(UsageError, match=r"tmem\[json\]"):
+        grammar.check_schema("{}")
+    with pytest.raises(UsageError, match=r"tmem\[json\]"):
         HFEngine(loaded("qwen3")).generate([Request((5, 6), grammar=True)])
 
 
 def test_allowed_is_a_mask_over_the_vocabulary(loaded: Callable[[str], Model]) -> None:
     pytest.importorskip("llguidance")
     model = loaded("qwen3")
-    made = grammar.PairsGrammar(model.tokenizer, 384, model.stop_ids)
+    made = grammar.Grammar(model.tokenizer, 384, model.stop_ids)
     mask = made.allowed([made.matcher(), made.matcher()])
     assert (mask.shape, mask.dtype) == ((2, 384), torch.bool)
     assert all(model.decode([token]).startswith("[") for token in mask[0].nonzero()[:, 0].tolist())

@@ -130,7 +130,13 @@ def test_system_texts_stay_in_a_long_conversation_and_teach_nothing(make: Callab
         ({"n": 2}, "n"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"not": {}}}}}, "response_format"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": True}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
         ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"temperature": 3}, "temperature"),
@@ -166,3 +172,22 @@ def test_models(server: Server) -> None:
     assert found["id"] == "fake" and server.ask("GET", "/v1/models/fake").json() == found
     for reply in (server.ask("GET", "/v1/models/gpt-4"), server.chat(ASKED, **LOCAL, model="gpt-4")):
         assert reply.status_code == 404 and reply.json()["error"]["code"] == "model_not_found"
+
+
+def test_a_schema_reaches_the_model_that_converses_and_no_other(make: Callable[..., Server]) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "place", "strict": True, "schema": schema}}
+    server = make(converses=True)
+    told = {"pairs": [{"question": ASKED, "answer": "Lyon"}], "user_id": "ana"}
+    assert server.ask("POST", "/v1/memories", json=told).status_code == 200
+    reply = server.chat(ASKED, response_format=wanted, **LOCAL).json()
+    assert reply["choices"][0]["message"]["content"].startswith("one two")  # it puts the memory's answer into shape
+    assert reply["tmem"]["source"] == "weights" and len(reply["tmem"]["pairs"]) == 1
+    [prompt] = server.actions.prompted
+    assert prompt.startswith(f"{ASKED} Lyon") and json.loads(server.actions.samplings[-1].schema) == schema
+    body = {"model": "fake", "input": ASKED, "text": {"format": {"type": "json_object"}}, **LOCAL}
+    response = server.ask("POST", "/v1/responses", json=body).json()
+    assert json.loads(server.actions.samplings[-1].schema) == {"type": "object"}
+    assert response["text"] == {"format": {"type": "json_object"}}
+    refused = make().chat(ASKED, response_format=wanted, **LOCAL)
+    assert refused.status_code == 400 and "cannot be held to a schema" in refused.json()["error"]["message"]

@@ -96,7 +96,7 @@ def test_a_response_that_was_cut_says_so(make: Callable[..., Server], run: Calla
         ({"input": [{"role": "assistant", "content": "x"}]}, "input.0.role"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"text": {"format": {"type": "json_object"}}}, "text"),
+        ({"text": {"format": {"type": "json_schema", "schema": {"not": {}}}}}, "text.format"),
         ({"background": True}, "background"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tmem.fastweights import Delta, FastWeights
-from tmem.model.grammar import PairsGrammar
+from tmem.model.grammar import Grammar
 from tmem.model.load import Model
 from tmem.model.prefill import Prefill
 from tmem.model.request import Completion, Request
@@ -72,9 +72,9 @@ class HFEngine:
         return max(AT_LEAST, (torch.cuda.mem_get_info(device)[0] + held) // 4 // bytes_of_a_token(self.model.hf))
 
     @cached_property
-    def _grammar(self) -> PairsGrammar:
+    def _grammar(self) -> Grammar:
         vocab = self.model.hf.get_output_embeddings().weight.shape[0]
-        return PairsGrammar(self.model.tokenizer, vocab, self.model.stop_ids)
+        return Grammar(self.model.tokenizer, vocab, self.model.stop_ids)
 
     def generate(
         self,

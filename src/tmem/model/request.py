@@ -59,6 +59,7 @@ class GenerationConfig(Sampling):
     max_new_tokens: int | None = None
     seed: int = 0
     stop_texts: tuple[str, ...] = ()
+    schema: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Request:
     ``memory`` is a row of the Delta, None for the base model; with ``voices`` it answers there, and not in the
     request's own prompt. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 keep every token. ``stop`` ``json``
     also ends the text when its first JSON array closes, and any of ``stop_texts`` ends it, too, and stays in it.
-    ``grammar`` forces a JSON array of question-answer pairs (needs the extra ``json``).
+    ``grammar`` forces a JSON array of question-answer pairs, ``schema`` JSON of that schema (both need the extra
+    ``json``).
     """
 
     prompt_ids: tuple[int, ...]
@@ -81,6 +83,7 @@ class Request:
     stop: Literal["eos", "json"] = "eos"
     stop_texts: tuple[str, ...] = ()
     grammar: bool = False
+    schema: str | None = None
     voices: Voices | None = None
 
 

@@ -110,8 +110,8 @@ class ServedEngine:
         """
         for request in requests:
             check(request, self.model, delta, fast)
-            if request.grammar:
-                raise UsageError(f"{self.server.name}: extractions are held to a grammar by tmem's own loop alone")
+            if request.grammar or request.schema:
+                raise UsageError(f"{self.server.name}: texts are held to a grammar by tmem's own loop alone")
         names: dict[int, str | None] = {}
         adapters: dict[str, Callable[[], Matrices]] = {}
         for row in sorted({request.memory for request in requests if request.memory is not None}):

@@ -22,7 +22,7 @@ from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import together
 from tmem.model.cache import ROOM, begun, joined, narrow
 from tmem.model.decode_step import Step
-from tmem.model.grammar import PairsGrammar
+from tmem.model.grammar import Grammar
 from tmem.model.load import Model
 from tmem.model.onednn import ROWS, large_products
 from tmem.model.prefill import ALIKE, Memories, Prefill, shown
@@ -82,7 +82,7 @@ class Stream:
         self,
         model: Model,
         prefill: Prefill,
-        grammar: Callable[[], PairsGrammar],
+        grammar: Callable[[], Grammar],
         fast: FastWeights | None,
         max_tokens: int,
         at_once: bool = False,
@@ -120,7 +120,7 @@ class Stream:
                 owner=owners.setdefault(id(delta), self._count + place),
                 noise=random.Random(request.seed),
                 ending=Ending(self.model, request),
-                matcher=self._grammar().matcher() if request.grammar else None,
+                matcher=self._grammar().matcher(request.schema) if request.grammar or request.schema else None,
                 listener=listener,
             )
             for place, (request, delta) in enumerate(zip(requests, deltas, strict=True))

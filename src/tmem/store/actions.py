@@ -79,6 +79,7 @@ class Actions:
                 seed=sampling.seed,
                 stop=stop,
                 stop_texts=sampling.stop_texts,
+                schema=sampling.schema,
             )
             for prompt, row in zip(prompts, rows, strict=True)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,19 +63,30 @@ def chat(
     A question teaches nothing; what it asks of what was told the memory answers, and everything else the model. Models
     that were taught nothing but to answer questions get what is asked in the message, and nothing is answered where
     nothing is. ``name``: who speaks. ``sampling``: of what the model says beside the memory; what was told is answered
-    as it was told.
+    as it was told, unless there is a schema: then the model, shown the memory's answer, puts it into that shape.
+    Raises :class:`UsageError` for a schema that cannot be kept to.
     """
+    from tmem.model.batch import unheard
+
     began = time.perf_counter()
     turns = earlier, last, _ = _turns(messages)
     said, converses = last["content"], memory.prompts.converses
+    shaped = sampling is not None and sampling.schema is not None
+    if shaped and not converses:
+        raise UsageError(f"{memory.model.name} answers questions and cannot be held to a schema: ask for text")
     asked = split(said)[1]
     prompt = _prompt(memory, earlier, said) if converses else []
     learned = _learned(memory, turns, name, timestamp) if learn else None
     if not said or not (converses or asked):
         return Reply("", memory.version, learned, milliseconds(began))
     if asked and (memory.by_pairs or not converses):
-        known = memory.ask(asked)
-        if not converses or known.source in ("weights", "text"):
+        with unheard() if shaped else nullcontext():
+            known = memory.ask(asked)
+        told = known.source in ("weights", "text")
+        if told and shaped:
+            note: dict[str, Any] = {"role": "system", "content": f"{asked} {known.text}"}
+            known = replace(known, text=memory.say(_prompt(memory, [note, *earlier], said), sampling))
+        if told or not converses:
             return Reply(known.text, known.version, learned, milliseconds(began), known.source, known.pairs)
     text = memory.say(prompt, sampling)
     return Reply(text, memory.version, learned, milliseconds(began), "base" if memory.by_pairs else "weights")

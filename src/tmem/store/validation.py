@@ -115,6 +115,10 @@ def sampling(value: Any, name: str) -> Any:
 
         if not isinstance(value, GenerationConfig):
             raise UsageError(f"{name} must be a tmem.model.request.GenerationConfig, not {_kind(value)}")
+        if value.schema is not None:
+            from tmem.model.grammar import check_schema
+
+            check_schema(value.schema)
     return value
 
 

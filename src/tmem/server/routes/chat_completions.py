@@ -15,6 +15,7 @@ from starlette.responses import Response
 from tmem.model.request import GenerationConfig
 from tmem.server.dependencies import Served, served, whose
 from tmem.server.replies import Json, Refusal
+from tmem.server.routes.formats import held_to
 from tmem.server.routes.schemas import HARMLESS, ChatMessage, ChatRequest, MemoryOptions
 from tmem.server.sse import Events, event
 from tmem.server.streaming import Said, Speech, while_there, whole
@@ -149,10 +150,16 @@ def _sampling(body: ChatRequest) -> GenerationConfig:
     if len(stops) > MOST_STOPS or not all(stops):
         raise Refusal(400, f"stop is one text or up to {MOST_STOPS}, none of them empty", "stop")
     limits = [limit for limit in (body.max_completion_tokens, body.max_tokens) if limit is not None]
-    top_p = 1.0 if body.top_p is None else body.top_p
-    most = min(limits, default=None)
+    top_p, shape, schema = 1.0 if body.top_p is None else body.top_p, body.response_format, None
+    if shape is not None:
+        schema = held_to(shape.type, shape.json_schema and shape.json_schema.schema_, "response_format")
     return GenerationConfig(
-        body.temperature or 0.0, top_p, max_new_tokens=most, seed=body.seed or 0, stop_texts=tuple(stops)
+        body.temperature or 0.0,
+        top_p,
+        max_new_tokens=min(limits, default=None),
+        seed=body.seed or 0,
+        stop_texts=tuple(stops),
+        schema=schema,
     )
 
 

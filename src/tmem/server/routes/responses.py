@@ -14,6 +14,7 @@ from tmem.model.request import GenerationConfig
 from tmem.server.dependencies import served, whose
 from tmem.server.replies import Json, Refusal
 from tmem.server.routes.chat_completions import check_model, check_parts, learns, turns_of
+from tmem.server.routes.formats import held_to
 from tmem.server.routes.schemas import NEEDLESS, ChatMessage, Part, ResponseRequest
 from tmem.server.sse import Events, event
 from tmem.server.streaming import Speech, while_there, whole
@@ -35,7 +36,9 @@ async def respond(body: ResponseRequest, request: Request) -> Response:
     messages = _messages(body)
     turns, learn = turns_of(messages, "input"), learns(request, body.memory, body.metadata, messages)
     top_p = 1.0 if body.top_p is None else body.top_p
-    sampling = GenerationConfig(body.temperature or 0.0, top_p, max_new_tokens=body.max_output_tokens)
+    shape = body.text and body.text.format
+    schema = None if shape is None else held_to(shape.type, shape.schema_, "text.format")
+    sampling = GenerationConfig(body.temperature or 0.0, top_p, max_new_tokens=body.max_output_tokens, schema=schema)
     likeliest = (body.top_logprobs or 0) if LOGPROBS in (body.include or ()) or body.top_logprobs else None
     speech = Speech(own, own.memory.scope(user_id=user), user, turns, sampling, likeliest)
     made = _Made(body, speech, learn)
@@ -129,7 +132,7 @@ class _Made:
             "previous_response_id": None,
             "store": False,
             "temperature": asked.temperature or 0.0,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": {"type": "text"}} if asked.text is None else asked.text.model_dump(exclude_none=True),
             "tool_choice": "none",
             "tools": [],
             "top_p": 1.0 if asked.top_p is None else asked.top_p,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from tmem.server.likelihoods import MOST
+from tmem.server.routes.formats import ChatFormat, TextOptions
 
 # What the parts of a chat request that are not supported may say: nothing that would change the answer.
 HARMLESS: dict[str, tuple[Any, ...]] = {
@@ -18,7 +19,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -28,7 +28,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 NEEDLESS: dict[str, tuple[Any, ...]] = {  # the same of a request for a response
     "tools": ([],),
     "tool_choice": ("none", "auto"),
-    "text": ({}, {"format": {"type": "text"}}),
     "background": (False,),
     "previous_response_id": (),
     "conversation": (),
@@ -90,6 +89,7 @@ class ChatRequest(BaseModel):
     seed: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MOST)
+    response_format: ChatFormat | None = None
     stop: str | list[str] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
@@ -121,6 +121,7 @@ class ResponseRequest(BaseModel):
     top_p: float | None = Field(None, gt=0, le=1)
     top_logprobs: int | None = Field(None, ge=0, le=MOST)
     include: list[str] | None = None
+    text: TextOptions | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
     memory: MemoryOptions | None = None
