@@ -63,16 +63,28 @@ def test_a_life_with_it(server: Server, client: Any) -> None:
     assert server.memory.scope(user_id="ana").get_all() == []
 
 
+def test_an_agent_has_a_memory_of_its_own(server: Server, client: Any) -> None:
+    told = [{"role": "user", "name": "Ana", "content": "I live in Lyon."}]
+    client.add(told, user_id="ana", agent_id="cook", run_id="1")
+    own = {"AND": [{"user_id": "ana"}, {"agent_id": "cook"}, {"run_id": "1"}]}
+    assert client.search("live", filters=own)["results"][0]["answer"] == "Lyon"
+    for other in ({"user_id": "ana"}, {"user_id": "ana", "agent_id": "cook"}):
+        assert client.get_all(filters=other)["results"] == []
+    client.delete_all(user_id="ana", agent_id="cook", run_id="1")
+    assert client.get_all(filters=own)["results"] == []
+
+
 def test_what_it_could_ask_and_would_not_get_is_refused(server: Server, client: Any, mem0: Any) -> None:
     wrong: list[tuple[Any, str]] = [
         (lambda: client.add("I live in Lyon.", user_id="ben"), "may not name another user"),
         (lambda: client.search("x", filters={"user_id": "ben"}), "may not name another user"),
-        (lambda: client.search("x", filters={"agent_id": "a"}), "only say one user_id"),
+        (lambda: client.search("x", filters={"app_id": "a"}), "only say one user_id"),
         (lambda: client.search("x", filters={"OR": [{"user_id": "ana"}]}), "only say one user_id"),
         (lambda: client.search("x", filters={"AND": [{"user_id": "ana"}, {"user_id": "b"}]}), "only say one user_id"),
         (lambda: client.search("x", filters={"user_id": "ana"}, threshold=0.5), "there is no threshold here"),
         (lambda: client.add("x", user_id="ana", expiration_date="2027-01-01"), "there is no expiration_date here"),
-        (lambda: client.add("x", user_id="ana", agent_id="a"), "there is no agent_id here"),
+        (lambda: client.add("x", user_id="ana", app_id="a"), "there is no app_id here"),
+        (lambda: client.add("x", user_id="ana", agent_id=" "), "agent_id: a name has 1 to 200"),
         (lambda: client.get("never-was"), "there is no pair never-was"),
     ]
     for call, said in wrong:

@@ -126,7 +126,7 @@ def test_who_only_looks_leaves_no_trace(server: Server) -> None:
         ("POST", "/v1/forget", {"ids": ["x"]}, 404),
         ("POST", "/v1/tag", {"version": 1, "name": "x"}, 404),
         ("POST", "/v1/search", {"query": "x", "filters": {"user_id": "ben"}}, 400),
-        ("POST", "/v1/search", {"query": "x", "filters": {"agent_id": "ben"}}, 400),
+        ("POST", "/v1/search", {"query": "x", "filters": {"app_id": "ben"}}, 400),
         ("PATCH", "/v1/memories", None, 405),
         ("GET", "/v1/nothing", None, 404),
     ],
@@ -323,3 +323,48 @@ def test_health_and_one_document(server: Server) -> None:
     for path, item in document["paths"].items():
         for route in item.values():
             assert route["summary"] and ("4XX" in route["responses"]) == (path.startswith("/v1/") or path == "/metrics")
+
+
+def test_an_agent_or_a_run_has_a_memory_of_its_own_by_every_way_to_name_it(server: Server) -> None:
+    ana = {"X-Tmem-User": "ana"}
+    told = {"pairs": [{"question": "Where does Ana live?", "answer": "Lyon"}], "agent_id": "cook"}
+    assert server.ask("POST", "/v1/memories", json=told, headers=ana).status_code == 200
+    cook = ana | {"X-Tmem-Agent": "cook"}
+
+    def answers(reply: Any) -> list[str]:
+        return [row["answer"] for row in reply.json()["results"]]
+
+    assert answers(server.ask("GET", "/v1/memories", headers=ana)) == []
+    assert answers(server.ask("GET", "/v1/memories", headers=cook)) == ["Lyon"]
+    assert answers(server.ask("GET", "/v1/memories?agent_id=cook", headers=ana)) == ["Lyon"]
+    for more in ({"agent_id": "cook"}, {"filters": {"user_id": "ana", "agent_id": "cook"}}):
+        assert answers(server.ask("POST", "/v1/search", json={"query": "Ana", **more}, headers=ana)) == ["Lyon"]
+    assert answers(server.ask("GET", "/v1/memories?run_id=1", headers=cook)) == []
+    for memory, said in (({"agent_id": "cook"}, "Lyon"), ({}, "No information available")):
+        reply = server.chat("Where does Ana live?", user="ana", memory=memory).json()
+        assert reply["choices"][0]["message"]["content"] == said
+    twice = server.ask("GET", "/v1/memories?agent_id=waiter", headers=cook)
+    assert twice.status_code == 400 and "agent_id is said twice" in twice.json()["error"]["message"]
+    alone = server.ask("GET", "/v1/memories?agent_id=cook")  # of whom?
+    assert alone.status_code == 400 and "whose memory" in alone.json()["error"]["message"]
+    key = server.keys.make("ben", "ben")
+    assert answers(server.ask("GET", "/v1/memories?agent_id=cook", key)) == []  # Ben's cook is not Ana's
+
+
+def test_the_paths_of_mem0s_own_server(server: Server) -> None:
+    told = {"messages": [{"role": "user", "content": "I live in Lyon.", "name": "Ana"}], "user_id": "ana"}
+    [pair] = server.ask("POST", "/memories", json=told).json()["pairs"]
+    of = f"/memories/{pair['id']}"
+    assert server.ask("GET", "/memories?user_id=ana").json()["results"][0]["id"] == pair["id"]
+    assert server.ask("GET", f"{of}?user_id=ana").json()["answer"] == "Lyon"
+    assert server.ask("PUT", f"{of}?user_id=ana", json={"text": "Nice"}).status_code == 200
+    [found] = server.ask("POST", "/search", json={"query": "Ana", "user_id": "ana"}).json()["results"]
+    assert found["answer"] == "Nice"
+    assert len(server.ask("GET", f"/memories/{found['id']}/history?user_id=ana").json()["results"]) == 2
+    assert server.ask("DELETE", f"/memories/{found['id']}?user_id=ana").status_code == 200
+    assert server.ask("DELETE", "/memories?user_id=ana").status_code == 200
+    assert server.ask("POST", "/reset?user_id=ana").json() == {"erased": True}
+    key = server.keys.make("ben", "ben")
+    paths = ("/memories", of, f"{of}/history")
+    assert [server.ask("GET", path, key).status_code for path in paths] == [200, 404, 404]
+    assert all(server.ask("GET", path).status_code == 401 for path in paths)

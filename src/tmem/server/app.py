@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tmem.errors import TmemError
-from tmem.server.dependencies import HEADER, Served
+from tmem.server.dependencies import HEADER, WITHIN, Served
 from tmem.server.keys import Keys
 from tmem.server.mcp_tools import OverHttp
 from tmem.server.metrics import Metrics, MetricsMiddleware
@@ -37,13 +37,14 @@ ERROR = {
     "properties": {"error": {"type": "object", "properties": _PARTS, "required": list(_PARTS)}},
     "required": ["error"],
 }
-WHOSE = {
-    "name": HEADER,
-    "in": "header",
-    "required": False,
-    "schema": _TEXT,
-    "description": "Whose memory, where the key does not say it",
-}
+WHOSE = [
+    {"name": name, "in": "header", "required": False, "schema": _TEXT, "description": said}
+    for name, said in (
+        (HEADER, "Whose memory, where the key does not say it"),
+        (WITHIN["agent_id"], "An agent of theirs, with a memory of its own"),
+        (WITHIN["run_id"], "A run of theirs, with a memory of its own"),
+    )
+]
 
 
 class Application(FastAPI):
@@ -72,7 +73,7 @@ def _describe(document: dict[str, Any]) -> None:
                 route["responses"]["4XX"] = {"description": "What is wrong, in one line", "content": content}
                 route["security"] = [{"key": []}, {}]
                 if path != "/metrics" and not path.startswith("/v1/models"):
-                    route.setdefault("parameters", []).append(WHOSE)
+                    route.setdefault("parameters", []).extend(WHOSE)
 
 
 def make_app(

@@ -19,6 +19,7 @@ from tmem.store.memory import Memory
 
 R = TypeVar("R")
 HEADER = "X-Tmem-User"
+WITHIN = {"agent_id": "X-Tmem-Agent", "run_id": "X-Tmem-Run"}  # memories of their own within a user's
 WEBUI, WEBUI_SIGNED = "X-OpenWebUI-User-Id", "X-OpenWebUI-User-Jwt"
 LEEWAY = 30  # seconds that two computers' clocks may be apart
 
@@ -73,20 +74,41 @@ def whose(request: Request, named: Mapping[str, Any] | None = None) -> str:
     raise Refusal(400, f"whose memory? name the user in the header {HEADER}", "user")
 
 
+def memory_of(request: Request, user: str, named: Mapping[str, str | None] | None = None) -> CheckedMemory:
+    """The memory of a user, or that of an agent or a run of theirs where the request names one: another memory.
+
+    By header, in the query, or in ``named``, the parts of a body. Raises :class:`Refusal`.
+    """
+    found = dict[str, str]()
+    for name, header in WITHIN.items():
+        said = (_header(request, header), request.query_params.get(name), (named or {}).get(name))
+        given = {value for value in said if value is not None}
+        if len(given) > 1:
+            raise Refusal(400, f"{name} is said twice, and not the same: say it once", name)
+        for value in given:
+            try:
+                found[name] = check_user(value, f"{name}: a name")
+            except UsageError as error:
+                raise Refusal(400, str(error), name) from None
+    return served(request).memory.scope(user_id=user, **found)
+
+
 async def on_memory(
     request: Request,
     call: Callable[[CheckedMemory], R],
     pool: Literal["talk", "work", "look"],
-    named: str | None = None,
+    named: Mapping[str, str | None] | None = None,
 ) -> R:
-    """What a call on the memory of the request's user gives, made when it is its turn in a pool of :class:`Served`.
+    """What a call on the memory of a request gives, made when it is its turn in a pool of :class:`Served`.
 
-    ``named``: whom the body calls its user, if anybody; raises :class:`Refusal` where the rest says somebody else.
+    ``named``: what the body says of ``user_id``, ``agent_id`` and ``run_id``, if anything; raises :class:`Refusal`
+    where the rest says otherwise.
     """
-    user, own = whose(request, {"user_id": named}), served(request)
-    if named not in (None, user):
+    body_user = (named or {}).get("user_id")
+    user, own = whose(request, {"user_id": body_user}), served(request)
+    if body_user not in (None, user):
         raise Refusal(400, "the body names another user than the rest of the request: name one", "user_id")
-    memory = own.memory.scope(user_id=user)
+    memory = memory_of(request, user, named)
     chosen: WorkerPool = getattr(own, pool)
     if pool != "work":
         return await chosen.run(lambda: call(memory), user)

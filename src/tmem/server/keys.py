@@ -140,11 +140,11 @@ class Keys:
         return keys
 
 
-def check_user(name: Any) -> str:
-    """The name of a user as it may be kept. Raises :class:`UsageError`."""
-    validation.key(name, "the name of a user")
+def check_user(name: Any, what: str = "the name of a user") -> str:
+    """A name as it may be kept. Raises :class:`UsageError`, which calls it ``what``."""
+    validation.key(name, what)
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
-        raise UsageError(f"the name of a user has 1 to {LONGEST_NAME} printable characters")
+        raise UsageError(f"{what} has 1 to {LONGEST_NAME} printable characters")
     return str(name)
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from tmem.model.request import GenerationConfig
-from tmem.server.dependencies import Served, served, whose
+from tmem.server.dependencies import Served, memory_of, served, whose
 from tmem.server.replies import Json, Refusal
 from tmem.server.routes.formats import held_to
 from tmem.server.routes.schemas import HARMLESS, ChatMessage, ChatRequest, MemoryOptions
@@ -51,7 +51,8 @@ async def chat(body: ChatRequest, request: Request) -> Response:
     check_parts(body, HARMLESS)
     user = whose(request, {"user": body.user, "metadata.user_id": (body.metadata or {}).get("user_id")})
     turns, learn = turns_of(body.messages), learns(request, body.memory, body.metadata, body.messages)
-    speech = Speech(own, own.memory.scope(user_id=user), user, turns, _sampling(body), _likeliest(body))
+    memory = memory_of(request, user, body.memory and body.memory.ids)
+    speech = Speech(own, memory, user, turns, _sampling(body), _likeliest(body))
     number = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": own.model}
     if not body.stream:
         return Json(await while_there(request, _whole(speech, learn, number)))

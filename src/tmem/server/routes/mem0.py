@@ -1,6 +1,7 @@
 """The paths of mem0's own client (mem0ai 2.2, ``MemoryClient(host=...)``), answered in its shapes.
 
-What they share with ours is the slash at the end. Of what the client can send, whatever would not be heeded is refused.
+They differ from ours by the slash at the end. Of what the client can send, whatever would not be heeded is refused.
+The paths of mem0's own server, which has no /v1, are ours, too.
 """
 
 from __future__ import annotations
@@ -8,22 +9,23 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.routing import APIRoute
 from pydantic import Field
 from starlette.responses import Response
 
 from tmem.server.dependencies import on_memory
 from tmem.server.replies import Json, Refusal
 from tmem.server.routes import memories
-from tmem.server.routes.schemas import Own, Told, UpdateRequest
+from tmem.server.routes.schemas import Own, Told, UpdateRequest, Whose
 from tmem.store.checked import CheckedMemory
 from tmem.store.results import Record
 
+OF_ITS_SERVER = ("/memories", "/memories/{pair}", "/memories/{pair}/history", "/search", "/reset")
 router = APIRouter(include_in_schema=False)
 
 
-class Add(Own):
+class Add(Whose):
     messages: list[Told]
-    user_id: str | None = None
     filters: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     infer: bool = True
@@ -53,14 +55,15 @@ async def add(body: Add, request: Request) -> Response:
         receipt = memory.add(told, infer=body.infer, timestamp=when, metadata=body.metadata)
         return [_shape(row) | {"event": "UPDATE" if row["supersedes"] else "ADD"} for row in receipt.pairs]
 
-    return Json({"results": await on_memory(request, call, "work", body.user_id or _user(body.filters))})
+    named = _ids(body.filters) | {name: value for name, value in body.ids.items() if value is not None}
+    return Json({"results": await on_memory(request, call, "work", named)})
 
 
 @router.post("/v3/memories/")
 async def get_all(
     body: Find, request: Request, page: int = Query(1, ge=1), page_size: int = Query(100, ge=1, le=10_000)
 ) -> Response:
-    rows = await on_memory(request, lambda memory: memory.get_all()[::-1], "look", _user(body.filters))
+    rows = await on_memory(request, lambda memory: memory.get_all()[::-1], "look", _ids(body.filters))
     part = rows[(page - 1) * page_size : page * page_size]
     links = {"next": None, "previous": None}  # the client asks for pages by their number
     return Json({"count": len(rows), **links, "results": [_shape(row) for row in part]})
@@ -68,8 +71,8 @@ async def get_all(
 
 @router.post("/v3/memories/search/")
 async def search(body: Search, request: Request) -> Response:
-    user = _user(body.filters)
-    rows = await on_memory(request, lambda memory: memory.search(body.query, top_k=body.top_k), "look", user)
+    named = _ids(body.filters)
+    rows = await on_memory(request, lambda memory: memory.search(body.query, top_k=body.top_k), "look", named)
     return Json({"results": [_shape(row) for row in rows]})
 
 
@@ -99,18 +102,24 @@ async def delete_all(request: Request) -> Response:
     return await memories.delete_all(request)
 
 
-def _user(filters: dict[str, Any] | None) -> str | None:
-    """The user that filters name, also as ``{"AND": [...]}``. Raises :class:`Refusal` for whatever else they ask."""
+for own in memories.router.routes:
+    if isinstance(own, APIRoute) and own.path.removeprefix("/v1") in OF_ITS_SERVER:
+        router.add_api_route(own.path.removeprefix("/v1"), own.endpoint, methods=sorted(own.methods), name=own.name)
+
+
+def _ids(filters: dict[str, Any] | None) -> dict[str, str | None]:
+    """Whom filters name, also as ``{"AND": [...]}``. Raises :class:`Refusal` for whatever else they ask."""
     parts = [filters or {}]
     if filters and filters.keys() == {"AND"} and isinstance(filters["AND"], list):
         parts = filters["AND"]
-    named = dict[str, str]()
+    named = dict[str, str | None]()
     for part in parts:
         for name, value in part.items() if isinstance(part, dict) else [(str(part), None)]:
-            if name != "user_id" or not isinstance(value, str) or named.get(name, value) != value:
-                raise Refusal(400, f"filters can only say one user_id here, not {name!r:.80}", "filters")
+            if name not in Whose.model_fields or not isinstance(value, str) or named.get(name, value) != value:
+                what = "one user_id, agent_id and run_id"
+                raise Refusal(400, f"filters can only say {what} here, not {name!r:.80}", "filters")
             named[name] = value
-    return named.get("user_id")
+    return named
 
 
 def _shape(row: Record) -> Record:

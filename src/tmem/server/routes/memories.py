@@ -45,7 +45,7 @@ async def add(body: AddRequest, request: Request) -> Response:
             served(request).work.later(memory.absorb)
         return receipt
 
-    return Json((await on_memory(request, call, "work", body.user_id)).record())
+    return Json((await on_memory(request, call, "work", body.ids)).record())
 
 
 @router.get("/v1/memories", summary="All pairs, those that hold by default", responses=shown({"results": [PAIR]}))
@@ -65,7 +65,7 @@ async def delete_all(request: Request) -> Response:
 @router.post("/v1/memories/search", summary="The pairs whose words fit best", responses=shown({"results": [PAIR]}))
 @router.post("/v1/search", summary="The same under another name", responses=shown({"results": [PAIR]}))
 async def search(body: SearchRequest, request: Request) -> Response:
-    named = None if body.filters is None else body.filters.user_id
+    named = {**body.ids, **(body.filters.ids if body.filters else {})}
     rows = await on_memory(request, lambda memory: memory.search(body.query, top_k=body.top_k), "look", named)
     return Json({"results": rows})
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tmem.model.request import GenerationConfig
-from tmem.server.dependencies import served, whose
+from tmem.server.dependencies import memory_of, served, whose
 from tmem.server.replies import Json, Refusal
 from tmem.server.routes.chat_completions import check_model, check_parts, learns, turns_of
 from tmem.server.routes.formats import held_to
@@ -40,7 +40,7 @@ async def respond(body: ResponseRequest, request: Request) -> Response:
     schema = None if shape is None else held_to(shape.type, shape.schema_, "text.format")
     sampling = GenerationConfig(body.temperature or 0.0, top_p, max_new_tokens=body.max_output_tokens, schema=schema)
     likeliest = (body.top_logprobs or 0) if LOGPROBS in (body.include or ()) or body.top_logprobs else None
-    speech = Speech(own, own.memory.scope(user_id=user), user, turns, sampling, likeliest)
+    speech = Speech(own, memory_of(request, user, body.memory and body.memory.ids), user, turns, sampling, likeliest)
     made = _Made(body, speech, learn)
     if not body.stream:
         return Json(await while_there(request, made.whole()))

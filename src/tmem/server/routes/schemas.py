@@ -41,6 +41,24 @@ class Own(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Within(Own):
+    """An agent or a run of a user, each with a memory of its own."""
+
+    agent_id: str | None = None
+    run_id: str | None = None
+
+    @property
+    def ids(self) -> dict[str, str | None]:
+        """What there is of the three names, as mem0's clients call them."""
+        return {name: getattr(self, name, None) for name in ("user_id", "agent_id", "run_id")}
+
+
+class Whose(Within):
+    """Whose memory a body is about, where the rest of the request does not say it."""
+
+    user_id: str | None = None
+
+
 class Part(BaseModel):
     type: str
     text: str | None = None
@@ -57,7 +75,7 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class MemoryOptions(Own):
+class MemoryOptions(Within):
     learn: bool = False
 
 
@@ -140,7 +158,7 @@ class WrittenPair(Own):
     answer: str
 
 
-class AddRequest(Own):
+class AddRequest(Whose):
     """What was said, or pairs as they are to be written, or both.
 
     ``wait``: for the weights too, else only until nothing can be lost; an answer that comes next knows it either way.
@@ -165,7 +183,6 @@ class AddRequest(Own):
     wait: bool = True
     timestamp: str | None = None
     metadata: dict[str, Any] | None = None
-    user_id: str | None = None
 
 
 class UpdateRequest(Own):
@@ -174,18 +191,12 @@ class UpdateRequest(Own):
     answer: str = Field(validation_alias=AliasChoices("answer", "text"))
 
 
-class Filters(Own):
-    """Whose memory is searched, as mem0's clients say it."""
-
-    user_id: str
-
-
-class SearchRequest(Own):
+class SearchRequest(Whose):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "city", "top_k": 3}]})
 
     query: str
     top_k: int = Field(10, ge=1, le=10_000)
-    filters: Filters | None = None
+    filters: Whose | None = None
 
 
 class AskRequest(Own):
