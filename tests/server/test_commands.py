@@ -59,3 +59,32 @@ def test_what_is_local() -> None:
 def test_help_has_examples(tmem: Run) -> None:  # noqa: F811
     out = tmem("serve", "--help")[1]
     assert out.count("tmem serve --") >= 3
+
+
+def test_an_engine_is_closed_when_the_server_ends(
+    tmem: Run,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether the application came to its end or never began."""
+    uvicorn = pytest.importorskip("uvicorn")
+    pytest.importorskip("fastapi")
+    pytest.importorskip("mcp")
+    from tmem.model import HFEngine
+
+    closed = list[str]()
+
+    class Elsewhere(HFEngine):
+        def close(self) -> None:
+            closed.append("closed")
+
+    monkeypatch.setattr("tmem.model.engines.open_engine", lambda model, where: Elsewhere(model))
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: closed.append("served"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serve = ("serve", "-m", "persona-nano", "--engine", "http://127.0.0.1:9", "--port", port, "--home", tmp_path)
+    assert tmem(*serve)[0] == 0 and closed == ["served", "closed"]
+    monkeypatch.setattr("tmem.Memory.warm", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tmem(*serve)
+    assert closed == ["served", "closed", "closed"]

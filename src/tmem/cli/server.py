@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import tomllib
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,16 +120,18 @@ def serve(
     try:
         import uvicorn
 
+        from tmem.server import traces
         from tmem.server.app import make_app
         from tmem.server.metrics import write_lines
     except ImportError as error:
         raise UsageError(f"a server needs the extra server ({error.name}): pip install 'tmem[server]'") from None
     from tmem import Memory
 
+    traces.start()
     listening = listen(host, port)
-    with listening:
+    with listening, ExitStack() as ends:
         loaded = load_memory_model(model, weights)
-        memory = Memory(loaded, home, side_by_side=engine is None, engine=engine)
+        memory = ends.enter_context(Memory(loaded, home, side_by_side=engine is None, engine=engine))
         memory.warm()
         write_lines()
         more: dict[str, Any] = {"waiting": waiting, "each": each, "per_minute": per_minute}

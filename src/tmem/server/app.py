@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tmem.errors import TmemError
+from tmem.server import traces
 from tmem.server.dependencies import HEADER, WITHIN, Served
 from tmem.server.keys import Keys
 from tmem.server.mcp_tools import OverHttp
@@ -114,6 +115,7 @@ def make_app(
         for one in (talk, work, look):
             one.close()
         memory.close()
+        traces.flush()  # a signal that ends the process leaves no time for it later
 
     app = Application(
         title="TMEM",

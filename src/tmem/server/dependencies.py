@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -10,6 +11,7 @@ import jwt
 from fastapi import Request
 
 from tmem.errors import UsageError
+from tmem.server import traces
 from tmem.server.keys import Key, check_user
 from tmem.server.metrics import Metrics
 from tmem.server.replies import Refusal
@@ -110,9 +112,8 @@ async def on_memory(
         raise Refusal(400, "the body names another user than the rest of the request: name one", "user_id")
     memory = memory_of(request, user, named)
     chosen: WorkerPool = getattr(own, pool)
-    if pool != "work":
-        return await chosen.run(lambda: call(memory), user)
-    with own.metrics.writes.labels(getattr(request.scope.get("route"), "name", "")).time():
+    route = getattr(request.scope.get("route"), "name", "")
+    with traces.of_call(route), own.metrics.writes.labels(route).time() if pool == "work" else nullcontext():
         return await chosen.run(lambda: call(memory), user)
 
 

@@ -17,7 +17,9 @@ from typing import Any
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.datastructures import Headers
 
+from tmem.server import traces
 from tmem.server.replies import Refusal, reply
 
 log = logging.getLogger("tmem.server")
@@ -65,6 +67,10 @@ class MetricsMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        with traces.of_request(scope["method"], Headers(scope=scope)) as span:
+            await self._timed(scope, receive, send, span)
+
+    async def _timed(self, scope: MutableMapping[str, Any], receive: Any, send: Any, span: Any) -> None:
         began, status, number = time.perf_counter(), 0, uuid4().hex
 
         async def note(message: MutableMapping[str, Any]) -> None:
@@ -88,6 +94,7 @@ class MetricsMiddleware:
             route = str(getattr(scope.get("route"), "path", "none"))
             self.metrics.requests.labels(route, status or 499).inc()
             self.metrics.seconds.labels(route).observe(seconds)
+            traces.answered(span, scope["method"], route, status or 499)
             if self.requests:
                 key = scope.get("state", {}).get("key")
                 line: dict[str, Any] = {"id": number, "method": scope["method"], "route": route}

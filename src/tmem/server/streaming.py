@@ -16,6 +16,7 @@ from tmem.errors import ModelError
 from tmem.model.batch import listening
 from tmem.model.load import Model
 from tmem.model.request import GenerationConfig, Likeliest, Listener
+from tmem.server import traces
 from tmem.server.dependencies import Served
 from tmem.server.likelihoods import Likelihoods
 from tmem.server.replies import Refusal
@@ -68,6 +69,7 @@ class Speech:
             with suppress(RuntimeError):  # the loop was closed: nobody is there any more
                 loop.call_soon_threadsafe(self._put, token)
 
+        self._span = traces.of_answer(own.model, sampling)
         self._listener = Listener(heard, likeliest or 0)
         self._future = own.talk.start(self._answer, user)
         self._future.add_done_callback(lambda _: self._put(None))
@@ -88,6 +90,8 @@ class Speech:
         self._listener.gone = True
         if not self._future.done():
             self._future.cancel()
+        if self._span.is_recording():
+            self._trace()
 
     async def pieces(self) -> AsyncIterator[str]:
         """What is shown, in parts. Raises what goes wrong."""
@@ -137,6 +141,15 @@ class Speech:
         self.learned = [{key: row[key] for key in ("id", "question", "answer")} for row in rows]
         if rows:
             self.own.work.later(self.memory.absorb)
+
+    def _trace(self) -> None:
+        """End the span with what there is to say of the answer."""
+        if self.said is not None:
+            traces.said(self._span, self.own.model, self.said.finish, *self.said.usage, self.said.tmem["source"])
+        else:
+            error = None if self._future.cancelled() or not self._future.done() else self._future.exception()
+            traces.failed(self._span, "cancelled" if error is None else type(error).__name__)
+        self._span.end()
 
     @property
     def model(self) -> Model:

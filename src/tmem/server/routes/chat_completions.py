@@ -51,7 +51,7 @@ async def chat(body: ChatRequest, request: Request) -> Response:
     check_parts(body, HARMLESS)
     user = whose(request, {"user": body.user, "metadata.user_id": (body.metadata or {}).get("user_id")})
     turns, learn = turns_of(body.messages), learns(request, body.memory, body.metadata, body.messages)
-    memory = memory_of(request, user, body.memory and body.memory.ids)
+    memory = memory_of(request, user, None if body.memory is None else body.memory.ids)
     speech = Speech(own, memory, user, turns, _sampling(body), _likeliest(body))
     number = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": own.model}
     if not body.stream:
@@ -153,7 +153,8 @@ def _sampling(body: ChatRequest) -> GenerationConfig:
     limits = [limit for limit in (body.max_completion_tokens, body.max_tokens) if limit is not None]
     top_p, shape, schema = 1.0 if body.top_p is None else body.top_p, body.response_format, None
     if shape is not None:
-        schema = held_to(shape.type, shape.json_schema and shape.json_schema.schema_, "response_format")
+        asked = None if shape.json_schema is None else shape.json_schema.schema_
+        schema = held_to(shape.type, asked, "response_format")
     return GenerationConfig(
         body.temperature or 0.0,
         top_p,

@@ -104,7 +104,9 @@ async def delete_all(request: Request) -> Response:
 
 for own in memories.router.routes:
     if isinstance(own, APIRoute) and own.path.removeprefix("/v1") in OF_ITS_SERVER:
-        router.add_api_route(own.path.removeprefix("/v1"), own.endpoint, methods=sorted(own.methods), name=own.name)
+        router.add_api_route(
+            own.path.removeprefix("/v1"), own.endpoint, methods=sorted(own.methods or ()), name=own.name
+        )
 
 
 def _ids(filters: dict[str, Any] | None) -> dict[str, str | None]:

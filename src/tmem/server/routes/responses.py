@@ -36,11 +36,18 @@ async def respond(body: ResponseRequest, request: Request) -> Response:
     messages = _messages(body)
     turns, learn = turns_of(messages, "input"), learns(request, body.memory, body.metadata, messages)
     top_p = 1.0 if body.top_p is None else body.top_p
-    shape = body.text and body.text.format
+    shape = None if body.text is None else body.text.format
     schema = None if shape is None else held_to(shape.type, shape.schema_, "text.format")
     sampling = GenerationConfig(body.temperature or 0.0, top_p, max_new_tokens=body.max_output_tokens, schema=schema)
     likeliest = (body.top_logprobs or 0) if LOGPROBS in (body.include or ()) or body.top_logprobs else None
-    speech = Speech(own, memory_of(request, user, body.memory and body.memory.ids), user, turns, sampling, likeliest)
+    speech = Speech(
+        own,
+        memory_of(request, user, None if body.memory is None else body.memory.ids),
+        user,
+        turns,
+        sampling,
+        likeliest,
+    )
     made = _Made(body, speech, learn)
     if not body.stream:
         return Json(await while_there(request, made.whole()))
