@@ -25,14 +25,16 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
 
 from tmem import Memory
+from tmem.cli.server import KEEP_ALIVE
 from tmem.model import Model, load
 from tmem.seeds import derive
-from tmem.server.app import make_app
+from tmem.server.app import keep_memory_together, make_app
 from tmem.server.keys import Keys
 
 ANSWERS, MOMENT = 12, 0.3  # the most answers that a server gives, and seconds that it lives after the last of them
@@ -49,14 +51,26 @@ class User:
     told: int = 0
 
 
+def quick(folder: Path) -> Model:
+    """persona-nano, warm, with writes of few steps: how well one teaches is nothing to what is tried here."""
+    model, fresh = load("persona-nano"), {"steps": 8, "steps_per_pair": 0, "held": 0}
+    settings = model.settings.model_copy(update={"recipes": {"tmem": {"lr": 0.005, "fresh": fresh}}})
+    model = Model(model.name, model.directory, model.hf, model.tokenizer, settings)
+    with Memory(model, folder / "warm") as memory:
+        memory.warm()
+    return model
+
+
 def serve(model: Model, home: Path, listening: socket.socket) -> int:
     """A server in a process of its own; its number."""
     child = os.fork()
     if child:
         return child
     try:
+        keep_memory_together()
         app = make_app(Memory(model, home, side_by_side=True), model.name, Keys(home), each=64)
-        uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run([listening])
+        settings: Any = {"log_level": "error", "access_log": False, "timeout_keep_alive": KEEP_ALIVE}
+        uvicorn.Server(uvicorn.Config(app, **settings)).run([listening])
     finally:
         os._exit(1)
 
@@ -149,12 +163,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tmem-kill-"))
     home, began, counts = folder / "home", time.perf_counter(), Counter[str]()
-    model, draw = load("persona-nano"), random.Random(derive("kill", options.seed))
-    quick = {"steps": 8, "steps_per_pair": 0, "held": 0}  # how well a write teaches is nothing to this
-    settings = model.settings.model_copy(update={"recipes": {"tmem": {"lr": 0.005, "fresh": quick}}})
-    model = Model(model.name, model.directory, model.hf, model.tokenizer, settings)
-    with Memory(model, folder / "warm") as memory:
-        memory.warm()
+    model, draw = quick(folder), random.Random(derive("kill", options.seed))
     users, wrong = [User(name) for name in "abcdef"], list[str]()
     try:
         for number in range(1, options.moments + 1):

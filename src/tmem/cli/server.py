@@ -27,6 +27,9 @@ from tmem.cli.pairs import print_plain
 from tmem.cli.scopes import Opener, scoped
 from tmem.errors import UsageError, first_line
 
+# Seconds that a connection without a request stays: longer than proxies keep theirs (60), who would otherwise send
+# requests into one that is being closed.
+KEEP_ALIVE = 75
 GRACE = 30  # seconds that answers in progress have when it is stopped
 keys_app = typer.Typer(no_args_is_help=True, help="Who may ask a server: make, list and revoke keys.")
 EXAMPLES = """Examples:
@@ -121,12 +124,13 @@ def serve(
         import uvicorn
 
         from tmem.server import traces
-        from tmem.server.app import make_app
+        from tmem.server.app import keep_memory_together, make_app
         from tmem.server.metrics import write_lines
     except ImportError as error:
         raise UsageError(f"a server needs the extra server ({error.name}): pip install 'tmem[server]'") from None
     from tmem import Memory
 
+    keep_memory_together()
     traces.start()
     listening = listen(host, port)
     with listening, ExitStack() as ends:
@@ -143,7 +147,8 @@ def serve(
             f"tmem: {loaded.name} at http://{shown}:{port}/v1 ({who}); Ctrl-C stops it", highlight=False, markup=False
         )
         settings: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
-        uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **settings)).run([listening])
+        settings |= {"timeout_keep_alive": KEEP_ALIVE, "timeout_graceful_shutdown": GRACE}
+        uvicorn.Server(uvicorn.Config(app, **settings)).run([listening])
 
 
 def is_local(host: str) -> bool:
