@@ -522,20 +522,8 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tmem"]
     launch += ["train", "rl", "persona", "--recipe", "sgd", "--facts", "2", "--tasks", "3", "--group", "3"]
-    launch += [
-        "--lr",
-        "1e-4",
-        "--held-out",
-        "3",
-        "--eval-every",
-        "2",
-        "--save-every",
-        "1",
-        "--set",
-        "epochs=5",
-        "--out",
-        str(two),
-    ]
+    launch += ["--lr", "1e-4", "--held-out", "3", "--eval-every", "2", "--save-every", "1"]
+    launch += ["--set", "epochs=5", "--out", str(two)]
     spec = replace(SPEC, options=SPEC.options | {"episodes": 3}, changes={"epochs": "5"})
     same_as_launched: dict[str, Any] = {"spec": spec, "tasks": 3, "held_out": 3}
     subprocess.run([*launch, "--steps", "1"], env=environment, check=True, timeout=240)
