@@ -59,23 +59,22 @@ class Memory:
         model: str | Path | Model | Callable[[], Model] = "persona-nano",
         home: str | Path = "~/.tmem",
         recipe: str = "tmem",
-        threads: int | None = None,
+        threads: int = 1,
         snapshot_every: int = 16,
         side_by_side: bool = False,
         engine: str | Engine | None = None,
     ) -> None:
         """``model``: also a function that loads it, called when it is first needed: who only looks needs none.
 
-        ``threads``: of every training run, part of what a memory is made with (None: two for models of 100 M parameters
-        or more, else one); ``snapshot_every``: as in Home.
+        ``threads``: of every training run, part of what a memory is made with; ``snapshot_every``: as in Home.
         ``side_by_side``: for many threads, as a server has: what they ask for is generated in one batch, by a thread
         of its own, and writes hold up nobody else. ``engine``: what answers instead of the model's own loop; by name
         as :func:`~tmem.model.engines.open_engine` takes it, and closed with the memory then. Writes are made here in
         any case.
         """
         validation.path(home, "home")
-        validation.count(1)(1 if threads is None else threads, "threads")
-        validation.count(1)(snapshot_every, "snapshot_every")
+        for name, number in (("threads", threads), ("snapshot_every", snapshot_every)):
+            validation.count(1)(number, name)
         if isinstance(model, str | Path):
             from tmem.model import load
 

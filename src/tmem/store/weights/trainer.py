@@ -31,14 +31,12 @@ SAMPLE = 16  # earlier pairs that are looked at before a write is published
 # Nats per token that they may lose in one write, on average. Of 153 writes of persona-nano at its own rate the worst
 # lost 0.84, and all but one less than 0.4; at three times that rate, 2.7.
 LOST = 2.0
-LARGE = 10**8  # parameters of a model from which on a write gains by a second thread
 
 
 class FastWeightTrainer:
     """Delta of one session, trained by :func:`tmem.fastweights.write`.
 
-    Bit-equal results need the same kinds of product, so training always uses ``threads`` CPU threads (None: two for a
-    large model, wherever it runs, else one). ``largest`` is
+    Bit-equal results need the same kinds of product, so training always uses ``threads`` CPU threads. ``largest`` is
     the |Delta|/|W| above which a version is not published; nor is one that has not learned its new pairs, or lost what
     was written before. The account's ``recalled``: ids of the new pairs whose answers it gives now; ``old``: mean
     log-probability of a sample of what was written before, before and after. ``others``: where ``model`` is a twin, the
@@ -46,10 +44,9 @@ class FastWeightTrainer:
     """
 
     def __init__(
-        self, model: Model, recipe: Recipe, threads: int | None = None, others: Turn | None = None, largest: float = 1.0
+        self, model: Model, recipe: Recipe, threads: int = 1, others: Turn | None = None, largest: float = 1.0
     ) -> None:
-        self.model, self.recipe, self.largest, self.others = model, recipe, largest, others
-        self.threads = threads or (2 if model.hf.num_parameters() >= LARGE else 1)
+        self.model, self.recipe, self.threads, self.largest, self.others = model, recipe, threads, largest, others
         self.fast = model.fast(recipe)
         self.example = lru_cache(maxsize=1 << 16)(model.example)  # every write looks at all pairs that hold
         self.engine = {
@@ -59,7 +56,7 @@ class FastWeightTrainer:
             "chat": tensors_hash([("probe", torch.tensor(model.encode_chat([{"role": "user", "content": "?"}])))]),
             "torch": torch.__version__,
             "device": model.device.type,
-            "threads": self.threads,
+            "threads": threads,
             "write version": WRITE_VERSION,
         }
         if model.dtype != "float32":
@@ -167,7 +164,7 @@ class PairsTrainer(FastWeightTrainer):
     # A block of 64 random pairs ends at 1.3 in persona-nano, a rate ten times too high at 9. It may be larger than
     # under SGD, where Delta is in force in every prompt.
     def __init__(
-        self, model: Model, recipe: Recipe, threads: int | None = None, others: Turn | None = None, largest: float = 4.0
+        self, model: Model, recipe: Recipe, threads: int = 1, others: Turn | None = None, largest: float = 4.0
     ) -> None:
         super().__init__(model, recipe, threads, others, largest)
         self.engine["fresh write version"] = FRESH_VERSION
@@ -279,9 +276,7 @@ class PairsTrainer(FastWeightTrainer):
             raise DeltaError("there are numbers in it that are not finite")
 
 
-def make_trainer(
-    model: Model, recipe: Recipe, threads: int | None = None, others: Turn | None = None
-) -> FastWeightTrainer:
+def make_trainer(model: Model, recipe: Recipe, threads: int = 1, others: Turn | None = None) -> FastWeightTrainer:
     """The trainer of a recipe."""
     return (FastWeightTrainer if recipe.fresh is None else PairsTrainer)(model, recipe, threads, others)
 
