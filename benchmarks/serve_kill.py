@@ -22,6 +22,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,8 @@ def serve(model: Model, home: Path, listening: socket.socket) -> int:
         app = make_app(Memory(model, home, side_by_side=True), model.name, Keys(home), each=64)
         settings: Any = {"log_level": "error", "access_log": False, "timeout_keep_alive": KEEP_ALIVE}
         uvicorn.Server(uvicorn.Config(app, **settings)).run([listening])
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(1)
 

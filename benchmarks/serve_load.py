@@ -97,7 +97,14 @@ class Connection:
         gone = set(self.user.gone)
         while True:
             began = time.monotonic()
-            reply = await self.client.request(method, path, json=body, headers=headers)
+            try:
+                reply = await self.client.request(method, path, json=body, headers=headers)
+            except httpx.TransportError as error:
+                await asyncio.sleep(1)
+                self.found.wrong.append(
+                    f"{method} {path.partition('?')[0][:12]}: {type(error).__name__} {error.__cause__!r}"
+                )
+                return None
             self.found.statuses[reply.status_code] += 1
             self.look(reply, gone, f"{method} {path}")
             if reply.status_code != 429:
@@ -206,7 +213,9 @@ def main() -> int:
             asyncio.run(load(port, process, users, found, options))
         finally:
             os.kill(process, signal.SIGTERM)
-            os.waitpid(process, 0)
+            ended = os.waitpid(process, 0)[1]
+        if ended not in (0, signal.SIGTERM, 1 << 8):  # as a fork of it ends
+            found.wrong.append(f"the server ended with {ended}")
         same = compared(model, folder / "home", users, found, options.compare)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
