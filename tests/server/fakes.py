@@ -16,6 +16,7 @@ from tmem import Memory
 from tmem.agent.extraction import QAPair
 from tmem.model.answering import Found
 from tmem.model.batch import current_listener
+from tmem.store.actions import Both
 from tmem.store.home import Home
 from tmem.store.ledger.queries import NewPair
 from tmem.store.scoped import Shared
@@ -106,6 +107,12 @@ class Actions:
             else:
                 found.append(Found(UNKNOWN, "nothing"))
         return found
+
+    def both(self, state: Any, question: str, pairs: Sequence[Any], documents: Sequence[str], *more: Any) -> Both:
+        prompt, limit, _ = more
+        self.prompted.append(self.model.decode(prompt(documents)))
+        text = self.say(["from", "both", "of", "them"][:limit])
+        return Both(text, 0 if pairs else None, 1.5 if pairs else None, (0.25,) * len(documents))
 
     def say(self, words: list[str]) -> str:
         """Words, one after the other, to whoever listens."""

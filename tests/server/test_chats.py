@@ -191,3 +191,28 @@ def test_a_schema_reaches_the_model_that_converses_and_no_other(make: Callable[.
     assert response["text"] == {"format": {"type": "json_object"}}
     refused = make().chat(ASKED, response_format=wanted, **LOCAL)
     assert refused.status_code == 400 and "cannot be held to a schema" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_documents_are_read_beside_the_memory_and_it_says_what_moved_the_answer(
+    make: Callable[..., Server], stream: bool
+) -> None:
+    server = make(converses=True)
+    told = {"pairs": [{"question": ASKED, "answer": "Lyon"}], "user_id": "ana"}
+    [pair] = server.ask("POST", "/v1/memories", json=told).json()["pairs"]
+    documents = [{"title": "News", "text": "Ana moved."}, {"text": "Ben did not."}]
+    reply = server.chat(ASKED, documents=documents, stream=stream, **LOCAL)
+    if stream:
+        chunks = [json.loads(part[6:]) for part in reply.text.split("\n\n") if part.startswith("data: {")]
+        found, said = chunks[-1], "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+    else:
+        found, said = reply.json(), reply.json()["choices"][0]["message"]["content"]
+        assert found["usage"]["prompt_tokens"] == 4 + 3 + 3
+    moved = {"memory": 1.5, "documents": [0.25, 0.25]}
+    expected = {"source": "both", "pairs": [pair["id"]], "moved": moved}
+    assert said == "from both of them" and found["tmem"].items() >= expected.items()
+    assert server.actions.prompted == [f"News Ana moved. Ben did not. {ASKED}"]
+    refused = make().chat(ASKED, documents=documents, **LOCAL)
+    assert refused.status_code == 400 and "reads no documents" in refused.json()["error"]["message"]
+    for wrong in ([{"text": ""}], [{"title": "x"}], ["x"], [{"text": "x"}] * 17):
+        assert server.chat(ASKED, documents=wrong, **LOCAL).status_code == 400

@@ -96,11 +96,13 @@ class Asked(NamedTuple):
     opens: bool
 
 
-def as_asked(model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[Pair]) -> Reading[list[Asked]]:
-    """How a memory of these pairs is asked each question."""
+def as_asked(
+    model: Model, recipe: Recipe, questions: Sequence[str], pairs: Sequence[Pair], keys: Tensor | None = None
+) -> Reading[list[Asked]]:
+    """How a memory of these pairs is asked each question; ``keys``: the gate's of the pairs, if they are known."""
     gate = gate_of(model, recipe)
     found = []
-    every = yield from gate.nearest(questions, pairs, gate.keys.pairs(pairs))
+    every = yield from gate.nearest(questions, pairs, gate.keys.pairs(pairs) if keys is None else keys)
     for question, near in zip(questions, every, strict=True):
         if near is None:
             found.append(Asked(question, None, opens=False))

@@ -54,8 +54,10 @@ class Speech:
         turns: Turns,
         sampling: GenerationConfig,
         likeliest: int | None = None,
+        documents: Sequence[str] = (),
     ) -> None:
         self.own, self.memory, self.user, self.turns, self.sampling = own, memory, user, turns, sampling
+        self.documents = documents
         self.said: Said | None = None
         self.learned: list[dict[str, Any]] | None = None
         self._heard_at, self._began = 0.0, time.perf_counter()
@@ -120,7 +122,8 @@ class Speech:
             unfinished = full or not (told or ended)  # the model's own limit
             for kind, count in (("read", asked), ("answered", len(ids[:limit]))):
                 self.own.metrics.tokens.labels(kind).inc(count)
-            details = {"source": reply.source, "pairs": reply.pairs, "version": reply.version}
+            details: dict[str, Any] = {"source": reply.source, "pairs": reply.pairs, "version": reply.version}
+            details |= {} if reply.moved is None else {"moved": reply.moved}
             self.said = Said("length" if unfinished and not stopped else "stop", (asked, len(ids[:limit])), details)
         finally:
             self.stop()
@@ -163,11 +166,12 @@ class Speech:
         """The answer, and how many tokens the conversation has; in a thread of its own."""
         self.memory.settle()
         with listening(self._listener):
-            reply = self.memory.chat(self.turns, learn=False, sampling=self.sampling)
+            reply = self.memory.chat(self.turns, learn=False, sampling=self.sampling, documents=self.documents)
+        read = sum(map(self.model.count, self.documents))
         try:
-            return reply, len(self.model.encode_chat(self.turns))
+            return reply, read + len(self.model.encode_chat(self.turns))
         except ModelError:  # a template that takes only some orders of turns
-            return reply, sum(self.model.count(turn["content"]) for turn in self.turns)
+            return reply, read + sum(self.model.count(turn["content"]) for turn in self.turns)
 
     def _show(self, now: str) -> str:
         """What is new in what can be shown."""

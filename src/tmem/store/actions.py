@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tmem.agent.extraction import QAPair, filter_pairs, parse
@@ -14,10 +16,12 @@ from tmem.agent.splitting import in_parts, the_end
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import Engine, HFEngine, Request
-from tmem.model.answering import Found, Unknown, answers
+from tmem.model.answering import Found, Unknown, answers, as_asked
 from tmem.model.batch import Batch
+from tmem.model.gate import read
 from tmem.model.reading import gate_of
-from tmem.model.request import GenerationConfig
+from tmem.model.request import GenerationConfig, Voices
+from tmem.model.score import logprobs
 from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger.history import Pair, Step
 from tmem.store.ledger.queries import NewPair
@@ -26,6 +30,20 @@ from tmem.texts import fold, said
 
 State = Mapping[str, Tensor]
 GREEDY = GenerationConfig()
+
+
+@dataclass(frozen=True)
+class Both:
+    """A text, the place of the pair that was heard in it (None: no memory was), and what moved it.
+
+    In nats of the whole text: ``memory``, how much likelier it made it than the documents alone (None: not heard, or
+    not known), and each of the ``documents``, how much likelier the prompt makes it than without that one.
+    """
+
+    text: str
+    pair: int | None
+    memory: float | None = None
+    documents: tuple[float, ...] = ()
 
 
 class Actions:
@@ -105,6 +123,59 @@ class Actions:
         assert isinstance(trainer, PairsTrainer)
         self._check([self.model.bare(question) for question in questions], self.model.settings.max_new_tokens_answer)
         return answers(self.model, trainer.recipe, trainer.known(state, pairs), questions, unknown, self.engine)
+
+    def both(
+        self,
+        state: State,
+        question: str,
+        pairs: Sequence[Pair],
+        documents: Sequence[str],
+        prompt: Callable[[Sequence[str]], list[int]],
+        limit: int,
+        sampling: GenerationConfig = GREEDY,
+    ) -> Both:
+        """An answer that theta_0, reading documents, and the memory, asked the bare question, give together.
+
+        ``prompt`` puts texts before the conversation. The memory is heard where the gate opens; an answer that its
+        weights do not give is read as text. Only for weights that follow from pairs. Errors as :meth:`reply`.
+        """
+        trainer, model = self.trainer, self.model
+        assert isinstance(trainer, PairsTrainer) and trainer.recipe.fresh is not None
+        known = trainer.known(state, pairs)
+        [asked] = read(as_asked(model, trainer.recipe, [question], known.pairs, known.keys), self.engine)
+        meant = asked.pair if asked.opens else None
+        row, voices, told = None, None, list[str]()
+        if meant is not None and known.recalled[meant]:
+            row = known.rows[meant]
+            voices = Voices(tuple(model.bare(asked.words)), trainer.recipe.fresh.voice, model.refusal)
+        elif meant is not None:
+            told = [" ".join(known.pairs[meant])]
+        whole = prompt([*told, *documents])
+        self._check([whole], limit)
+        request = Request(
+            tuple(whole),
+            row,
+            min(limit, model.window - len(whole)),
+            sampling.temperature,
+            sampling.top_p,
+            sampling.top_k,
+            seed=sampling.seed,
+            stop_texts=sampling.stop_texts,
+            schema=sampling.schema,
+            voices=voices,
+        )
+        [done] = self.engine.generate([request], known.delta, self.fast)
+        if not done.ids:  # nobody listens any more
+            return Both("", meant)
+        others = [[*documents[:place], *documents[place + 1 :]] for place in range(len(documents))]
+        prompts = [whole, *(prompt([*told, *left]) for left in others), *([prompt(documents)] if told else [])]
+        with torch.no_grad():
+            scores = [float(own.sum()) for own in logprobs(model, prompts, [done.ids] * len(prompts))]
+        moved = tuple(scores[0] - without for without in scores[1 : 1 + len(documents)])
+        if told:
+            return Both(said(done.text), meant, scores[0] - scores[-1], moved)
+        heard = sum(done.logprobs) - scores[0] if voices is not None and done.logprobs else None
+        return Both(said(done.text), meant, heard, moved)
 
     def extract(
         self,

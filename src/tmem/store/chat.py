@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,6 +48,14 @@ class Remembers(Protocol):
 
     def say(self, prompt: list[int], sampling: GenerationConfig | None = None) -> str: ...
 
+    def read_beside(
+        self,
+        question: str,
+        documents: Sequence[str],
+        prompt: Callable[[Sequence[str]], list[int]],
+        sampling: GenerationConfig | None = None,
+    ) -> Reply: ...
+
 
 def chat(
     memory: Remembers,
@@ -56,6 +64,7 @@ def chat(
     timestamp: str | Moment | None = None,
     learn: bool = True,
     sampling: GenerationConfig | None = None,
+    documents: Sequence[str] = (),
 ) -> Reply:
     """Answer the last message, which has to be a user's; what it tells is extracted, written and known by the answer.
 
@@ -64,7 +73,9 @@ def chat(
     that were taught nothing but to answer questions get what is asked in the message, and nothing is answered where
     nothing is. ``name``: who speaks. ``sampling``: of what the model says beside the memory; what was told is answered
     as it was told, unless there is a schema: then the model, shown the memory's answer, puts it into that shape.
-    Raises :class:`UsageError` for a schema that cannot be kept to.
+    ``documents``: texts to be read for this answer, and not learned; a question is answered from them and from the
+    memory together then. Raises :class:`UsageError` for a schema that cannot be kept to, and for a schema or documents
+    where the model does not converse.
     """
     from tmem.model.batch import unheard
 
@@ -74,18 +85,27 @@ def chat(
     shaped = sampling is not None and sampling.schema is not None
     if shaped and not converses:
         raise UsageError(f"{memory.model.name} answers questions and cannot be held to a schema: ask for text")
+    if documents and not (converses and memory.by_pairs):
+        raise UsageError(f"{memory.model.name} answers from its memory alone and reads no documents: leave them out")
     asked = split(said)[1]
-    prompt = _prompt(memory, earlier, said) if converses else []
+
+    def with_texts(texts: Sequence[str]) -> list[int]:
+        notes = [{"role": "system", "content": "\n\n".join(texts)}] if texts else []
+        return _prompt(memory, [*notes, *earlier], said)
+
+    prompt = with_texts(documents) if converses else []
     learned = _learned(memory, turns, name, timestamp) if learn else None
     if not said or not (converses or asked):
         return Reply("", memory.version, learned, milliseconds(began))
+    if asked and documents:
+        both = memory.read_beside(asked, documents, with_texts, sampling)
+        return replace(both, learned=learned, milliseconds=milliseconds(began))
     if asked and (memory.by_pairs or not converses):
         with unheard() if shaped else nullcontext():
             known = memory.ask(asked)
         told = known.source in ("weights", "text")
         if told and shaped:
-            note: dict[str, Any] = {"role": "system", "content": f"{asked} {known.text}"}
-            known = replace(known, text=memory.say(_prompt(memory, [note, *earlier], said), sampling))
+            known = replace(known, text=memory.say(with_texts([f"{asked} {known.text}"]), sampling))
         if told or not converses:
             return Reply(known.text, known.version, learned, milliseconds(began), known.source, known.pairs)
     text = memory.say(prompt, sampling)

@@ -38,6 +38,7 @@ class CheckedMemory(ScopedMemory):
         timestamp=validation.when,
         learn=validation.flag,
         sampling=validation.sampling,
+        documents=validation.names,
     )
     learn = checked(
         ScopedMemory.learn,

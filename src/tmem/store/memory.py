@@ -210,9 +210,11 @@ class Memory:
         timestamp: str | Moment | None = None,
         learn: bool = True,
         sampling: GenerationConfig | None = None,
+        documents: Sequence[str] = (),
         **ids: Unpack[Ids],
     ) -> Reply:
-        return self.scope(**ids).chat(messages, name=name, timestamp=timestamp, learn=learn, sampling=sampling)
+        more: Record = {"sampling": sampling, "documents": documents}
+        return self.scope(**ids).chat(messages, name=name, timestamp=timestamp, learn=learn, **more)
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """What is wrong with the home, all of it; ``fix`` makes anew what the ledger can make anew."""

@@ -52,7 +52,9 @@ class Answer:
 class Reply:
     """A turn of a conversation. ``text`` is "" if there was nothing to answer; ``learned``: what the message taught.
 
-    ``source`` and ``pairs``: what the text is from, as in :class:`Answer`.
+    ``source`` and ``pairs``: what the text is from, as in :class:`Answer`; of a question with documents ``both``,
+    or ``documents`` where the memory was not heard. ``moved``: by how many nats ``memory`` and each of ``documents``
+    made that text likelier.
     """
 
     text: str
@@ -61,6 +63,7 @@ class Reply:
     milliseconds: float
     source: str = "nothing"
     pairs: list[str] = field(default_factory=list)
+    moved: Record | None = None
 
 
 def milliseconds(began: float) -> float:

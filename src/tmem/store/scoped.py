@@ -197,11 +197,12 @@ class ScopedMemory(View):
         timestamp: str | Moment | None = None,
         learn: bool = True,
         sampling: GenerationConfig | None = None,
+        documents: Sequence[str] = (),
     ) -> Reply:
         """Learn from the last message, at once, then answer it; see :func:`tmem.store.chat.chat`."""
         from tmem.store.chat import chat
 
-        return chat(self, messages, name, timestamp, learn, sampling)
+        return chat(self, messages, name, timestamp, learn, sampling, documents)
 
     def learn(
         self,
@@ -388,6 +389,30 @@ class ScopedMemory(View):
             row["recalled"] = row["id"] in known if trained else None
         refused = [row["id"] for row in rows if row["status"] == "quarantined"]
         return rows, self._why_quarantined(refused) if refused else None
+
+    def read_beside(
+        self,
+        question: str,
+        documents: Sequence[str],
+        prompt: Callable[[Sequence[str]], list[int]],
+        sampling: GenerationConfig | None = None,
+    ) -> Reply:
+        """What documents and the memory answer together; see :meth:`tmem.store.actions.Actions.both`."""
+        from tmem.store.actions import GREEDY
+
+        sampling, began = sampling or GREEDY, time.perf_counter()
+        limit = sampling.max_new_tokens or self.model.settings.max_new_tokens_memory
+        self.home.check_engine(self.id)
+        number = self.home.head(self.id)
+        pairs = list(self.home.history(self.id, number).current.values())
+        question = self.actions.fitting(clean(question))
+        with self._turn:
+            state = self.home.state(self.id, number)
+            found = self.actions.both(state, question, pairs, documents, prompt, limit, sampling)
+        meant = [] if found.pair is None else [pairs[found.pair].id]
+        moved = {"memory": found.memory, "documents": list(found.documents)}
+        source = "both" if meant else "documents"
+        return Reply(found.text.strip(), self._version(number), None, milliseconds(began), source, meant, moved)
 
     def say(self, prompt: list[int], sampling: GenerationConfig | None = None) -> str:
         """A reply to a chat prompt, from the weights in force: greedy, and as long as the model's settings say.

@@ -52,7 +52,8 @@ async def chat(body: ChatRequest, request: Request) -> Response:
     user = whose(request, {"user": body.user, "metadata.user_id": (body.metadata or {}).get("user_id")})
     turns, learn = turns_of(body.messages), learns(request, body.memory, body.metadata, body.messages)
     memory = memory_of(request, user, None if body.memory is None else body.memory.ids)
-    speech = Speech(own, memory, user, turns, _sampling(body), _likeliest(body))
+    documents = [one.whole for one in body.documents or ()]
+    speech = Speech(own, memory, user, turns, _sampling(body), _likeliest(body), documents)
     number = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": own.model}
     if not body.stream:
         return Json(await while_there(request, _whole(speech, learn, number)))

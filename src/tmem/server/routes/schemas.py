@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from tmem.server.likelihoods import MOST
 from tmem.server.routes.formats import ChatFormat, TextOptions
 
+MOST_DOCUMENTS = 16  # of one request: to say what each of them moved, the answer is read once more for each
 # What the parts of a chat request that are not supported may say: nothing that would change the answer.
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -79,6 +80,17 @@ class MemoryOptions(Within):
     learn: bool = False
 
 
+class Document(BaseModel):
+    """A text that is read for one answer, and not learned."""
+
+    text: str = Field(min_length=1)
+    title: str | None = None
+
+    @property
+    def whole(self) -> str:
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
 class ChatRequest(BaseModel):
     """OpenAI's request. Other parts are passed over, but for those that would change the answer: they are refused."""
 
@@ -112,6 +124,7 @@ class ChatRequest(BaseModel):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     memory: MemoryOptions | None = None
+    documents: list[Document] | None = Field(None, max_length=MOST_DOCUMENTS)
 
 
 class ResponseItem(BaseModel):
