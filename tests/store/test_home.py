@@ -384,3 +384,34 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "home" / "tmem.db").write_bytes(b"not a database" * 100)
     with pytest.raises(StoreError):
         open_home(tmp_path)
+
+
+# ---- many users ----
+
+
+def test_of_idle_users_nothing_stays_in_memory_the_least_used_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmem.store.home.STATES_KEPT", 2)
+    monkeypatch.setattr("tmem.store.home.LEDGERS_KEPT", 2)
+    home = open_home(tmp_path)
+    scopes = [home.scope((name, None, None)) for name in ("ana", "ben", "eve")]
+    for scope in scopes[:2]:
+        tell(home, scope, ("q", "a"))
+    before = digest(home, scopes[1])
+    home.state(scopes[0])  # used again: not the least used any more
+    tell(home, scopes[2], ("q", "a"))
+    assert {scope for scope, _ in home._states} == {scopes[0], scopes[2]}
+    assert set(home._ledgers) == {scopes[0], scopes[2]} and home._locks._known == {}
+    missed, evicted = home.found["missed"], home.found["evicted"]
+    assert digest(home, scopes[1]) == before  # read again
+    assert (home.found["missed"], home.found["evicted"]) == (missed + 1, evicted + 1)
+
+
+def test_a_lock_is_kept_for_as_long_as_somebody_holds_it(tmp_path: Path) -> None:
+    locks = open_home(tmp_path)._locks
+    with locks.hold("one"):
+        with locks.hold("one"), locks.hold("two"):
+            assert set(locks._known) == {"one", "two"}
+        assert set(locks._known) == {"one"}
+    assert not locks._known

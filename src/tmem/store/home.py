@@ -21,7 +21,7 @@ from tmem.store.ledger import schema as db
 from tmem.store.ledger.history import History, digest, view
 from tmem.store.ledger.ledger import Ledger, read_on
 from tmem.store.ledger.queries import NewPair, Version
-from tmem.store.scopes import NAMED, Scopes
+from tmem.store.scopes import NAMED, Scopes, names_of
 from tmem.store.weights.snapshots import Snapshots
 from tmem.store.weights.states import Tensors, Trained, Trainer, processor, state_digest
 
@@ -226,7 +226,7 @@ class Home(Scopes):
         if not new:
             return None, []
         with self.db.write() as connection:
-            queries.make(connection, scope, self._names.get(scope), self.own_engine)
+            queries.make(connection, scope, names_of(scope), self.own_engine)
             return queries.tell(connection, scope, new, text, told, meta, repeats)
 
     def tell_writes(self, scope: str, writes: Sequence[Callable[[Sequence[str]], dict[str, Any]]]) -> list[str]:
@@ -234,7 +234,7 @@ class Home(Scopes):
         ids: list[str] = []
         with self.db.write() as connection:
             if writes:
-                queries.make(connection, scope, self._names.get(scope), self.own_engine)
+                queries.make(connection, scope, names_of(scope), self.own_engine)
             for write in writes:
                 ids += queries.tell(connection, scope, **write(ids))[1]
         return ids

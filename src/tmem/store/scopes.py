@@ -23,6 +23,17 @@ from tmem.store.weights.states import Trainer
 NAMED = or_(*(db.scopes.c[name].is_not(None) for name in NAMES))  # an erased scope is not, until it is wiped
 
 
+class ScopeId(str):
+    """The id of a scope, with the ``names`` that it was asked for by."""
+
+    names: Names
+
+
+def names_of(scope: str) -> Names | None:
+    """The names that a scope was asked for by; None if it was not."""
+    return scope.names if isinstance(scope, ScopeId) else None
+
+
 class Scopes:
     """Whose memories there are in the database of a home, and who writes to which.
 
@@ -33,7 +44,6 @@ class Scopes:
         self.path, self.trainer = Path(path).expanduser(), trainer
         self._locks = Locks(self.path)
         self._guard = RLock()
-        self._names: dict[str, Names] = {}
         if db.only_read(self.path / "tmem.db"):
             self.db = db.Database(self.path / "tmem.db")
             return
@@ -57,14 +67,13 @@ class Scopes:
         """The id of a scope; whoever writes to it first makes it. Raises :class:`ScopeRequired` if no name is given."""
         if not any(names):
             raise ScopeRequired("whose memory? give at least one of user_id, agent_id and run_id")
-        scope = scope_id(names)
-        with self._guard:
-            self._names[scope] = names
+        scope = ScopeId(scope_id(names))
+        scope.names = names
         return scope
 
     def name(self, scope: str) -> str:
         """The names that a scope is asked for by, "/" between them."""
-        return joined(self._names.get(scope, ()))
+        return joined(names_of(scope) or ())
 
     def known(self, scope: str) -> bool:
         """True if something was ever told to it."""

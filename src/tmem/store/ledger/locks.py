@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
@@ -14,12 +15,21 @@ from tmem.errors import StoreError
 LOCK_SECONDS = 600.0
 
 
+@dataclass
+class _Lock:
+    """A lock among threads and one among processes; ``users``: who holds it or waits for it."""
+
+    threads: RLock
+    processes: FileLock
+    users: int = 0
+
+
 class Locks:
     """The locks of a home: files in its folder ``locks``, which the system lets go of when a process ends."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self._known: dict[str, tuple[RLock, FileLock]] = {}
+        self._known: dict[str, _Lock] = {}  # those in use
         self._guard = RLock()
 
     @contextmanager
@@ -27,19 +37,27 @@ class Locks:
         """Hold the lock of a name (of a hash, its beginning); who holds it already may. Raises :class:`StoreError`."""
         with self._guard:
             if name not in self._known:
-                self._known[name] = RLock(), FileLock(self._file(name), timeout=LOCK_SECONDS, thread_local=False)
-            threads, processes = self._known[name]
-        with threads:
-            try:
-                processes.acquire()
-            except Timeout:
-                raise StoreError(f"{self.home}: another process is writing this memory; try again") from None
-            except OSError as error:
-                raise StoreError(f"{self.home}: cannot be locked ({error.strerror})") from None
-            try:
-                yield
-            finally:
-                processes.release()
+                file = FileLock(self._file(name), timeout=LOCK_SECONDS, thread_local=False)
+                self._known[name] = _Lock(RLock(), file)
+            lock = self._known[name]
+            lock.users += 1
+        try:
+            with lock.threads:
+                try:
+                    lock.processes.acquire()
+                except Timeout:
+                    raise StoreError(f"{self.home}: another process is writing this memory; try again") from None
+                except OSError as error:
+                    raise StoreError(f"{self.home}: cannot be locked ({error.strerror})") from None
+                try:
+                    yield
+                finally:
+                    lock.processes.release()
+        finally:
+            with self._guard:
+                lock.users -= 1
+                if not lock.users:
+                    del self._known[name]
 
     def remove(self, name: str) -> None:
         """Remove the file of a lock that is held; whoever waits for it makes another one."""
