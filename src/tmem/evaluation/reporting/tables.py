@@ -309,7 +309,7 @@ def _building(run: Mapping[str, Any]) -> Table:
         numbers = [amount(build[key]) for key in BUILDING]
         seconds = ", ".join(f"{phase} {amount(value)}" for phase, value in build["seconds"].items())
         size = ", ".join(f"{amount(value)} {unit}" for unit, value in cost["memory_size"].items())
-        return [f"{cost['trajectories']:,}", *numbers, seconds or "-", size or "-"]
+        return [f"{cost['rollouts']:,}", *numbers, seconds or "-", size or "-"]
 
     tokens = ("prompt tokens", "new tokens", "trained on")
     columns = ["memory", "readings", "triggers", "LLM calls", *tokens, "seconds", "its size"]
