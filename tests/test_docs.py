@@ -7,24 +7,55 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tmem.agent.episode import Ask, Episode
-from tmem.model import load
+from tmem.evaluation import evaluate
+from tmem.model import HFEngine, Model, load
 from tmem.policies import make_agent
 
 ROOT = Path(__file__).parent.parent
 CORE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
-def test_the_memory_of_the_core_s_tour_works() -> None:
-    [example] = re.findall(r"```python\n(.*?)```", CORE, re.DOTALL)
-    defined: dict[str, Any] = {}
-    exec(example, defined)
-    model = load("persona-nano")
+@pytest.fixture(scope="module")
+def defined() -> dict[str, Any]:
+    """What the examples of the tour define, each run in a place of its own."""
+    found: dict[str, Any] = {}
+    for example in re.findall(r"```python\n(.*?)```", CORE, re.DOTALL):
+        own: dict[str, Any] = {}
+        exec(example, own)
+        found |= own
+    return found
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load("persona-nano")
+
+
+def test_the_memory_policy_of_the_tour_works(defined: dict[str, Any], model: Model) -> None:
     agent = replace(make_agent(model), policy=defined["Sentences"], budget=16)
     stream = tuple(f"Ana said something. Ana lives in town {number}." for number in range(4))
     [trajectory] = agent.run([Episode("me", stream, (Ask("q", "Where does Ana live?"),))])
     assert trajectory.triggers > 0 and "q" in trajectory.answers
     assert "Ana lives in town 1." in model.decode(trajectory.actions[-1].prompt_ids)
+
+
+def test_the_benchmark_and_the_engine_of_the_tour_work(defined: dict[str, Any], model: Model) -> None:
+    bench, engine = defined["Codes"](), defined["Counting"](HFEngine(model))
+    summary, records = evaluate(make_agent(model, memory="full", engine=engine), bench)
+    questions = [record for record in records if record["type"] == "question"]
+    assert summary["n"] == bench.count(0) == len(questions) and engine.tokens > 0
+    assert questions[0]["gold"] == ("4711",) and "f1" in questions[0]["scores"]["tmem_token"]
+
+
+def test_the_recipes_of_the_tour_work(defined: dict[str, Any], model: Model) -> None:
+    for name in ("slim", "plain"):
+        agent = make_agent(model, defined[name], "gold", question_known=False, write_tail=True)
+        told = Episode("me", ("Ana lives in Lyon.",), (Ask("q", "Where?"),), gold=(("Where?", "Lyon", 0),))
+        [trajectory] = agent.run([told])
+        assert trajectory.writes[0].account.applied and trajectory.writes[0].account.loss
 
 
 def test_what_the_tour_names_is_there() -> None:
