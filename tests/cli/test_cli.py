@@ -118,7 +118,10 @@ def test_models_lists_what_is_embedded(tmem: Run) -> None:
 
 
 def test_version(tmem: Run) -> None:
-    assert tmem("--version") == (0, f"tmem {version('tmem')}\n", "")
+    code, shown, errors = tmem("--version")
+    first, python, *libraries = shown.splitlines()
+    assert (code, first, errors) == (0, f"tmem {version('tmem')}", "") and python.startswith("Python 3.")
+    assert f"torch {version('torch')}" in libraries[0] and any(line.startswith("extra json: ") for line in libraries)
 
 
 def test_the_demo_shows_every_step(tmem: Run) -> None:

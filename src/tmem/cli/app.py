@@ -127,15 +127,17 @@ def _fail(message: str, code: int) -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from tmem.cli.version import environment
 
-        out.print(f"tmem {version('tmem')}", highlight=False)
+        for line in environment():
+            out.print(line, highlight=False, soft_wrap=True)
         raise typer.Exit
 
 
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print versions, and end."),
     ] = False,
 ) -> None:
     """Agents that learn while they read: memory in fast LoRA weights."""
