@@ -1,5 +1,20 @@
 """Every error that a user can cause: one line that says what is wrong and what to do."""
 
+__all__ = [
+    "DataError",
+    "DeltaError",
+    "Diverged",
+    "EngineError",
+    "IntegrityError",
+    "ModelError",
+    "NotFound",
+    "ScopeRequired",
+    "StoreError",
+    "TmemError",
+    "UsageError",
+    "WriteError",
+]
+
 
 class TmemError(Exception):
     """Base of all errors raised on purpose; the command line prints its text without a traceback."""

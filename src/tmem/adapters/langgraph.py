@@ -35,7 +35,9 @@ from tmem.errors import UsageError
 from tmem.store.checked import CheckedMemory
 from tmem.store.ledger.queries import NAMES
 from tmem.store.memory import Memory
-from tmem.store.results import Record
+from tmem.store.results import PairRecord
+
+__all__ = ["MemoryStore"]
 
 KEY, VALUE = "key", "value"  # in the metadata of a pair: under which key it was put, and what was put
 TEXTS = ("text", "content", "memory")
@@ -191,15 +193,15 @@ def _told(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": texts[0]}
 
 
-def _key(row: Record) -> str:
+def _key(row: PairRecord) -> str:
     return str((row["metadata"] or {}).get(KEY, row["id"]))
 
 
-def _value(row: Record) -> dict[str, Any]:
+def _value(row: PairRecord) -> dict[str, Any]:
     return (row["metadata"] or {}).get(VALUE) or {"question": row["question"], "answer": row["answer"]}
 
 
-def _item(kind: Callable[..., Any], names: tuple[str, ...], row: Record) -> Any:
+def _item(kind: Callable[..., Any], names: tuple[str, ...], row: PairRecord) -> Any:
     when = datetime.fromisoformat(row["created"])
     return kind(value=_value(row), key=_key(row), namespace=names, created_at=when, updated_at=when)
 

@@ -20,6 +20,8 @@ from agents.memory import Session, SessionABC
 from tmem.store.checked import CheckedMemory
 from tmem.store.messages import content
 
+__all__ = ["LearningSession"]
+
 Entry = Any  # an item as the library keeps it: a dict of the Responses API
 
 

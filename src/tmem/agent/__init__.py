@@ -6,6 +6,24 @@ Read ``context`` (when to write), ``prompts`` (what the model is asked), ``extra
 
 from tmem.agent.agent import Agent, Progress
 from tmem.agent.episode import Ask, Episode, SearchGame
+from tmem.agent.rollout import Call, MemoryPolicy, Rollout, Route, Steps, WriteJob
+from tmem.agent.trajectory import Action, Trajectory, Write
 from tmem.model.request import Sampling
 
-__all__ = ["Agent", "Ask", "Episode", "Progress", "Sampling", "SearchGame"]
+__all__ = [
+    "Action",
+    "Agent",
+    "Ask",
+    "Call",
+    "Episode",
+    "MemoryPolicy",
+    "Progress",
+    "Rollout",
+    "Route",
+    "Sampling",
+    "SearchGame",
+    "Steps",
+    "Trajectory",
+    "Write",
+    "WriteJob",
+]

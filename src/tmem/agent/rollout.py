@@ -204,11 +204,15 @@ class Rollout:
         asks: Sequence[str | None] | None = None,
         routes: Sequence[Route] | None = None,
         temperature: float | None = None,
-        **how: Any,
+        *,
+        stop: Literal["eos", "json"] = "eos",
+        stop_texts: tuple[str, ...] = (),
+        grammar: bool = False,
     ) -> Steps[list[Completion]]:
         """Generate a reply to every prompt and record it. ``names`` make the seed of each reply its own.
 
-        ``temperature``: another one than the agent's. ``routes``: how each hears the memory. Without, all are given
+        ``temperature``: another one than the agent's; the last three as in :class:`Request`.
+        ``routes``: how each hears the memory. Without, all are given
         under the rollout's Delta; under a recipe that writes from zero, by theta_0.
 
         Raises :class:`DataError` for a prompt that leaves no room for a reply.
@@ -234,7 +238,9 @@ class Rollout:
                     top_p=sampling.top_p,
                     top_k=sampling.top_k,
                     seed=derive(agent.seed, self.key, name, kind),
-                    **how,
+                    stop=stop,
+                    stop_texts=stop_texts,
+                    grammar=grammar,
                 )
             )
         completions: list[Completion] = yield Call(kind, requests)

@@ -49,6 +49,7 @@ class Delta:
         return self._map(lambda value: value.detach().clone())
 
     def to(self, device: str | torch.device) -> Delta:
+        """The same memories on another device."""
         return self._map(lambda value: value.to(device))
 
     @staticmethod

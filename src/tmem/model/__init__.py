@@ -7,9 +7,22 @@ Read in this order: ``load`` (and ``chat``, ``settings``), ``engine`` (and ``req
 
 from tmem.model.engine import Engine, HFEngine
 from tmem.model.load import Model, load
-from tmem.model.request import Completion, Request
+from tmem.model.request import Completion, GenerationConfig, Request, Sampling, Voices
 from tmem.model.score import logprobs
 from tmem.model.settings import ModelSettings
 from tmem.model.stream import Stream
 
-__all__ = ["Completion", "Engine", "HFEngine", "Model", "ModelSettings", "Request", "Stream", "load", "logprobs"]
+__all__ = [
+    "Completion",
+    "Engine",
+    "GenerationConfig",
+    "HFEngine",
+    "Model",
+    "ModelSettings",
+    "Request",
+    "Sampling",
+    "Stream",
+    "Voices",
+    "load",
+    "logprobs",
+]

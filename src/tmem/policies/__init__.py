@@ -6,15 +6,16 @@ what they keep and in what an answer sees of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from tmem.agent.agent import Agent
-from tmem.agent.prompts import PROMPTS
+from tmem.agent.prompts import PROMPTS, PromptSet
 from tmem.agent.rollout import MemoryPolicy
 from tmem.errors import UsageError
 from tmem.fastweights import Recipe
-from tmem.model import Model
+from tmem.model import Engine, Model, Sampling
 from tmem.policies.ablations import GoldExplicit, GoldFull, GoldPairs, GoldRag, GoldText, RawText, SummaryText
 from tmem.policies.amem import AMem
 from tmem.policies.lora import Lora
@@ -35,8 +36,30 @@ MEMORIES = {policy.name: policy for policy in _ALL}
 ABLATIONS = {policy.name: policy for policy in _ABLATIONS}
 
 
-def make_agent(model: Model, recipe: Recipe | None = None, memory: str = "tmem", **changes: Any) -> Agent:
-    """The agent that a model's own settings describe, with the named memory and ``changes`` to any field of it.
+class Changes(TypedDict, total=False):
+    """What :func:`make_agent` may be told; each as in :class:`~tmem.agent.rollout.AgentConfig`."""
+
+    prompts: PromptSet
+    policy: type[MemoryPolicy]
+    budget: int
+    question_known: bool
+    write_tail: bool
+    seed: int
+    building: Sampling
+    answering: Sampling
+    grammar: bool
+    extractions: int
+    top_k: int
+    whole_units: bool
+    retriever: Callable[[Sequence[str]], Any] | None
+    keep_deltas: bool
+    at_once: int
+    engine: Engine | None
+    strict: bool
+
+
+def make_agent(model: Model, recipe: Recipe | None = None, memory: str = "tmem", **changes: Unpack[Changes]) -> Agent:
+    """The agent that a model's own settings describe, with the named memory and ``changes`` to it.
 
     Raises :class:`UsageError` for an unknown memory.
     """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from tmem.agent.episode import Ask
 from tmem.agent.extraction import Dropped, Extraction, QAPair, filter_pairs, parse
@@ -103,13 +102,15 @@ class Weights(Plain):
         rollout = self.rollout
         prompt = self._prompt(context)
         limit, name = rollout.model.settings.max_new_tokens_extract, len(rollout.trajectory.writes)
-        how: dict[str, Any] = {"stop": "json", "grammar": rollout.agent.grammar}
-        [done] = yield from rollout.say("extract", [prompt], [name], limit, **how)
+        grammar = rollout.agent.grammar
+        [done] = yield from rollout.say("extract", [prompt], [name], limit, stop="json", grammar=grammar)
         extraction = parse(done.text, truncated=done.finish == "length")
         more = rollout.agent.extractions - 1
         if more > 0:
             names = [f"{name} again {number}" for number in range(more)]
-            again = yield from rollout.say("extract", [prompt] * more, names, limit, temperature=AGAIN, **how)
+            again = yield from rollout.say(
+                "extract", [prompt] * more, names, limit, temperature=AGAIN, stop="json", grammar=grammar
+            )
             extraction.pairs = joined([extraction.pairs, *(parse(one.text).pairs for one in again)])
         return extraction
 

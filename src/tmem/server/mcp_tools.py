@@ -172,8 +172,9 @@ def pairs(memory: CheckedMemory) -> dict[str, Any]:
 
 
 def versions(memory: CheckedMemory) -> dict[str, Any]:
-    keys = ("id", "kind", "tag", "created")
-    return {"versions": [{key: row[key] for key in keys} for row in memory.versions()]}
+    left_out = ("weights", "account")
+    rows = [{key: value for key, value in row.items() if key not in left_out} for row in memory.versions()]
+    return {"versions": rows}
 
 
 RESOURCES: dict[str, tuple[str, str, Call]] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tmem.store.contradiction import shared_words
 from tmem.store.home import Home
 from tmem.store.ledger.history import Pair
+from tmem.store.results import Moved
 from tmem.store.weights.states import Tensors
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def distance(trainer: FastWeightTrainer, pairs: Sequence[Pair], one: Tensors, ot
 
 def influence(
     home: Home, trainer: FastWeightTrainer, scope: str, asked: Pair, pairs: Sequence[Pair], most: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Moved]:
     """By id of a pair, what training without it changes in the log-probability per token of ``asked``'s answer.
 
     The ``most`` pairs that share words with question and answer are tried.
@@ -36,7 +37,7 @@ def influence(
     [now] = trainer.likelihood(home.state(scope), [asked])
     words = shared_words(f"{asked.question} {asked.answer}")
     likely = sorted(pairs, key=lambda p: -len(words & shared_words(f"{p.question} {p.answer}")))
-    found = {}
+    found: dict[str, Moved] = {}
     for pair in likely[:most]:
         [without] = trainer.likelihood(home.state_without(scope, {pair.id}), [asked])
         found[pair.id] = {"with": now, "without": without, "moved": now - without}

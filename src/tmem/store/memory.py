@@ -25,7 +25,18 @@ from tmem.store.checked import CheckedMemory
 from tmem.store.home import Home
 from tmem.store.ledger.queries import NAMES
 from tmem.store.messages import Messages
-from tmem.store.results import Answer, Receipt, Record, Reply
+from tmem.store.results import (
+    Answer,
+    Difference,
+    GrowthRecord,
+    PairRecord,
+    Receipt,
+    Record,
+    Reply,
+    Stats,
+    VersionRecord,
+    WhyRecord,
+)
 from tmem.store.revise import adopt_all
 from tmem.store.scoped import Shared
 from tmem.store.weights.states import Later
@@ -229,32 +240,32 @@ class Memory:
 
     def search(
         self, query: str, *, top_k: int = 10, filters: Mapping[str, str] | None = None, **ids: Unpack[Ids]
-    ) -> list[Record]:
+    ) -> list[PairRecord]:
         """``filters`` may say whose memory it is: ``{"user_id": "ana"}``."""
         return self.scope(**_whose(ids, filters)).search(query, top_k=top_k)
 
-    def get(self, pair_id: str, **ids: Unpack[Ids]) -> Record:
+    def get(self, pair_id: str, **ids: Unpack[Ids]) -> PairRecord:
         return self.scope(**ids).get(pair_id)
 
     def get_all(
         self, *, status: str | None = "active", filters: Mapping[str, str] | None = None, **ids: Unpack[Ids]
-    ) -> list[Record]:
+    ) -> list[PairRecord]:
         """``filters`` may say whose memory it is: ``{"user_id": "ana"}``."""
         return self.scope(**_whose(ids, filters)).get_all(status=status)
 
-    def history(self, pair_id: str, **ids: Unpack[Ids]) -> list[Record]:
+    def history(self, pair_id: str, **ids: Unpack[Ids]) -> list[PairRecord]:
         return self.scope(**ids).history(pair_id)
 
-    def versions(self, **ids: Unpack[Ids]) -> list[Record]:
+    def versions(self, **ids: Unpack[Ids]) -> list[VersionRecord]:
         return self.scope(**ids).versions()
 
-    def diff(self, first: str | int, second: str | int, **ids: Unpack[Ids]) -> dict[str, list[Record]]:
+    def diff(self, first: str | int, second: str | int, **ids: Unpack[Ids]) -> Difference:
         return self.scope(**ids).diff(first, second)
 
-    def stats(self, **ids: Unpack[Ids]) -> Record:
+    def stats(self, **ids: Unpack[Ids]) -> Stats:
         return self.scope(**ids).stats()
 
-    def growth(self, **ids: Unpack[Ids]) -> list[Record]:
+    def growth(self, **ids: Unpack[Ids]) -> list[GrowthRecord]:
         return self.scope(**ids).growth()
 
     def rollback(self, version: str | int, **ids: Unpack[Ids]) -> Receipt:
@@ -304,7 +315,7 @@ class Memory:
         """
         yield from adopt_all(self._shared.home, self._shared.turn)
 
-    def why(self, question: str, *, answer: str | None = None, most: int = 5, **ids: Unpack[Ids]) -> list[Record]:
+    def why(self, question: str, *, answer: str | None = None, most: int = 5, **ids: Unpack[Ids]) -> list[WhyRecord]:
         return self.scope(**ids).why(question, answer=answer, most=most)
 
     def save_pretrained(self, folder: str | Path, *, version: str | int | None = None, **ids: Unpack[Ids]) -> None:
@@ -331,6 +342,11 @@ class Memory:
 
     def verify(self, *, deep: bool = False, **ids: Unpack[Ids]) -> Record:
         return self.scope(**ids).verify(deep=deep)
+
+
+for _name, _own in vars(Memory).items():  # so that an editor, help() and the pages say what each takes
+    if callable(_own) and _own.__doc__ is None and not _name.startswith("_"):
+        _own.__doc__ = getattr(CheckedMemory, _name).__doc__
 
 
 def _whose(ids: Ids, filters: Mapping[str, str] | None) -> Ids:

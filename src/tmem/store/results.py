@@ -4,9 +4,67 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 Record = dict[str, Any]
+
+
+class PairRecord(TypedDict):
+    """A pair with all that is known of it. ``recalled``, of what was just written: as in :class:`Receipt`."""
+
+    id: str
+    question: str
+    answer: str
+    status: str  # active, pending, superseded, quarantined, forgotten
+    supersedes: str | None  # the pair whose place it took
+    episode: str | None
+    created: str
+    timestamp: str | None  # when it was said, ISO
+    metadata: Record | None
+    recalled: NotRequired[bool | None]
+
+
+Moved = TypedDict("Moved", {"with": float, "without": float, "moved": float})
+
+
+class WhyRecord(PairRecord, Moved):
+    """A pair, and an answer's log-probability per token ``with`` it, trained ``without`` it, and the difference."""
+
+
+class VersionRecord(TypedDict):
+    """A version of a memory's weights."""
+
+    id: str
+    kind: str  # the call that made it
+    tag: str | None
+    created: str
+    weights: str | None  # sha256 of the tensors
+    account: Record  # what its training said of itself
+
+
+class GrowthRecord(TypedDict):
+    """How many pairs held in a version."""
+
+    id: str
+    kind: str
+    created: str
+    pairs: int
+
+
+class Difference(TypedDict):
+    """What one version knows and another does not."""
+
+    added: list[PairRecord]
+    removed: list[PairRecord]
+
+
+class Stats(TypedDict):
+    """The size of a memory: pairs by status, versions, files of weights and their bytes."""
+
+    pairs: dict[str, int]
+    versions: int
+    snapshots: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -19,7 +77,7 @@ class Receipt:
 
     kind: str
     version: str | None
-    pairs: list[Record] = field(default_factory=list)
+    pairs: list[PairRecord] = field(default_factory=list)
     rejected: list[dict[str, str]] = field(default_factory=list)
     reason: str | None = None  # why nothing was written, if nothing was
     tokens: int = 0  # read and written by the model

@@ -18,7 +18,7 @@ from tmem.store.home import Home
 from tmem.store.ledger.history import Pair
 from tmem.store.ledger.queries import NewPair, Version
 from tmem.store.messages import Messages, clean, heard, session
-from tmem.store.results import Answer, Receipt, Record, Reply, milliseconds
+from tmem.store.results import Answer, PairRecord, Receipt, Record, Reply, WhyRecord, milliseconds
 from tmem.store.view import View
 from tmem.store.weights.states import state_digest
 from tmem.texts import fold
@@ -351,7 +351,7 @@ class ScopedMemory(View):
 
     # ---- why ----
 
-    def why(self, question: str, *, answer: str | None = None, most: int = 5) -> list[Record]:
+    def why(self, question: str, *, answer: str | None = None, most: int = 5) -> list[WhyRecord]:
         """Which pairs moved an answer: its log-probability per token with each of them, and trained without it.
 
         ``answer``: by default what the memory says now. The ``most`` pairs that share words with question and answer
@@ -362,7 +362,7 @@ class ScopedMemory(View):
             if not text:
                 return []
             likely = influence(self.home, self.trainer, self.id, Pair("", clean(question), text), self._active(), most)
-            found = [self.get(pair_id) | moved for pair_id, moved in likely.items()]
+            found: list[WhyRecord] = [{**self.get(pair_id), **moved} for pair_id, moved in likely.items()]
         return sorted(found, key=lambda row: -row["moved"])
 
     # ---- parts ----
@@ -374,7 +374,7 @@ class ScopedMemory(View):
 
     def _written(
         self, ids: Sequence[str], made: Sequence[Version], nothing: str = ""
-    ) -> tuple[list[Record], str | None]:
+    ) -> tuple[list[PairRecord], str | None]:
         """What became of pairs in the versions that were made, and why they were not written, if they were not.
 
         ``recalled``: the weights give the answer; None if the pair was not trained on, or nobody looked.

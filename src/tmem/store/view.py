@@ -16,7 +16,7 @@ from tmem.store.ledger import queries
 from tmem.store.ledger import schema as db
 from tmem.store.ledger.history import History, Pair, view
 from tmem.store.ledger.ledger import read_on
-from tmem.store.results import Record
+from tmem.store.results import Difference, GrowthRecord, PairRecord, Stats, VersionRecord
 
 STATUSES = ("active", "pending", "superseded", "quarantined", "forgotten")
 PAIR_COLUMNS = ("id", "question", "answer", "status", "supersedes", "episode", "created")
@@ -38,7 +38,7 @@ class View:
         """The id of the version in force, None if nothing was written yet."""
         return self._version()
 
-    def search(self, query: str, *, top_k: int = 10) -> list[Record]:
+    def search(self, query: str, *, top_k: int = 10) -> list[PairRecord]:
         """The active pairs that fit the query best, by BM25; none fits a blank one. Needs the extra ``eval``."""
         from tmem.retrieval import BM25
 
@@ -46,13 +46,13 @@ class View:
         best = BM25([f"{pair.question} {pair.answer}" for pair in active]).top(query, top_k) if active else []
         return self._rows([active[place].id for place in best])
 
-    def get(self, pair_id: str) -> Record:
+    def get(self, pair_id: str) -> PairRecord:
         """One pair. Raises :class:`~tmem.errors.NotFound`."""
         for row in self._rows([pair_id]):
             return row
         raise NotFound(f"there is no pair {pair_id} in this memory")
 
-    def get_all(self, *, status: str | None = "active") -> list[Record]:
+    def get_all(self, *, status: str | None = "active") -> list[PairRecord]:
         """All pairs with a status (None: with any), in the order in which they were told.
 
         Raises :class:`~tmem.errors.UsageError` for a status that there is not.
@@ -66,19 +66,23 @@ class View:
             ids = list(connection.execute(chosen).scalars())
         return self._rows(ids)
 
-    def history(self, pair_id: str) -> list[Record]:
+    def history(self, pair_id: str) -> list[PairRecord]:
         """A pair and those whose place it took, newest first."""
         found = [self.get(pair_id)]
         while found[-1]["supersedes"] is not None:
             found.append(self.get(found[-1]["supersedes"]))
         return found
 
-    def versions(self) -> list[Record]:
+    def versions(self) -> list[VersionRecord]:
         """All versions, oldest first; the last one is in force."""
-        keys = ("id", "kind", "tag", "created", "weights", "account")
-        return [{key: getattr(version, key) for key in keys} for version in self.home.versions(self.id)]
+        return [
+            VersionRecord(
+                id=own.id, kind=own.kind, tag=own.tag, created=own.created, weights=own.weights, account=own.account
+            )
+            for own in self.home.versions(self.id)
+        ]
 
-    def diff(self, first: str | int, second: str | int) -> dict[str, list[Record]]:
+    def diff(self, first: str | int, second: str | int) -> Difference:
         """The pairs that hold in the second version and not in the first, and the other way round."""
         one, other = (self.home.history(self.id, self._number(version)).current for version in (first, second))
         return {
@@ -86,21 +90,21 @@ class View:
             "removed": self._rows([pair_id for pair_id in one if pair_id not in other]),
         }
 
-    def growth(self) -> list[Record]:
+    def growth(self) -> list[GrowthRecord]:
         """How many pairs held in each version, oldest first: ``id``, ``kind``, ``created``, ``pairs``."""
-        ledger, found = self.home.ledger(self.id), list[Record]()
+        ledger, found = self.home.ledger(self.id), list[GrowthRecord]()
         history, last = History(ledger.start, (), ledger.new), None
         for number, version in ledger.versions.items():
             if version.base != last:
                 history = History(ledger.start, view(ledger.versions, version.base), ledger.new)
             if version.write is not None:
                 history.take(ledger.new.get(version.write, ()))
-            keys = ("id", "kind", "created")
-            found.append({key: getattr(version, key) for key in keys} | {"pairs": len(history.current)})
+            pairs = len(history.current)
+            found.append(GrowthRecord(id=version.id, kind=version.kind, created=version.created, pairs=pairs))
             last = number
         return found
 
-    def stats(self) -> Record:
+    def stats(self) -> Stats:
         """Pairs by status, versions, files of weights and their bytes."""
         counted = select(db.pairs.c.status, func.count()).where(db.pairs.c.scope == self.id)
         with self.home.db.read() as connection:
@@ -130,16 +134,16 @@ class View:
     def _active(self) -> list[Pair]:
         return list(self.home.ledger(self.id).current().values())
 
-    def _rows(self, ids: Sequence[str]) -> list[Record]:
+    def _rows(self, ids: Sequence[str]) -> list[PairRecord]:
         columns: list[Any] = [db.pairs.c[name] for name in PAIR_COLUMNS]
         columns += [db.episodes.c.told.label("timestamp"), db.episodes.c.meta.label("metadata")]
         source = db.pairs.outerjoin(db.episodes, db.pairs.c.episode == db.episodes.c.id)
-        rows: dict[str, Record] = {}
+        rows: dict[str, PairRecord] = {}
         with self.home.db.read() as connection:
             for part in queries.parts(ids):
                 own = (db.pairs.c.scope == self.id) & db.pairs.c.id.in_(part)
                 for row in connection.execute(select(*columns).select_from(source).where(own)):
-                    rows[row.id] = {**row._mapping, "metadata": row.metadata and json.loads(row.metadata)}
+                    rows[row.id] = {**row._mapping, "metadata": row.metadata and json.loads(row.metadata)}  # type: ignore[typeddict-item]
         return [rows[pair_id] for pair_id in ids if pair_id in rows]
 
     def _version(self, number: int | None = None) -> str | None:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from tmem.agent.episode import Episode
 
+__all__ = ["Benchmark", "Gold", "Item", "Task"]
+
 Gold = tuple[str, ...] | tuple[tuple[str, ...], ...]  # accepted answers; of several sub-questions, those of each
 
 

@@ -92,7 +92,7 @@ class Running:
 
     steps: int = 200
     save_every: int = 5
-    at_once: int = 64  # lives in one batch
+    at_once: int = 64  # rollouts in one batch
     max_tokens: int = 4_096  # in one forward pass of learning
     recompute: bool = False
     deltas_on_disk: bool = False

@@ -18,7 +18,7 @@ from tmem.server.replies import Json, Refusal
 from tmem.server.routes import memories
 from tmem.server.routes.schemas import Own, Told, UpdateRequest, Whose
 from tmem.store.checked import CheckedMemory
-from tmem.store.results import Record
+from tmem.store.results import PairRecord, Record
 
 OF_ITS_SERVER = ("/memories", "/memories/{pair}", "/memories/{pair}/history", "/search", "/reset")
 router = APIRouter(include_in_schema=False)
@@ -124,7 +124,8 @@ def _ids(filters: dict[str, Any] | None) -> dict[str, str | None]:
     return named
 
 
-def _shape(row: Record) -> Record:
+def _shape(row: PairRecord) -> Record:
     """A pair as mem0 has memories; with its parts."""
-    kept = {name: row[name] for name in ("id", "question", "answer", "metadata")}
-    return kept | {"memory": f"{row['question']} {row['answer']}", "created_at": row["created"]}
+    question, answer = row["question"], row["answer"]
+    kept = {"id": row["id"], "question": question, "answer": answer, "metadata": row["metadata"]}
+    return kept | {"memory": f"{question} {answer}", "created_at": row["created"]}
