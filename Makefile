@@ -3,13 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench ablations torture setup-english clean
+.PHONY: demo test test-fast check docs bench ablations torture packaging setup-english clean
 
 demo: $(VENV)/ready
 	$(BIN)/tmem demo
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What most often tells of a mistake, for the edit loop: all but the tests that tests/slow.txt names (see there).
+test-fast: $(VENV)/ready
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+# The wheel and the sdist, each installed into an empty environment and run: needs an index of packages.
+packaging: $(VENV)/ready
+	TMEM_PACKAGING=1 $(BIN)/python -m pytest tests/test_packaging.py --timeout=3600
+
+# Pages of the docstrings, and docs/api.txt, the list of what is public. No network; a warning is an error.
+docs: $(VENV)/ready
+	$(BIN)/python docs/api.py
+	$(BIN)/python docs/api.py out/docs
 
 check: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
