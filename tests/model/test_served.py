@@ -279,7 +279,8 @@ def test_what_names_no_engine_is_refused(model: Model) -> None:
     for wrong, complaint in (
         ("vllm", "there is no engine 'vllm'"),
         ("http://", "is not the URL of an engine"),
-        ("http://user:secret@host", "is not the URL of an engine"),
+        ("http://user:secret@host", "the URL of an engine holds a name or password"),
+        ("htp://user:secret@host:port", "the URL of an engine holds a name or password"),
     ):
         with pytest.raises(UsageError, match=complaint):
             open_engine(model, wrong)

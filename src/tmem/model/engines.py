@@ -17,7 +17,7 @@ def open_engine(model: Model, where: str) -> ServedEngine:
 
     Raises :class:`UsageError` for anything else, and :class:`EngineError` where another model is served.
     """
-    if where.startswith(("http://", "https://")):
+    if "://" in where:
         engine = ServedEngine(model, server_at(where))
         engine.check_base()
         return engine

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import secrets
 import shutil
 import threading
@@ -15,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tmem.errors import EngineError, UsageError, first_line
+from tmem.connect import connect
+from tmem.errors import EngineError, first_line
 from tmem.model.adapter import Matrices, save_adapter
 from tmem.model.gguf import cache
 from tmem.model.request import Request
@@ -31,23 +30,17 @@ class Client:
 
     def __init__(self, url: str, key: str | None = None, timeout: float = 600.0) -> None:
         """``key``: by default the environment variable TMEM_ENGINE_KEY, if set."""
-        try:
-            import httpx
-        except ImportError:
-            raise UsageError("an engine over HTTP needs the extra engine: pip install 'tmem[engine]'") from None
-        try:
-            address = httpx.URL(url)
-        except httpx.InvalidURL:
-            address = httpx.URL("")
-        if address.scheme not in ("http", "https") or not address.host or address.userinfo:
-            raise UsageError(f"{url!r} is not the URL of an engine; it looks like http://127.0.0.1:8000")
-        self.url = url.rstrip("/").removesuffix("/v1")
-        self._key = (os.environ.get("TMEM_ENGINE_KEY", "") if key is None else key).strip()
-        if not re.fullmatch("[!-~]*", self._key):  # an error of the client would show it
-            raise UsageError("TMEM_ENGINE_KEY has characters that no key has; copy it again")
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = httpx.Limits(max_connections=AT_ONCE + 4)
-        self._client = httpx.Client(headers=headers, timeout=timeout, limits=limits)
+        self._connection = connect(
+            url,
+            key,
+            "TMEM_ENGINE_KEY",
+            timeout,
+            what="an engine",
+            example="http://127.0.0.1:8000",
+            extra="engine",
+            at_once=AT_ONCE + 4,
+        )
+        self.url = self._connection.url.removesuffix("/v1")
 
     def get(self, route: str) -> Any:
         """What a route says; None where there is no such route."""
@@ -61,7 +54,7 @@ class Client:
         return self._call("POST", route, body, missing)
 
     def close(self) -> None:
-        self._client.close()
+        self._connection.client.close()
 
     def _call(self, method: str, route: str, body: dict[str, Any] | None, missing: bool) -> Any:
         import httpx
@@ -71,7 +64,7 @@ class Client:
             if number:
                 time.sleep(0.25 * 2**number)
             try:
-                response = self._client.request(method, self.url + route, json=body)
+                response = self._connection.client.request(method, self.url + route, json=body)
             except httpx.TimeoutException:
                 raise EngineError(f"{self.url}: no answer in time; see that it is up and not overloaded") from None
             except httpx.RequestError as error:
@@ -99,8 +92,7 @@ class Client:
             text = str(error.get("message", error) if isinstance(error, dict) else error)
         except (ValueError, AttributeError):
             text = response.text
-        text = " ".join(text.split())
-        return (text.replace(self._key, "***") if self._key else text)[:300]
+        return self._connection.line(text, 300)
 
 
 class LlamaServer:

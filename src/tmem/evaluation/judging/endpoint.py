@@ -7,7 +7,6 @@ server stays away. What cannot get better with time, such as a wrong key, is an 
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import ssl
@@ -16,7 +15,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from tmem.errors import TmemError, UsageError, first_line
+from tmem.connect import connect
+from tmem.errors import TmemError
 from tmem.files import without_surrogates
 from tmem.texts import said
 
@@ -62,22 +62,16 @@ class Endpoint:
         ``patience``: after so many calls in a row that failed in all their ``tries``, others fail without being made.
         ``sleep`` waits between tries. Raises :class:`UsageError` for a URL or key that cannot work, and without httpx.
         """
-        try:
-            import httpx
-        except ImportError:
-            raise UsageError("a judge needs the extra eval: pip install 'tmem[eval]'") from None
-        try:
-            address = httpx.URL(url)
-        except httpx.InvalidURL:
-            address = httpx.URL("")
-        if address.scheme not in ("http", "https") or not address.host:
-            raise UsageError(f"{url!r} is not the URL of an endpoint; it looks like http://127.0.0.1:8000/v1")
-        if address.userinfo:  # it would be in every error and report
-            raise UsageError("the endpoint's URL holds a password; remove it and set TMEM_JUDGE_KEY")
-        self._key = (os.environ.get("TMEM_JUDGE_KEY", "") if key is None else key).strip()
-        if not re.fullmatch("[!-~]*", self._key):  # an error of the client would show it
-            raise UsageError("TMEM_JUDGE_KEY has characters that no key has; copy it again")
-        self.url = url.rstrip("/") + "/chat/completions"
+        self._connection = connect(
+            url,
+            key,
+            "TMEM_JUDGE_KEY",
+            timeout,
+            what="an endpoint",
+            example="http://127.0.0.1:8000/v1",
+            extra="eval",
+        )
+        self.url = self._connection.url + "/chat/completions"
         self.model, self.timeout, self.tries = model, timeout, tries
         self.patience = patience
         self._sleep = sleep
@@ -85,18 +79,10 @@ class Endpoint:
         self._failed, self._problem = 0, ""  # calls in a row, and what the last of them met
         self._reached = False
         self.refused: set[str] = set()  # what of a call this model does not take: some of LIMITS, temperature
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        try:
-            self._client = httpx.Client(headers=headers, timeout=timeout)
-        except (ImportError, ValueError, httpx.InvalidURL) as error:
-            raise UsageError(
-                f"the proxy that ALL_PROXY, HTTP_PROXY or HTTPS_PROXY names cannot be used ({first_line(error)}): for "
-                "socks5:// pip install 'httpx[socks]'; for none, unset it"
-            ) from None
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._connection.client.close()
 
     def check(self, max_tokens: int | None = None, temperature: float | None = None) -> str:
         """Ask once, so that a run with a wrong URL, key or model ends before it begins.
@@ -113,8 +99,9 @@ class Endpoint:
         if re.match(r"\W*yes\b", said(reply), re.IGNORECASE):
             return ""
         more = "" if max_tokens is None else f" or allow more than {max_tokens} new tokens"
+        line = self._connection.line(reply)
         return (
-            f"{self.url}: asked to say yes, {self.model} says {self._line(reply)!r}; if it thinks before it answers, "
+            f"{self.url}: asked to say yes, {self.model} says {line!r}; if it thinks before it answers, "
             f"turn that off{more}"
         )
 
@@ -141,7 +128,7 @@ class Endpoint:
                 problem = f"no answer within {self.timeout:g} s"
                 continue
             except httpx.RequestError as error:
-                problem = f"cannot be reached ({self._line(str(error)) or type(error).__name__})"
+                problem = f"cannot be reached ({self._connection.line(str(error)) or type(error).__name__})"
                 if not self._reached and _is_misnamed(error):
                     raise RefusedError(f"{self.url}: {problem}; check the URL") from None
                 continue
@@ -160,10 +147,10 @@ class Endpoint:
                     )
                 if message is not None:  # another try would get the same
                     self._failed = 0
-                    raise EndpointError(f"{self.url}: a reply without text: {self._line(response.text)}")
-                problem = f"no reply in what it sent: {self._line(response.text)}"
+                    raise EndpointError(f"{self.url}: a reply without text: {self._connection.line(response.text)}")
+                problem = f"no reply in what it sent: {self._connection.line(response.text)}"
                 continue
-            problem = f"HTTP {response.status_code}: {self._line(response.text)}"
+            problem = f"HTTP {response.status_code}: {self._connection.line(response.text)}"
             if response.status_code not in (408, 429) and response.status_code < 500:
                 self._failed = 0
                 raise RefusedError(f"{self.url}: {problem}; {ADVICE.get(response.status_code, 'correct the call')}")
@@ -189,7 +176,7 @@ class Endpoint:
                 body[limit] = max_tokens
             if temperature is not None and "temperature" not in self.refused:
                 body["temperature"] = temperature
-            response = self._client.post(self.url, json=body)
+            response = self._connection.client.post(self.url, json=body)
             try:
                 said = response.json()
             except (ValueError, RecursionError):
@@ -198,11 +185,6 @@ class Endpoint:
             if name is None:
                 return response, said
             self.refused.add(name)
-
-    def _line(self, text: str) -> str:
-        """Text of a server for an error: one short line without the key, which some servers repeat."""
-        text = " ".join(text.split())
-        return (text.replace(self._key, "***") if self._key else text)[:200]
 
 
 def _message(body: Any) -> tuple[dict[str, Any] | None, bool]:
