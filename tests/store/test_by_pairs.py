@@ -248,7 +248,7 @@ def test_every_block_becomes_an_adapter_and_an_empty_memory_none(quick: Model, t
 class Alike:
     """Stands for the encoder: questions are alike as far as they share one of these words."""
 
-    name, nameless = "encoder", True
+    name, nameless, same = "encoder", True, 0.5
     THINGS = ("vehicle", "job")
 
     def questions(self, texts: Sequence[str]) -> torch.Tensor:
@@ -277,3 +277,22 @@ def test_what_says_the_same_in_other_words_is_put_right_with_it(quick: Model, tm
         # What was bought is history, and Kevin is somebody else.
         held = {pair["question"]: pair["answer"] for pair in mine.get_all()}
         assert held == {VEHICLE: "ferry", around: "ferry", bought: "a camper", kevins: "camper", JOB: "baker"}
+
+
+def test_without_an_encoder_wordings_and_the_trunk_tell_what_asks_the_same(fresh_memory: Memory) -> None:
+    around, work, bought = (
+        "How does Maria get around?",
+        "How does Maria get to work?",
+        "What did Maria buy to get around?",
+    )
+    kept = [(bought, "a camper"), ("What is Kevin's vehicle?", "camper"), ("What is Maria's hobby?", "camper")]
+    mine = fresh_memory.scope("maria")
+    mine.add(pairs=[(VEHICLE, "camper"), (around, "by camper"), (work, "by camper"), *kept], absorb=False)
+    mine.absorb()
+    receipt = mine.add(pairs=[(VEHICLE, "ferry")])
+    changed = {pair["question"]: pair["answer"] for pair in receipt.pairs if pair["supersedes"]}
+    assert changed == {VEHICLE: "ferry", around: "by ferry", work: "by ferry"}
+    mine.add(pairs=[("Which is Maria's vehicle?", "a tram")])  # in no word but the names like the others
+    held = {pair["question"]: pair["answer"] for pair in mine.get_all()}
+    assert held.pop("Which is Maria's vehicle?") == "a tram" and held.pop(VEHICLE) == "a tram"
+    assert held == dict(kept) | {question: "by tram" for question in held.keys() - dict(kept).keys()}

@@ -35,6 +35,11 @@ WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the 
 # Likeness by the encoder that opens, and what is taken off for every doubling of the pairs beyond FEW that a question
 # could mean: among many, one is always somewhat like it. See docs/log.md, 2026-11-28, for how they were found.
 OPENS, CROWDED, FEW = 0.33, 0.05, 8
+# Likeness from which two questions with one answer about the same people ask the same. Of pairs of questions that ask
+# one thing in two ways, 85 of 100 are so alike by the encoder, 84 by the trunk of persona-nano; of those that ask two
+# things whose answers are of one kind 21, and 2. The trunk of a model that was not taught for it cannot tell
+# (docs/log.md, 2026-11-28).
+SAME_BY_ENCODER, SAME_BY_TRUNK = 0.5, 0.85
 STRICT = 0.99  # of questions that must stay out, this share does, by the trunk
 
 T = TypeVar("T")
@@ -72,10 +77,14 @@ class Meant:
 
 
 class Keys(Protocol):
-    """Vectors for questions and for written pairs; likeness is their product. ``nameless``: names are left out."""
+    """Vectors for questions and for written pairs; likeness is their product. ``nameless``: names are left out.
+
+    ``same``: how alike two questions are that ask one thing.
+    """
 
     name: str
     nameless: bool
+    same: float
 
     def questions(self, texts: Sequence[str]) -> Tensor:
         """(n, d)"""
@@ -93,7 +102,7 @@ class Keys(Protocol):
 class EncoderKeys:
     """Keys by a sentence encoder, names left out: whom a question is about is told by the names themselves."""
 
-    name, nameless = "encoder", True
+    name, nameless, same = "encoder", True, SAME_BY_ENCODER
 
     def __init__(self) -> None:
         self.encoder = Embedder(MINILM)
@@ -122,6 +131,7 @@ class TrunkKeys:
 
     def __init__(self, model: Model, first_layer: int) -> None:
         self.model, self.replay = model, model.replay_from(first_layer)
+        self.same = SAME_BY_TRUNK if model.settings.gate == "trunk" else math.inf
 
     def questions(self, texts: Sequence[str]) -> Tensor:
         return F.normalize(self._states(texts) - self._middle, dim=-1)

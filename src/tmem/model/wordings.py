@@ -89,6 +89,11 @@ class Wordings(BaseModel):
                 return Told(group=group, person=name, answer=answer)
         return None
 
+    def same(self, question: str, other: str) -> bool | None:
+        """Whether two questions ask one thing of one person; None where it is not known of both what they ask."""
+        one, another = self.told(question, ""), self.told(other, "")
+        return None if one is None or another is None else one == another
+
     def beside(self, pairs: Sequence[tuple[str, str]], count: int, draw: random.Random) -> list[tuple[str, str]]:
         """At most ``count`` questions that may be asked of a memory of these pairs, with what is to be answered."""
         if not self.groups:

@@ -245,32 +245,28 @@ class Actions:
             believed = self.reply(state, prompts, self.model.settings.max_new_tokens_answer)
         new, left = [], list(active)
         for pair, belief in zip(found, believed, strict=True):
-            old = contradicted(pair, belief, left)
+            old = contradicted(pair, belief, left, self.model.wordings.same)
             left = [known for known in left if known.id != old]
             new.append(NewPair(pair.question, pair.answer, old))
         return [*new, *self._following(new, active, left)]
 
     def _following(self, new: Sequence[NewPair], active: Collection[Pair], left: Sequence[Pair]) -> list[NewPair]:
-        """What else is put right by new pairs: those ``left`` that said the same as what they take the place of.
-
-        Only an encoder tells whether two questions ask the same; without one nothing follows.
-        """
-        if not isinstance(self.trainer, PairsTrainer) or not any(pair.supersedes for pair in new):
+        """What else is put right by new pairs: those ``left`` that said the same as what they take the place of."""
+        if not isinstance(self.trainer, PairsTrainer):
             return []
-        keys = gate_of(self.model, self.trainer.recipe).keys
-        if keys.name != "encoder":
-            return []
-
-        def likeness(question: str, others: Sequence[str]) -> list[float]:
-            first, *rest = keys.questions([question, *others])
-            return [float(first @ one) for one in rest]
-
-        known, asked = {pair.id: pair for pair in active}, {fold(pair.question) for pair in new}
-        found: list[NewPair] = []
+        known = {pair.id: pair for pair in active}
+        asked, found = {fold(pair.question) for pair in new}, list[NewPair]()
         for pair in new:
             if pair.supersedes is not None:
-                for other in following(known[pair.supersedes], left, likeness):
+                for other, answer in following(known[pair.supersedes], pair.answer, left, self.same):
                     if fold(other.question) not in asked:
                         asked.add(fold(other.question))
-                        found.append(NewPair(other.question, pair.answer, other.id))
+                        found.append(NewPair(other.question, answer, other.id))
         return found
+
+    def same(self, question: str, others: Sequence[str]) -> list[bool]:
+        """Whether each of ``others`` asks the same: as the model's wordings say, or else by likeness."""
+        keys, wordings = gate_of(self.model, self.trainer.recipe).keys, self.model.wordings
+        first, *rest = keys.questions([question, *others])
+        known = [wordings.same(question, other) for other in others]
+        return [float(first @ own) >= keys.same if one is None else one for one, own in zip(known, rest, strict=True)]

@@ -19,51 +19,75 @@ _IDLE |= {"now", "currently", "today", "new", "latest", "actually"}
 # Of the words of both questions together. A small memory gives the answer that it has to whatever resembles its
 # question, so that its belief alone proves little.
 _ALIKE = 0.8
-# Likeness of two questions by the encoder. Of pairs of questions that ask one thing in two ways, 85 of 100 are more
-# alike, of those that ask two things with answers of one kind 21 (docs/log.md, 2026-11-28): whose answers are the same
-# too, then.
-_FOLLOWS = 0.5
 _PAST = re.compile(r"\b(did|was|were|had|used)\b", re.IGNORECASE)
-_ARTICLE = re.compile(r"^(a|an|the) ")
-Likeness = Callable[[str, Sequence[str]], Sequence[float]]  # of a question to others
+_WAY = re.compile(r"^((?:at|by|for|from|in|on|to|with) |)((?:a|an|the) |)(.+)$", re.IGNORECASE)
+Same = Callable[[str, Sequence[str]], Sequence[bool]]  # whether each of some questions asks the same as a question
 
 
-def contradicted(pair: QAPair, belief: str, active: Sequence[Pair]) -> str | None:
+def contradicted(
+    pair: QAPair, belief: str, active: Sequence[Pair], same: Callable[[str, str], bool | None] = lambda one, other: None
+) -> str | None:
     """The id of the active pair whose place ``pair`` takes, None if there is none.
 
-    It is the pair with the same question and another answer; or else one with a similar question whose answer is what
-    the memory still ``belief``-s about the new question, since then both are about the same thing.
+    It is the pair with the same question and another answer; or else one whose question is known to ask the ``same``,
+    or a similar one whose answer is what the memory still ``belief``-s about the new question, since then both are
+    about the same thing.
     """
-    wanted = shared_words(pair.question)
-    for known in reversed(active):
-        if fold(known.answer) == fold(pair.answer):
-            continue
-        theirs = shared_words(known.question)
+    others = [known for known in reversed(active) if fold(known.answer) != fold(pair.answer)]
+    for known in others:
         if _asked(pair.question) == _asked(known.question):
             return known.id
+    wanted, past = shared_words(pair.question), is_past(pair.question)
+    for known in others:
+        theirs = shared_words(known.question)
         alike = len(wanted & theirs) / max(len(wanted | theirs), 1)
         if alike >= _ALIKE and fold(belief) == fold(known.answer):
+            return known.id
+        if past == is_past(known.question) and same(pair.question, known.question):
             return known.id
     return None
 
 
-def following(old: Pair, active: Sequence[Pair], likeness: Likeness) -> list[Pair]:
-    """The active pairs that say in other words what ``old`` says, and are to follow when that is put right.
+def following(old: Pair, new: str, active: Sequence[Pair], same: Same) -> list[tuple[Pair, str]]:
+    """The active pairs that say in other words what ``old`` says, each with what its answer is when that is ``new``.
 
-    The same answer to a question about the same people that is alike. What is asked of the past stays: it is history.
+    They have the same answer to a question about the same people that asks the ``same``; "by camper" is the same as "a
+    camper", and is to be "by ferry". What is asked of the past stays: it is history.
     """
-    answer = _ARTICLE.sub("", fold(old.answer))
-    same = [
+    if is_past(old.question):
+        return []
+    _, _, answer = _parts(old.answer)
+    alike = [
         pair
         for pair in active
-        if _ARTICLE.sub("", fold(pair.answer)) == answer
+        if fold(_parts(pair.answer)[2]) == fold(answer)
         and set(names(pair.question)) == set(names(old.question))
-        and not _PAST.search(pair.question)
+        and not is_past(pair.question)
     ]
-    if not same or _PAST.search(old.question):
+    if not alike:
         return []
-    alike = likeness(old.question, [pair.question for pair in same])
-    return [pair for pair, how in zip(same, alike, strict=True) if how >= _FOLLOWS]
+    asked = same(old.question, [pair.question for pair in alike])
+    return [(pair, _said_as(pair.answer, old.answer, new)) for pair, one in zip(alike, asked, strict=True) if one]
+
+
+def is_past(question: str) -> bool:
+    """Whether it asks of the past: that is not put right by what is so now."""
+    return _PAST.search(question) is not None
+
+
+def _said_as(answer: str, old: str, new: str) -> str:
+    """``new`` with the preposition that ``answer`` has, unless ``old`` has the same and ``new`` one of its own."""
+    way, own_article, _ = _parts(answer)
+    new_way, article, thing = _parts(new)
+    if fold(way) == fold(_parts(old)[0]) and (new_way or not way):
+        return new
+    return way + (article if own_article or not way else "") + thing
+
+
+def _parts(answer: str) -> tuple[str, str, str]:
+    """The preposition and the article that an answer begins with, and the rest of it."""
+    found = _WAY.match(answer)
+    return ("", "", answer) if found is None else (found[1], found[2], found[3])
 
 
 @lru_cache(maxsize=1 << 16)  # every new pair is compared with all that hold
