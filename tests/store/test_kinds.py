@@ -19,7 +19,7 @@ import torch
 from store.fakes import FakeTrainer
 
 from tmem import Memory
-from tmem.errors import ModelError, StoreError
+from tmem.errors import IntegrityError, ModelError, StoreError
 from tmem.model import Model
 from tmem.store.care.backup import backup, restore
 from tmem.store.chat import _prompt
@@ -261,6 +261,9 @@ def test_another_processor_is_named_and_is_no_damage(
     assert mine.verify(deep=True)["made_on"] == processor()  # going back trains nothing
     for path in (tmp_path / "home" / "scopes").rglob("*.safetensors"):
         path.unlink()  # only a cache
+    mine.home.drop_states(mine.id)
+    with pytest.raises(IntegrityError, match=r"is missing; it was made on a processor with .*: tmem rebuild --all"):
+        mine.ask(PAIR[0])
     [*_, finding] = fresh_memory.doctor(fix=True)
     assert "and this one with ABACUS rounds otherwise: tmem rebuild --all takes the home over" in finding.remedy
     assert [done for _, done, _ in fresh_memory.rebuild_all()] == [1] and list(fresh_memory.rebuild_all()) == []

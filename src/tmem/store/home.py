@@ -22,7 +22,7 @@ from tmem.store.ledger.history import History, digest, view
 from tmem.store.ledger.ledger import Ledger, read_on
 from tmem.store.ledger.queries import NewPair, Version
 from tmem.store.scopes import NAMED, Scopes, names_of
-from tmem.store.weights.snapshots import Snapshots
+from tmem.store.weights.snapshots import ANEW, Snapshots
 from tmem.store.weights.states import Tensors, Trained, Trainer, processor, state_digest
 
 TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept from its end
@@ -57,7 +57,6 @@ class Home(Scopes):
         """Remove a scope whole, its names too; False if there is none."""
         with self.lock(scope, any_engine=True):
             if not self.known(scope):
-                self._locks.remove(scope)
                 return False
             with self.db.write() as connection:
                 queries.empty(connection, scope)
@@ -176,7 +175,14 @@ class Home(Scopes):
             if made_from in kept:
                 version = kept[made_from]
                 assert version.snapshot is not None and version.weights is not None
-                state = self.files.load(scope, version.snapshot, made_from, version.weights)
+                try:
+                    state = self.files.load(scope, version.snapshot, made_from, version.weights)
+                except IntegrityError as error:
+                    made = self.made_on(version)
+                    if made is None:
+                        raise
+                    anew = f"it was made on a processor with {made}: tmem rebuild --all makes all of the home anew here"
+                    raise IntegrityError(str(error).replace(ANEW, anew)) from None
                 self.trainer.check(state)
                 return state, done
         return self.trainer.zeros(), 0

@@ -14,6 +14,7 @@ from tmem.store.home import Home
 from tmem.store.ledger import queries
 from tmem.store.ledger import schema as db
 from tmem.store.ledger.queries import Version
+from tmem.store.weights.snapshots import ANEW
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,11 @@ def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
 def _broken(home: Home, scope: str, version: Version) -> str | None:
     """What is wrong with a version's file of weights, in words."""
     assert version.snapshot is not None and version.weights is not None
-    path = home.files.file(scope, version.snapshot)
-    if not path.exists():
-        return f"{path}: is missing"
     try:
         state = home.files.load(scope, version.snapshot, version.ledger, version.weights)
         home.trainer.check(state)
     except (IntegrityError, DeltaError) as error:
-        return str(error).partition("; tmem doctor")[0]
+        return str(error).removesuffix(f"; {ANEW}")
     return None
 
 

@@ -20,6 +20,8 @@ from tmem.store.weights.states import Tensors, beside_digest, state_digest
 if TYPE_CHECKING:
     from torch import Tensor
 
+ANEW = "tmem doctor --fix makes it anew"
+
 
 def write(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
     """Write a state beside its place and rename it. Raises :class:`StoreError`; nothing is half-written then."""
@@ -38,13 +40,15 @@ def read(path: Path, facts: Mapping[str, str]) -> Tensors:
         with safe_open(path, framework="pt") as file:
             said = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise IntegrityError(f"{path}: is missing; {ANEW}") from None
     except (OSError, SafetensorError, ValueError, json.JSONDecodeError) as error:
-        raise IntegrityError(f"{path}: cannot be read ({error}); tmem doctor --fix makes it anew") from None
+        raise IntegrityError(f"{path}: cannot be read ({error}); {ANEW}") from None
     for name, value in facts.items():
         if said.get(name) != value:
-            raise IntegrityError(f"{path}: is of another {name}; tmem doctor --fix makes it anew")
+            raise IntegrityError(f"{path}: is of another {name}; {ANEW}")
     if state_digest(state) != facts["weights"] or beside_digest(state) != said.get("beside", ""):
-        raise IntegrityError(f"{path}: its numbers are not those that were written; tmem doctor --fix makes it anew")
+        raise IntegrityError(f"{path}: its numbers are not those that were written; {ANEW}")
     return state
 
 
