@@ -65,5 +65,8 @@ class IntegrityError(StoreError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What another library's error says, in one line: its first, with the next one where it ends with a colon."""
+    said, lines = list[str](), str(error).strip().splitlines() or [type(error).__name__]
+    while lines and (not said or said[-1].endswith(":")):
+        said.append(lines.pop(0).strip())
+    return " ".join(said)
