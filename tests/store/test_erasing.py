@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tmem import Memory
 from tmem.errors import NotFound
 from tmem.store.care.doctor import examine
 from tmem.store.home import Home
-from tmem.store.ledger.queries import Names, NewPair
+from tmem.store.ledger.queries import Names, NewPair, Version
 from tmem.store.ledger.schema import Database
 
 ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
@@ -60,6 +61,26 @@ def test_no_memory_is_made_by_a_call_that_tells_it_nothing(memory: Memory, call:
     with suppress(NotFound):
         call(memory.scope("u"))
     assert memory.users() == [] and memory.doctor() == []
+    locks = memory._shared.home.path / "locks"
+    assert [path.name for path in locks.iterdir()] == ["open.lock"]
+
+
+def test_the_lock_of_a_memory_that_was_never_told_anything_goes_with_the_last_who_holds_it(tmp_path: Path) -> None:
+    home, other = open_home(tmp_path / "home"), open_home(tmp_path / "home")
+    scope = home.scope(BEN)
+    file = tmp_path / "home" / "locks" / f"{scope[:16]}.lock"
+    with ThreadPoolExecutor(1) as pool:
+        with home.lock(scope):
+            with home.lock(scope):
+                pass
+            waits = pool.submit(absorbed, other, BEN)
+            assert file.exists() and not wait([waits], timeout=0.2).done  # held, though it was let go of within
+        assert waits.result(30) == []
+    assert not file.exists() and told(other, "q", BEN) == scope and file.exists()
+
+
+def absorbed(home: Home, names: Names) -> list[Version]:
+    return home.absorb(home.scope(names))
 
 
 def test_what_one_process_erased_is_gone_for_another_that_knew_it(tmp_path: Path) -> None:

@@ -98,8 +98,6 @@ def list_(memory: CheckedMemory, given: List) -> dict[str, Any]:
 
 
 def forget(memory: CheckedMemory, given: Forget) -> dict[str, Any]:
-    for pair in given.ids:
-        memory.get(pair)  # before anything is made for a user who was never heard of
     return memory.forget(given.ids).record()
 
 

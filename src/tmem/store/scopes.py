@@ -111,10 +111,14 @@ class Scopes:
         self.db.check()
         if not looks:
             self.db.check_writable()
-        with nullcontext() if self.db.read_only else self._locks.hold(scope):
-            if not any_engine:
-                self.check_engine(scope)
-            yield
+        with nullcontext(False) if self.db.read_only else self._locks.hold(scope) as first:
+            try:
+                if not any_engine:
+                    self.check_engine(scope)
+                yield
+            finally:
+                if first and not self.known(scope):  # of whom nothing was ever told, nothing is left
+                    self._locks.remove(scope)
 
     def check_engine(self, scope: str) -> None:
         """Raise :class:`DeltaError` if the scope's weights were made with something else."""

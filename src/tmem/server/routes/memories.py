@@ -56,10 +56,7 @@ async def get_all(request: Request, status: Status = "active") -> Response:
 
 @router.delete("/v1/memories", summary="Forget all that this user told", responses=shown(RECEIPT))
 async def delete_all(request: Request) -> Response:
-    def call(memory: CheckedMemory) -> Receipt:
-        return memory.delete_all() if memory.known else Receipt("forget", None)
-
-    return Json((await on_memory(request, call, "work")).record())
+    return Json((await on_memory(request, lambda memory: memory.delete_all(), "work")).record())
 
 
 @router.post("/v1/memories/search", summary="The pairs whose words fit best", responses=shown({"results": [PAIR]}))
@@ -81,11 +78,8 @@ async def get(request: Request, pair: str) -> Response:
     responses=shown(RECEIPT | {"kind": "update"}),
 )
 async def update(body: UpdateRequest, request: Request, pair: str) -> Response:
-    def call(memory: CheckedMemory) -> Receipt:
-        memory.get(pair)  # before anything is made for a user who was never heard of
-        return memory.update(pair, body.answer)
-
-    return Json((await on_memory(request, call, "work")).record())
+    changed = await on_memory(request, lambda memory: memory.update(pair, body.answer), "work")
+    return Json(changed.record())
 
 
 @router.delete(
@@ -105,12 +99,7 @@ async def forget(body: ForgetRequest, request: Request) -> Response:
 
 
 async def _forget(request: Request, ids: list[str], mode: str) -> Response:
-    def call(memory: CheckedMemory) -> Receipt:
-        for pair in ids:
-            memory.get(pair)
-        return memory.forget(ids, mode=mode)
-
-    return Json((await on_memory(request, call, "work")).record())
+    return Json((await on_memory(request, lambda memory: memory.forget(ids, mode=mode), "work")).record())
 
 
 @router.get(

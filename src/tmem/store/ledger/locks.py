@@ -33,8 +33,11 @@ class Locks:
         self._guard = RLock()
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        """Hold the lock of a name (of a hash, its beginning); who holds it already may. Raises :class:`StoreError`."""
+    def hold(self, name: str) -> Iterator[bool]:
+        """Hold the lock of a name (of a hash, its beginning); who holds it already may, and is told False.
+
+        Raises :class:`StoreError`.
+        """
         with self._guard:
             if name not in self._known:
                 file = FileLock(self._file(name), timeout=LOCK_SECONDS, thread_local=False)
@@ -50,7 +53,7 @@ class Locks:
                 except OSError as error:
                     raise StoreError(f"{self.home}: cannot be locked ({error.strerror})") from None
                 try:
-                    yield
+                    yield lock.processes.lock_counter == 1
                 finally:
                     lock.processes.release()
         finally:
