@@ -67,7 +67,12 @@ def qwen3_06b(dtype: str = "float32") -> Model:
     return random_model(28, 1024, 3072, 16, 8, 128, 151_936, dtype)
 
 
-SHAPES = {"small": small, "0.6B": qwen3_06b}
+def qwen3_4b(dtype: str = "float32") -> Model:
+    """Random weights in the exact shape of Qwen3-4B: for a GPU."""
+    return random_model(36, 2560, 9728, 32, 8, 128, 151_936, dtype)
+
+
+SHAPES = {"small": small, "0.6B": qwen3_06b, "4B": qwen3_4b}
 
 
 def recipe_for(model: Model) -> Recipe:
