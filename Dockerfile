@@ -10,7 +10,7 @@ RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorc
 WORKDIR /tmem
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir --constraint requirements.lock ".[server]"
+RUN pip install --no-cache-dir --constraint requirements.lock ".[server,json,otel]"
 
 # Not root: what it writes is the home of memories and nothing else.
 RUN useradd --create-home tmem && mkdir /memories && chown tmem /memories

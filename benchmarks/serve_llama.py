@@ -91,6 +91,7 @@ async def at_once(
     for group in order:
         done += await asyncio.gather(*[one(number) for number in group])
     seconds, spent = time.perf_counter() - began, computed(process) - worked
+    print(f"{name or 'warm'}: {seconds:.1f} s, {spent:.1f} s of a processor", flush=True)
     return Way(name, [text for text, _ in done], [first for _, first in done], seconds, spent)
 
 
@@ -127,8 +128,9 @@ async def llama(base: Path, loras: Sequence[Path], prompts: Sequence[list[int]],
     process = multiprocessing.get_context("spawn").Process(target=_llama_server, args=(base, loras, port, room))
     process.start()
     assert process.pid is not None
+    alone = httpx.Limits(max_keepalive_connections=0)  # it closes those that are idle, also under a request
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, limits=alone) as client:
             while True:
                 try:
                     if (await client.get("/health")).status_code == 200:

@@ -30,6 +30,7 @@ NEEDLESS: dict[str, tuple[Any, ...]] = {  # the same of a request for a response
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "background": (False,),
+    "documents": ([],),
     "previous_response_id": (),
     "conversation": (),
     "prompt": (),
