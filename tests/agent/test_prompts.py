@@ -15,8 +15,8 @@ def test_sets_know_their_names(name: str):
 
 
 def test_defaults():
-    assert (PAPER.question_known, PAPER.uses_history, PAPER.official_questions) == (True, True, True)
-    assert (COMPACT.question_known, COMPACT.uses_history, COMPACT.official_questions) == (False, False, False)
+    assert (PAPER.question_known, PAPER.official_questions) == (True, True)
+    assert (COMPACT.question_known, COMPACT.official_questions) == (False, False)
 
 
 def test_paper_extraction_shows_question_history_session_in_this_order():

@@ -169,8 +169,9 @@ def test_another_half_is_refused() -> None:
         Everyday("train")
 
 
-def test_a_task_is_lived_through(tmp_path: Path) -> None:
-    spec = Spec("everyday", {"half": "dev"}, "persona-nano", budget=1, write_tail=True)
+def test_a_task_runs_to_its_end(tmp_path: Path) -> None:
+    few = {"fresh.steps": 4, "fresh.steps_per_pair": 0}  # what is written does not matter here
+    spec = Spec("everyday", {"half": "dev"}, "persona-nano", changes=few, budget=1, write_tail=True)
     model = load("persona-nano")
     run(spec, model, ["tmem"], [1], tmp_path, limit=1)
     questions = [record for record in read_records(tmp_path) if record["type"] == "question"]

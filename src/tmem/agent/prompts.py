@@ -29,7 +29,6 @@ class PromptSet(Protocol):
 
     name: str
     question_known: bool  # by default the extraction sees the question that will be asked in the end
-    uses_history: bool  # the extraction prompt lists the pairs already written
     converses: bool  # the model can be talked to; else it only answers questions
     official_questions: bool  # benchmark questions keep their official suffixes and (a)/(b) options
     taught: tuple[str, ...] | None  # memories that the model was trained to use; None: it follows instructions
@@ -53,7 +52,6 @@ class PaperPrompts:
 
     name = "paper"
     question_known = True
-    uses_history = True
     converses = True
     official_questions = True
     taught: tuple[str, ...] | None = None
@@ -100,7 +98,6 @@ class CompactPrompts:
 
     name = "compact"
     question_known = False
-    uses_history = False
     converses = False
     official_questions = False
     # All but A-MEM's and MEM1's, and the two that write running text: training has it in no answer's place.
