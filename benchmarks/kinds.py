@@ -54,6 +54,19 @@ def long_messages(place: Place) -> Got:
     return got, parts[-1] > 1 and asked.text == receipt.pairs[0]["answer"] and codes == [0, 0]
 
 
+@row(SAID, "long prompts", "one episode of two asks more than the window holds", "counted as wrong, and named")
+def long_prompts(place: Place) -> Got:
+    asked = [
+        {"question": text, "answer": "a", "category": 4, "evidence": []} for text in ("Who is it? " * 2000, "Who?")
+    ]
+    made = [one | {"sample_id": str(number)} for number, question in enumerate(asked) for one in sample(question)]
+    done = kinds_places.tmem(
+        *("eval", "locomo", "--data", str(place.written(made)), "--memory", "full", "--recipe", "tmem", "--json")
+    )
+    said = next((line for line in done.stderr.splitlines() if "could not be run" in line), done.stderr)
+    return f"code {done.returncode}: {said}", done.returncode == 0 and "full 1 of 2" in said and "too long" in said
+
+
 @row(SAID, "messages in parts", "text and image parts; None; roles tool, assistant", "text read, others named")
 def messages_in_parts(place: Place) -> Got:
     parts = [{"type": "text", "text": "I live in Lyon."}, {"type": "image_url"}]
@@ -188,16 +201,17 @@ def templates_that_insist(place: Place) -> Got:
     return str([one["content"] for one in found]), found[0]["role"] == "user"
 
 
-@row(SAID, "metadata", "add(..., metadata=, timestamp=), then get, history, search, export", "returned")
+@row(SAID, "metadata", "add(metadata=, timestamp=), then get, history, search, export; NaN", "returned; one line")
 def metadata(place: Place) -> Got:
     about, mine = {"source": "chat"}, place.memory.scope("u")
+    nan, well = refused(lambda: mine.add(pairs=[PAIR], metadata={"score": float("nan")}))
     [pair] = mine.add(pairs=[PAIR], metadata=about, timestamp="8 May 2023").pairs
     rows = (mine.get(pair["id"]), *mine.history(pair["id"]), *mine.search("city"))
     found = {(str(one["metadata"]), one["timestamp"]) for one in rows}
     mine.export(place.folder / "ledger")
     line = json.loads((place.folder / "ledger").read_text())
     found.add((str(line["metadata"]), line["timestamp"]))
-    return str(found), found == {(str(about), "2023-05-08")}
+    return f"{found}; NaN: {nan}", bool(well) and found == {(str(about), "2023-05-08")}
 
 
 @row(SAID, "other libraries' shapes", "search(filters=), update(memory_id=, text=), expiration_date", "taken, or named")

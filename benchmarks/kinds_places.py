@@ -138,6 +138,30 @@ def adopted_there(place: Place) -> Got:
     return NO_OTHER if found is None else (str(found), found == [[1], PAIR[1], False])
 
 
+@row(
+    ELSEWHERE,
+    "torch upgraded",
+    "three users told under another torch: ask, users, rebuild --all",
+    "one command; all three",
+)
+def upgraded(place: Place) -> Got:
+    names, own = ("ana", "ben", "cleo"), torch.__version__
+    torch.__version__ = "2.0.0"
+    try:
+        with Memory(place.model, place.folder / "home") as before:
+            for name in names:
+                before.add(pairs=[PAIR], user_id=name)
+    finally:
+        torch.__version__ = own
+    said, well = refused(lambda: place.memory.ask(PAIR[0], user_id="ana"))
+    told = [user["user_id"] for user in place.memory.users()]
+    first, _, _ = next(place.memory.rebuild_all())  # stopped after one, and gone on with
+    rest = [name for name, _, _ in place.memory.rebuild_all()]
+    asked = [place.memory.ask(PAIR[0], user_id=name).text for name in names]
+    well = bool(well) and "tmem rebuild --all" in said and sorted([first, *rest]) == sorted(told) == list(names)
+    return f"{said}; {first}, then {rest}: {asked}", well and asked == [PAIR[1]] * 3
+
+
 @row(ELSEWHERE, "add of one pair", "on AVX-512 and on AVX2", "active on both")
 def added_there(place: Place) -> Got:
     found = there(place, "add")
@@ -285,6 +309,22 @@ def two_at_once(place: Place) -> Got:
     with ThreadPoolExecutor(2) as pool:
         errors = [done.exception() for done in [pool.submit(place.memory.delete_all, user_id="u") for _ in range(2)]]
     return f"{[error for error in errors if error] or 'no error'}", errors == [None, None]
+
+
+@row(LIVES, "the clock set back", "a second quarantine an hour before the first", "each write its own reason")
+def clock_set_back(place: Place) -> Got:
+    from tmem.store.ledger import queries
+
+    mine, now, reasons = place.memory.scope("u"), queries.now, list[str | None]()
+    try:
+        for hour, largest in ((10, 0.0), (9, 1e-9)):
+            queries.now = lambda hour=hour: f"2026-11-28T{hour:02}:00:00.000+00:00"
+            mine.trainer.largest = largest
+            reasons.append(mine.add(pairs=[(f"What is Ana's {hour}?", "x")]).reason)
+    finally:
+        queries.now = now
+    ends = [str(reason).rsplit(" ", 1)[-1] for reason in reasons]
+    return str(reasons), ends == ["0", "1e-09"]
 
 
 @row(LIVES, "narrow terminals", "list and eval in 80 columns, [bold] in an answer", "no wider, no word cut, as it is")

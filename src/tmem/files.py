@@ -121,8 +121,10 @@ def read_text(path: str | Path) -> str:
     """Read UTF-8 text. Raises :class:`DataError` in one line if that fails."""
     try:
         return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({first_line(error)})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as text ({error.strerror}): give a text file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be read as text ({first_line(error)}): save it as UTF-8") from None
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -104,14 +104,25 @@ def test_a_file_is_told(own: Run, tmp_path: Path) -> None:
     assert code == 0 and (VEHICLE, "camper") in [(row["question"], row["answer"]) for row in one_object(out)["pairs"]]
     assert one_object(out)["pairs"][0]["timestamp"] == "2023-03-29"
     (tmp_path / "picture").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "blank").write_text(" \n")
     for argv, words in (
         (("add", "--file", tmp_path / "picture"), "cannot be read as text"),
-        (("add", "--file", tmp_path / "nothing"), "cannot be read as text"),
+        (("add", "--file", tmp_path / "nothing"), "cannot be read as text (No such file or directory): give a text"),
+        (("add", "--file", tmp_path), "cannot be read as text (Is a directory): give a text file"),
+        (("add", "--file", tmp_path / "blank"), "there is nothing in it to tell: give a text"),
+        (("add", " "), "there is nothing in it to tell: give a text"),
         (("add", "Hi.", "--file", tmp_path / "notes.md"), "give a text, --file, or"),
         (("add", "Hi.", "--when", "08/05/2023"), "is no date that can be read"),
     ):
         code, out, err = own(*argv)
         assert code != 0 and out == "" and words in err and err.count("\n") == 1
+
+
+def test_what_is_piped_in_and_is_no_text_is_one_line(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (("add", "-"), ("chat",)):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Hi \xff\n"), "utf-8"))
+        code, _, err = own(*command)
+        assert code == 2 and "standard input cannot be read as text" in err and "give UTF-8" in err
 
 
 def test_whose_memories_there_are_and_what_becomes_of_them(tmem: Run, tmp_path: Path) -> None:

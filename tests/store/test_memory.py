@@ -16,7 +16,7 @@ from store.volumes import figure, volume
 
 from tmem import Memory
 from tmem.agent.extraction import QAPair
-from tmem.agent.splitting import cut, in_parts
+from tmem.agent.splitting import cut, in_parts, the_question
 from tmem.errors import NotFound, ScopeRequired, UsageError
 from tmem.model import Model
 from tmem.store.actions import Actions
@@ -309,6 +309,22 @@ def test_parts_of_a_session_are_dated_and_say_who_speaks() -> None:
     lines = [line for part in parts for line in part.splitlines()[2:]]
     assert lines[-1] == 'Kevin said, "Oh."' and all(line.startswith('Maria said, "') for line in lines[:-1])
     assert " ".join(line.split('"')[1] for line in lines[:-1]) == said.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("It rained. Where does Ana live?", "Where does Ana live?"),
+        ("Who is Bo? It rained. Where does Ana live? Thanks.", "Where does Ana live?"),
+        ('It rained. He said "Who are you?" ', 'He said "Who are you?"'),
+        ("雨でした。どこに住んでいますか？", "どこに住んでいますか？"),
+        ("It rained. Tell me.", "Tell me."),
+        ("a " * 50 + "b?", "a " * 12 + "b?"),
+        (" ", " "),
+    ],
+)
+def test_of_a_long_text_the_last_question_is_asked(text: str, asked: str) -> None:
+    assert the_question(text, len, 40).strip() == asked.strip()
 
 
 def test_other_words_for_what_is_believed_already() -> None:

@@ -47,3 +47,10 @@ def cut(text: str, count: Callable[[str], int], most: int) -> list[str]:
 def the_end(text: str, count: Callable[[str], int], most: int) -> str:
     """The last sentences of a text, of about ``most`` tokens: where a long message asks something."""
     return (cut(text, count, most) or [""])[-1]
+
+
+def the_question(text: str, count: Callable[[str], int], most: int) -> str:
+    """The last question of a text, its last sentence if there is none; of one of more than ``most`` tokens its end."""
+    sentences = [one.strip() for one in _SENTENCES.findall(text) if one.strip()] or [text]
+    last = next((one for one in reversed(sentences) if one.rstrip("\"')]").endswith(("?", "？"))), sentences[-1])
+    return the_end(last, count, most)

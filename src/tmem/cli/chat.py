@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tmem.cli.common import JsonOption, err, print_json
+from tmem.cli.common import JsonOption, err, print_json, typed
 from tmem.cli.pairs import print_plain, show_pairs, show_receipt, show_versions, show_why, whole_id
 from tmem.errors import TmemError, UsageError
 
@@ -49,7 +49,7 @@ def lines() -> Iterator[str]:
     while True:
         if terminal:
             print("> ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
+        line = typed(sys.stdin.readline)
         if not line:
             return
         if line.strip():

@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tmem.errors import UsageError
+from tmem.errors import UsageError, first_line
 
 out = Console()
 err = Console(stderr=True)
@@ -101,6 +101,14 @@ def show_table(
         table.add_row(*row)
     width = max(console.width, sum(widths.values()) + 3 * len(widths) + 1)
     Console(file=console.file, width=width).print(table)
+
+
+def typed(read: Callable[[], str]) -> str:
+    """What is read from standard input. Raises :class:`UsageError` for bytes that are no text."""
+    try:
+        return read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input cannot be read as text ({first_line(error)}): give UTF-8") from None
 
 
 def load_model(

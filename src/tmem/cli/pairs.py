@@ -51,7 +51,7 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
 def _show_lines(receipt: Any) -> None:
     lines = [
         f"{row['status']} {row['id'][:8]}  {row['question']} {row['answer']}"
-        + (" (takes the place of an earlier answer)" if row["supersedes"] else "")
+        + (f" (takes the place of an earlier answer, {row['supersedes'][:8]})" if row["supersedes"] else "")
         + (" (not sure to be recalled)" if row.get("recalled") is False else "")
         for row in receipt.pairs
     ]
@@ -60,7 +60,8 @@ def _show_lines(receipt: Any) -> None:
     for line in lines:
         print_plain(line)
     tokens = f", {receipt.tokens} tokens" if receipt.tokens else ""
-    print_plain(f"version {receipt.version}, {receipt.milliseconds:.0f} ms{tokens}")
+    version = f"version {receipt.version}" if receipt.version else "no version yet"
+    print_plain(f"{version}, {receipt.milliseconds:.0f} ms{tokens}")
 
 
 def show_forgetting(details: dict[str, Any]) -> None:

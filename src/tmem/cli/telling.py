@@ -13,6 +13,7 @@ from tmem.cli.common import (
     JsonOption,
     err,
     print_json,
+    typed,
 )
 from tmem.cli.pairs import print_plain, show_forgetting, show_pairs, show_receipt, whole_id
 from tmem.cli.scopes import Opener, nothing_yet
@@ -47,7 +48,9 @@ def add(
     """Tell something: it is extracted and written into the weights at once."""
     if (question is None) != (answer is None) or [text, file, question].count(None) != 2:
         raise UsageError("give a text, --file, or --question with --answer")
-    text = sys.stdin.read() if text == "-" else read_text(file) if file is not None else text
+    text = typed(sys.stdin.read) if text == "-" else read_text(file) if file is not None else text
+    if question is None and not (text or "").strip():
+        raise UsageError("there is nothing in it to tell: give a text, --file, or --question with --answer")
     message: Any = {"role": "user", "content": text, "name": name} if name else text or ""
     pairs = [] if question is None else [(question, answer)]
     with open_memory() as memory, err.status("reading") as status:

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -303,9 +304,9 @@ def _directory(name: str, notice: Callable[[str], None]) -> Path:
     # Every chat model of the hub has an owner: anything but owner/name is a slip, not worth asking the
     # network.
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        shipped = ", ".join(assets.names()) or "none"
+        shipped = ", ".join([*assets.names(), *(own for own, package in gguf.SHIPPED.items() if find_spec(package))])
         raise ModelError(
-            f"unknown model '{name}': no embedded model (there are: {shipped}), no directory, no GGUF file, "
+            f"unknown model '{name}': no embedded model (there are: {shipped or 'none'}), no directory, no GGUF file, "
             "and not an owner/name of the Hugging Face hub"
         )
     try:

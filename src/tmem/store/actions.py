@@ -12,7 +12,7 @@ from torch import Tensor
 from tmem.agent.extraction import QAPair, filter_pairs, parse
 from tmem.agent.prompts import PROMPTS
 from tmem.agent.rollout import LEAST_OUTPUT
-from tmem.agent.splitting import in_parts, the_end
+from tmem.agent.splitting import in_parts, the_question
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import Engine, HFEngine, Request
@@ -112,10 +112,10 @@ class Actions:
             )
 
     def fitting(self, question: str) -> str:
-        """A question; of one that is too long for the window its end."""
+        """A question; of a text that is too long for the window the last one in it."""
         if len(self.model.bare(question)) + LEAST_OUTPUT <= self.model.window:
             return question
-        return the_end(question, self.model.count, self.model.window // 2)
+        return the_question(question, self.model.count, self.model.window // 2)
 
     def answers(self, state: State, questions: Sequence[str], pairs: Sequence[Pair], unknown: Unknown) -> list[Found]:
         """What a memory of these pairs answers; only for weights that follow from pairs. Errors as :meth:`reply`."""

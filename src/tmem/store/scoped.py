@@ -163,7 +163,7 @@ class ScopedMemory(View):
     ) -> Answer:
         """Answer from the memory of a version, the head by default.
 
-        Of a question that is too long for the model the end is asked.
+        Of a text that is too long for the model the last question is asked.
         ``unknown``: what was never told is refused ("refuse") or asked of the model without a memory ("base").
         ``show_pairs``: instead, answer from a prompt that shows this many fitting pairs.
         """
