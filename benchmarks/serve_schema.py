@@ -30,6 +30,7 @@ from server.serving import Server
 
 CHECKS = (not_a_server_error, content_type_conformance, response_schema_conformance)
 USERS = ("ana", "ben", "花子")
+PATIENCE = 600  # seconds, on a machine that does something else
 
 
 def tried(operation: Any, examples: int, number: int) -> tuple[Counter[int], list[str]]:
@@ -49,9 +50,8 @@ def tried(operation: Any, examples: int, number: int) -> tuple[Counter[int], lis
         user = USERS[statuses.total() % len(USERS)]
         if isinstance(case.body, dict) and isinstance(case.body.get("model"), str) and statuses.total() % 4:
             case.body["model"] = "fake"  # which nobody guesses
-        response = case.call(
-            headers={**(case.headers or {}), "X-Tmem-User": user.encode().decode("latin-1"), "Host": "localhost"}
-        )
+        headers = {**(case.headers or {}), "X-Tmem-User": user.encode().decode("latin-1"), "Host": "localhost"}
+        response = case.call(headers=headers, timeout=PATIENCE)
         statuses[response.status_code] += 1
         try:
             case.validate_response(response, checks=list(CHECKS))
