@@ -34,7 +34,8 @@ from tmem.store.actions import Actions
 from tmem.store.home import Home
 from tmem.store.ledger.history import Step
 from tmem.store.ledger.queries import NewPair
-from tmem.store.scoped import ScopedMemory, Shared
+from tmem.store.loaded import Shared
+from tmem.store.scoped import ScopedMemory
 from tmem.store.weights.states import Tensors, Trained, Trainer
 from tmem.store.weights.trainer import FastWeightTrainer
 

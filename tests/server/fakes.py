@@ -19,7 +19,7 @@ from tmem.model.batch import current_listener
 from tmem.store.actions import Both
 from tmem.store.home import Home
 from tmem.store.ledger.queries import NewPair
-from tmem.store.scoped import Shared
+from tmem.store.loaded import Shared
 from tmem.turn import Turn
 
 LIVES = re.compile(r'(\w+) said, ".*?I live in (\w+)')

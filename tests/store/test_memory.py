@@ -24,8 +24,9 @@ from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
 from tmem.store.ledger.history import History, Pair
 from tmem.store.ledger.queries import NewPair
+from tmem.store.loaded import Shared
 from tmem.store.messages import heard, session
-from tmem.store.scoped import ScopedMemory, Shared
+from tmem.store.scoped import ScopedMemory
 from tmem.store.weights.trainer import FastWeightTrainer
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))

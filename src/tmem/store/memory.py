@@ -24,6 +24,7 @@ from tmem.store.care.doctor import Finding, examine
 from tmem.store.checked import CheckedMemory
 from tmem.store.home import Home
 from tmem.store.ledger.queries import NAMES
+from tmem.store.loaded import Shared
 from tmem.store.messages import Messages
 from tmem.store.results import (
     Answer,
@@ -38,7 +39,6 @@ from tmem.store.results import (
     WhyRecord,
 )
 from tmem.store.revise import adopt_all
-from tmem.store.scoped import Shared
 from tmem.store.weights.states import Later
 from tmem.turn import Turn
 
