@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "requirements.lock"
 # What works with an extra and would not without it.
 EXTRAS = {
-    "json": "import llguidance; from tmem.model.grammar import PairsGrammar",
+    "json": "import llguidance; from tmem.model import grammar",
     "eval": "import httpx, ijson, jinja2, matplotlib, nltk; from tmem.retrieval import BM25; BM25(['a b']).top('a', 1)",
     "server": "import prometheus_client, jwt; from tmem.server import app, mcp_tools, middleware",
     "otel": "import opentelemetry.sdk, opentelemetry.exporter.otlp.proto.http",
