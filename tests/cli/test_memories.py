@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shlex
@@ -17,7 +18,7 @@ from typer.main import get_command
 
 from tmem.cli.app import application
 from tmem.cli.evaluate import show as show_eval
-from tmem.cli.memories import EXAMPLES
+from tmem.cli.examples import EXAMPLES
 from tmem.cli.score import MEANS, show_judgements, show_scores
 from tmem.store import revise
 from tmem.store.home import Home
@@ -250,25 +251,28 @@ def test_pairs_are_searched_without_a_model(tmem: Run, tmp_path: Path) -> None:
 def test_help_fits_eighty_columns(tmem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", None)
-    every = (), ("eval",), ("eval", "locomo"), ("train",), ("serve",), *((name,) for name in EXAMPLES)
-    for argv in every:
+    for argv in (("eval", "locomo"), *(tuple(name.split()) for name in EXAMPLES)):
         code, out, _ = tmem(*argv, "--help")
         assert code == 0 and max(map(cell_len, out.splitlines())) <= 80
-        for example in EXAMPLES.get(argv[0], ()) if argv else ["tmem demo"]:
-            assert example in out.partition("Examples:")[2]
+        for example in EXAMPLES.get(" ".join(argv), ()):
+            assert " ".join(example.split()) in " ".join(out.partition("Examples:")[2].split())
     code, _, err = tmem("lits")
     assert code == 2 and "Did you mean 'list'?" in err
 
 
-def test_examples_are_commands_that_there_are() -> None:
-    for name, lines in EXAMPLES.items():
-        command: Any = get_command(application(name))
-        for line in lines:
-            words = shlex.split(line.rpartition("| ")[2])
-            with command.make_context(words[0], words[1:]) as context:
-                found, own, rest = command.resolve_command(context, [name, *words[2:]])
-                with own.make_context(found, rest, parent=context):
-                    assert words[:2] == ["tmem", name]
+def test_examples_are_commands_that_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmem.toml").write_text('home = "memories"\n')
+    monkeypatch.chdir(tmp_path)
+    lines = [line for name, lines in EXAMPLES.items() if name for line in lines]
+    every = [one for line in lines for one in line.partition("  #")[0].rpartition("| ")[2].split(";")]
+    for words in map(shlex.split, every):
+        command: Any = get_command(application(words[1]))
+        with contextlib.ExitStack() as stack:
+            context = stack.enter_context(command.make_context(words[0], words[1:]))
+            rest = words[1:]
+            while hasattr(command, "resolve_command"):
+                name, command, rest = command.resolve_command(context, rest)
+                context = stack.enter_context(command.make_context(name, list(rest), parent=context))
 
 
 def test_a_quarantine_is_said_aloud(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tmem.cli import memories
+from tmem.cli import examples, memories
 from tmem.cli.common import (
     DEFAULT_MODEL,
     JsonOption,
@@ -37,23 +37,10 @@ from tmem.cli.common import (
 )
 from tmem.errors import NotFound, TmemError, UsageError
 
-EXAMPLES = """Examples:
-
-tmem demo
-
-tmem add -u ana "I live in Lyon."; tmem ask -u ana "Where do I live?"
-
-tmem list -u ana; tmem forget -u ana 3f2a
-
-tmem eval persona --memory none,full,tmem
-
-tmem COMMAND --help  # what a command takes, and more examples
-"""
-
 
 def application(word: str | None) -> typer.Typer:
     """The commands; of one that there is, itself alone, so that nothing is imported that the others need."""
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXAMPLES)
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=examples.shown(""))
     app.callback()(options)
     parts: dict[tuple[str, ...], Callable[[typer.Typer], None]] = {
         ("card", "eval", "train"): _studies,
@@ -63,6 +50,7 @@ def application(word: str | None) -> typer.Typer:
     }
     for part in [part for names, part in parts.items() if word in names] or parts.values():
         part(app)
+    examples.put(app)
     return app
 
 
@@ -99,7 +87,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     word = next((word for word in argv if not word.startswith("-")), None)
-    if word in memories.EXAMPLES:
+    if word in memories.COMMANDS | memories.OF_HOMES:
         gc.disable()  # what is imported is no garbage: looking for some was a tenth of a command; see load_model
     app = application(word)
     try:

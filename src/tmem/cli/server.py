@@ -32,14 +32,6 @@ from tmem.errors import UsageError, first_line
 KEEP_ALIVE = 75
 GRACE = 30  # seconds that answers in progress have when it is stopped
 keys_app = typer.Typer(no_args_is_help=True, help="Who may ask a server: make, list and revoke keys.")
-EXAMPLES = """Examples:
-
-tmem serve --model persona-nano  # for this computer alone, without a key
-
-tmem keys make phone --user ana; tmem serve --host 0.0.0.0  # for others, with a key
-
-tmem serve --config tmem.toml --port 9000  # home = "/srv/memories" and more in a file
-"""
 
 
 class Config(BaseModel):
@@ -241,6 +233,6 @@ def revoke_key(
 
 def register(app: typer.Typer) -> None:
     """Put these commands into the application."""
-    app.command(rich_help_panel="memories over HTTP", epilog=EXAMPLES)(serve)
+    app.command(rich_help_panel="memories over HTTP")(serve)
     app.command(rich_help_panel="memories over HTTP")(scoped(mcp, looks=False))
     app.add_typer(keys_app, name="keys", rich_help_panel="memories over HTTP")
