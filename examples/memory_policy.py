@@ -27,7 +27,7 @@ class Sentences(Plain):
     def observe(self, units: Sequence[int]) -> Steps[None]:
         """Called with every full working context, whose text is dropped afterwards."""
         self.kept.append(self.rollout.text(units).rsplit(". ", 1)[-1])
-        yield from ()  # a policy that asks the model does it by: [done] = yield from self.rollout.say(...)
+        yield from ()  # asking the model: [done] = yield from self.rollout.say("notes", [prompt], [0], limit)
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         """The text that each question is answered with, to stand before the working context."""

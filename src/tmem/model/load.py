@@ -181,7 +181,7 @@ class Model:
             piece = self._pieces[token] = self.decode([token])
         return piece
 
-    def recipe(self, name: str = "paper", **overrides: Any) -> Recipe:
+    def recipe(self, name: str = "tmem", **overrides: Any) -> Recipe:
         """The named write recipe as changed by this model's settings, and then by ``overrides``."""
         plain = get_recipe(name).fresh is None  # the model's rate is one of SGD
         settings = {"lr": self.settings.lr} if plain and self.settings.lr is not None else {}

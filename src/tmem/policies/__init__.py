@@ -69,7 +69,7 @@ def make_agent(model: Model, recipe: Recipe | None = None, memory: str = "tmem",
     settings = model.settings
     prompts = PROMPTS[settings.prompts]
     known = prompts.question_known if settings.question_known is None else settings.question_known
-    agent = Agent(model, recipe or model.recipe("paper"), prompts, policy, settings.budget, known)
+    agent = Agent(model, recipe or model.recipe(), prompts, policy, settings.budget, known)
     return replace(agent, **changes)
 
 

@@ -98,7 +98,7 @@ class Weights(Plain):
         return routes
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
-        """The extraction action: pairs sampled from theta_0 + Delta_t."""
+        """The extraction action: pairs by theta_0, or by theta_0 + Delta_t where Delta is in force everywhere."""
         rollout = self.rollout
         prompt = self._prompt(context)
         limit, name = rollout.model.settings.max_new_tokens_extract, len(rollout.trajectory.writes)
