@@ -64,6 +64,8 @@ def test_arguments_are_looked_at(memory: Memory, tmp_path: Path) -> None:
         (lambda: mine.tag(None, "a"), "version must be the number"),  # type: ignore[arg-type]
         (lambda: mine.export(tmp_path / "f", version=True), "version must be the number"),
         (lambda: mine.add(pairs=[PAIR], metadata={"x": float("nan")}), "metadata must be what JSON can hold"),
+        (lambda: mine.add(pairs=[PAIR], metadata={"x": ["\ud800"]}), "metadata is not valid Unicode"),
+        (lambda: mine.add("Hi.", roles=()), "roles is empty: name at least one"),
         (lambda: mine.add(pairs=[PAIR], metadata={1: "x"}), "its keys must be texts"),  # type: ignore[dict-item]
         (lambda: mine.add("x", infer="no"), "infer must be True or False"),  # type: ignore[arg-type]
         (lambda: mine.add("x", absorb=0), "absorb must be True or False"),  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ class CheckedMemory(ScopedMemory):
         metadata=validation.metadata,
         infer=validation.flag,
         absorb=validation.flag,
-        roles=validation.names,
+        roles=validation.some,
         progress=validation.call,
     )
     ask = checked(

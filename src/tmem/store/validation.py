@@ -87,6 +87,14 @@ def names(value: Any, name: str) -> list[str]:
     return found
 
 
+def some(value: Any, name: str) -> list[str]:
+    """A list of at least one name."""
+    found = names(value, name)
+    if not found:
+        raise UsageError(f"{name} is empty: name at least one")
+    return found
+
+
 def flag(value: Any, name: str) -> bool:
     """True or False; a text such as "no" would be taken for True."""
     if not isinstance(value, bool):
@@ -171,7 +179,11 @@ def metadata(value: Any, name: str) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise UsageError(f"{name} must be a dict, not {_kind(value)}")
     try:
-        same = json.loads(json.dumps(value, allow_nan=False)) == value
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        same = json.loads(text) == value
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name} is not valid Unicode: leave out the half surrogates") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{name} must be what JSON can hold ({error})") from None
     if not same:
