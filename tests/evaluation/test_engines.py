@@ -30,7 +30,7 @@ def engine(request: pytest.FixtureRequest, model: Model, tmp_path: Path, monkeyp
         yield request.param
 
 
-def test_episodes_are_lived_alike(model: Model, checkpoint: Path, engine: str, tmp_path: Path) -> None:
+def test_episodes_run_alike(model: Model, checkpoint: Path, engine: str, tmp_path: Path) -> None:
     memories = ["none", "tmem"]
     runner.run(spec(checkpoint), model, memories, [1], tmp_path / "own", limit=2)
     runner.run(spec(checkpoint, engine=engine), model, memories, [1], tmp_path / "other", limit=2)

@@ -194,7 +194,7 @@ def test_a_worker_that_fails_says_why(model: Model, checkpoint: Path, tmp_path: 
         run(broken, model, ["memagent"], [1], tmp_path / "run", workers=2)
 
 
-def test_an_episode_that_cannot_be_lived_costs_its_own_answers_and_is_named(
+def test_an_episode_that_cannot_be_run_costs_its_own_answers_and_is_named(
     model: Model, checkpoint: Path, tmp_path: Path
 ) -> None:
     broken = spec(checkpoint, budget=4000)  # a context that does not fit the window of 2048

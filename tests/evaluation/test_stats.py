@@ -191,7 +191,7 @@ def test_the_best_constant_answer_to_several_questions_at_once() -> None:
     assert best["ordered_list em"] == {"answer": "Yes", "mean": 75.0}
 
 
-def test_costs_are_counted_per_life_and_per_question() -> None:
+def test_costs_are_counted_per_rollout_and_per_question() -> None:
     found = costs([episode(), episode(episode="conv-1", memory_size={})], [question(0, 0.0), question(1, 0.0)])
     assert found["rollouts"] == found["conversations"] == 2
     assert found["build"] == {
@@ -230,7 +230,7 @@ def write(losses: list[float], applied: bool = True, **changes: Any) -> dict[str
     return record | {"pairs": [["q", "a"]] * 2, "dropped": []} | changes
 
 
-def test_losses_are_means_over_lives_by_the_number_of_the_write() -> None:
+def test_losses_are_means_over_rollouts_by_the_number_of_the_write() -> None:
     trajectories = [
         episode(writes=[write([2.0, 1.0, 0.5]), write([4.0])]),
         episode(writes=[write([3.0, 0.1]), write([], applied=False), write([float("nan"), 1.0])]),

@@ -93,7 +93,7 @@ def test_hook_equals_peft_lora(family: str) -> None:
         torch.testing.assert_close(run(fast, ids(2), delta), adapted(input_ids=ids(2)).logits, rtol=1e-5, atol=1e-5)
 
 
-def test_fused_sites_equal_the_unfused_computation() -> None:
+def test_fused_target_modules_equal_the_unfused_computation() -> None:
     fast = make("phi3")
     delta = noise(fast, 1)
     gate, up, down = fast.target_modules[:3]

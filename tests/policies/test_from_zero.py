@@ -78,7 +78,7 @@ def test_the_control_reads_the_same_pairs_and_writes_nothing(model: Model) -> No
     assert all(action.row is None and action.voices is None for action in trajectory.actions)
 
 
-def test_many_lives_at_once_say_what_each_says_alone(model: Model) -> None:
+def test_many_rollouts_at_once_say_what_each_says_alone(model: Model) -> None:
     tasks = list(Persona(8, 3).tasks(4))
     together = agent(model, "tmem").run([task.episode for task in tasks])
     for task, trajectory in zip(tasks, together, strict=True):

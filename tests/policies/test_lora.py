@@ -43,7 +43,7 @@ def test_it_learns_unit_by_unit_and_leaves_the_model_as_it_was(model: Model) -> 
     assert not hasattr(model.hf, "peft_config")
 
 
-def test_a_life_that_is_broken_off_leaves_the_model_as_it_was(model: Model) -> None:
+def test_a_rollout_that_is_broken_off_leaves_the_model_as_it_was(model: Model) -> None:
     before = logits(model)
 
     class Stops:
@@ -57,7 +57,7 @@ def test_a_life_that_is_broken_off_leaves_the_model_as_it_was(model: Model) -> N
     assert torch.equal(logits(model), before)
 
 
-def test_episodes_are_lived_one_at_a_time_and_do_not_meet(model: Model) -> None:
+def test_episodes_run_one_at_a_time_and_do_not_meet(model: Model) -> None:
     other = Episode("two", ("Bo has a goat.",), (Ask("q", "What is Bo's pet?"),))
     agent = make_agent(model, memory="lora", budget=1, write_tail=True, question_known=False)
     running = []
