@@ -11,9 +11,9 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-# What most often tells of a mistake, for the edit loop: all but the tests that tests/slow.txt names (see there).
+# For the edit loop: the files that tests/fast.txt names, of every layer those that are quick for what they tell (`--durations=0`).
 test-fast: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal @tests/fast.txt
 
 # The wheel and the sdist, each installed into an empty environment and run: needs an index of packages.
 packaging: $(VENV)/ready

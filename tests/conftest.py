@@ -18,16 +18,6 @@ import torch
 torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that slow.txt names as slow: ``make test-fast`` does without them."""
-    here = Path(__file__).parent
-    named = [line for line in (here / "slow.txt").read_text().splitlines() if line and not line.startswith("#")]
-    for item in items:
-        own = item.nodeid.removeprefix("tests/")
-        if any(own == line or own.startswith((f"{line}::", f"{line}[", f"{line}/")) for line in named):
-            item.add_marker("slow")
-
-
 @pytest.fixture(scope="session")
 def with_memories() -> Callable[[str], Any]:
     """family -> a tiny model of any supported family, and three random memories for it."""
