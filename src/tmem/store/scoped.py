@@ -125,9 +125,9 @@ class ScopedMemory(Loaded):
             raise UsageError(f"unknown={unknown!r}: choose refuse or base")
         question = self.actions.fitting(clean(question))
         if self.by_pairs and not show_pairs:
-            number = self.home.head(self.id) if version is None else self._number(version)
-            pairs = list(self.home.history(self.id, number).current.values())
-            with self._turn:
+            with self._turn:  # a forgetting while it waits would leave pairs of one time and weights of another
+                number = self.home.head(self.id) if version is None else self._number(version)
+                pairs = list(self.home.history(self.id, number).current.values())
                 [found] = self.actions.answers(self.home.state(self.id, number), [question], pairs, unknown)
             version_id = self._version(number)
             meant = [pairs[place].id for place in found.pairs]
@@ -320,10 +320,10 @@ class ScopedMemory(Loaded):
         sampling, began = sampling or GREEDY, time.perf_counter()
         limit = sampling.max_new_tokens or self.model.settings.max_new_tokens_memory
         self.home.check_engine(self.id)
-        number = self.home.head(self.id)
-        pairs = list(self.home.history(self.id, number).current.values())
         question = self.actions.fitting(clean(question))
-        with self._turn:
+        with self._turn:  # as of ask
+            number = self.home.head(self.id)
+            pairs = list(self.home.history(self.id, number).current.values())
             state = self.home.state(self.id, number)
             found = self.actions.both(state, question, pairs, documents, prompt, limit, sampling)
         meant = [] if found.pair is None else [pairs[found.pair].id]
