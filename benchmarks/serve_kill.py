@@ -54,6 +54,7 @@ class User:
 
 def quick(folder: Path) -> Model:
     """persona-nano, warm, with writes of few steps: how well one teaches is nothing to what is tried here."""
+    keep_memory_together()
     model, fresh = load("persona-nano"), {"steps": 8, "steps_per_pair": 0, "held": 0}
     settings = model.settings.model_copy(update={"recipes": {"tmem": {"lr": 0.005, "fresh": fresh}}})
     model = Model(model.name, model.directory, model.hf, model.tokenizer, settings)
@@ -68,7 +69,6 @@ def serve(model: Model, home: Path, listening: socket.socket) -> int:
     if child:
         return child
     try:
-        keep_memory_together()
         app = make_app(Memory(model, home, side_by_side=True), model.name, Keys(home), each=64)
         settings: Any = {"log_level": "error", "access_log": False, "timeout_keep_alive": KEEP_ALIVE}
         uvicorn.Server(uvicorn.Config(app, **settings)).run([listening])

@@ -176,7 +176,13 @@ async def load(port: int, process: int, users: list[User], found: Found, options
             Connection(client, users[place % len(users)], found, random.Random(derive("load", options.seed, place)))
             for place in range(options.connections)
         ]
-        await asyncio.gather(watch(), *[one.live(began + seconds) for one in own])
+        lives = [asyncio.create_task(one.live(began + seconds)) for one in own]
+        await watch()
+        for life in lives:  # what is in the queue by then may take as long again
+            life.cancel()
+        for ended in await asyncio.gather(*lives, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
 
 
 def compared(model: Model, home: Path, users: list[User], found: Found, most: int) -> tuple[int, int]:
@@ -212,10 +218,12 @@ def main() -> int:
         try:
             asyncio.run(load(port, process, users, found, options))
         finally:
-            os.kill(process, signal.SIGTERM)
-            ended = os.waitpid(process, 0)[1]
-        if ended not in (0, signal.SIGTERM, 1 << 8):  # as a fork of it ends
-            found.wrong.append(f"the server ended with {ended}")
+            there = os.waitpid(process, os.WNOHANG) == (0, 0)
+            if there:
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+        if not there:
+            found.wrong.append("the server has ended by itself")
         same = compared(model, folder / "home", users, found, options.compare)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
