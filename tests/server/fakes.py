@@ -130,7 +130,9 @@ class Actions:
         self.spoken += len(said)
         return " ".join(said)
 
-    def reply(self, state: Any, prompts: Sequence[list[int]], limit: int, sampling: Any = None) -> list[str]:
+    def reply(
+        self, state: Any, prompts: Sequence[list[int]], limit: int, sampling: Any = None, talking: bool = False
+    ) -> list[str]:
         assert self.free.wait(60)
         self.samplings.append(sampling)
         self.prompted += [self.model.decode(prompt) for prompt in prompts]

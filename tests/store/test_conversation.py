@@ -91,7 +91,7 @@ def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_
         pair = {"instruction": "Where does the user live?", "output": "Lyon"}
         script = Scripted(model, [json.dumps([pair | {"output": "Paris"}]), json.dumps([pair])])
         mine = memory.scope("u")
-        mine.actions.engine = script  # type: ignore[assignment]
+        mine.actions.engine = mine.actions.talking = script  # type: ignore[assignment]
         first = mine.chat("I live in Paris.")
         turns = [
             {"role": "user", "content": "I live in Paris."},
@@ -126,7 +126,7 @@ def test_system_texts_stay_and_how_a_reply_is_chosen_reaches_the_engine(tmp_path
 
     with Memory(model, tmp_path / "home") as memory:
         mine = memory.scope("u")
-        mine.actions.engine = Heard(model, [])  # type: ignore[assignment]
+        mine.actions.talking = Heard(model, [])  # type: ignore[assignment]
         turns = [{"role": "system", "content": "Be brief."}]
         for number in range(5):
             turns += [{"role": "user", "content": f"u{number}"}, {"role": "assistant", "content": f"a{number}"}]
@@ -141,3 +141,21 @@ def test_system_texts_stay_and_how_a_reply_is_chosen_reaches_the_engine(tmp_path
     assert fields == (2, 0.5, 0.9, 7, ("x",))
     prompt = model.tokenizer.decode(plain.prompt_ids)
     assert "Be brief." in prompt and "a4" in prompt and "u1" not in prompt
+
+
+def test_turns_that_were_read_are_not_read_again(tmp_path: Path) -> None:
+    model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
+    model.settings = model.settings.model_copy(update={"window": 4096, "max_new_tokens_memory": 3})
+    read: list[int] = []
+    turns = [{"role": "user", "content": "Tell me something of the sea. " * 8}]
+    handle = model.hf.model.layers[0].mlp.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[1]))
+    with Memory(model, tmp_path / "home") as memory:
+        said = memory.chat(turns, learn=False, user_id="u").text
+        first = max(read)
+        turns += [{"role": "assistant", "content": said}, {"role": "user", "content": "Go on."}]
+        read.clear()
+        again = memory.chat(turns, learn=False, user_id="u").text
+    assert first > 64 and max(read) < first / 2
+    handle.remove()
+    with Memory(model, tmp_path / "another") as memory:
+        assert memory.chat(turns, learn=False, user_id="u").text == again

@@ -30,6 +30,7 @@ from tmem.texts import fold, said
 
 State = Mapping[str, Tensor]
 GREEDY = GenerationConfig()
+REMEMBERED = 1_024  # tokens of conversations; of SmolLM2 47 MB
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Actions:
     def __init__(self, trainer: FastWeightTrainer, engine: Engine | None = None) -> None:
         self.trainer = trainer
         self.engine = engine or HFEngine(trainer.model)
+        # A conversation's prompt begins with the one before it. What is extracted is read anew each time, so that it is
+        # the same in every process.
+        self.talking = engine or HFEngine(trainer.model, remember=REMEMBERED)
         self.model = engine.model if isinstance(engine, Batch) else trainer.model
         self.prompts = PROMPTS[self.model.settings.prompts]
         self.fast = self.model.fast(trainer.recipe)
@@ -74,13 +78,15 @@ class Actions:
         stop: Any = "eos",
         rows: Sequence[int | None] | None = None,
         sampling: GenerationConfig = GREEDY,
+        talking: bool = False,
     ) -> list[str]:
         """Replies of at most ``limit`` tokens, without thoughts; of ``sampling`` all but its limit counts.
 
         Raises :class:`UsageError` for a prompt that leaves them no room.
 
         ``rows``: the B that each is given under, None for theta_0. Without: the only one, of a recipe whose Delta is in
-        force everywhere, and theta_0 where it never touches a prompt that is not a bare question.
+        force everywhere, and theta_0 where it never touches a prompt that is not a bare question. ``talking``: turns of
+        a conversation, of which what was read for the last one is not read again.
         """
         if rows is None:
             rows = [None if isinstance(self.trainer, PairsTrainer) else 0] * len(prompts)
@@ -101,7 +107,8 @@ class Actions:
             )
             for prompt, row in zip(prompts, rows, strict=True)
         ]
-        return [said(done.text) for done in self.engine.generate(requests, self.trainer.delta(state), self.fast)]
+        engine = self.talking if talking else self.engine
+        return [said(done.text) for done in engine.generate(requests, self.trainer.delta(state), self.fast)]
 
     def _check(self, prompts: Sequence[list[int]], limit: int) -> None:
         longest, window = max(map(len, prompts)), self.model.window

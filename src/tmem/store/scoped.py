@@ -342,5 +342,5 @@ class ScopedMemory(Loaded):
         limit = sampling.max_new_tokens or self.model.settings.max_new_tokens_memory
         self.home.check_engine(self.id)
         with self._turn:
-            [text] = self.actions.reply(self.home.state(self.id), [prompt], limit, sampling=sampling)
+            [text] = self.actions.reply(self.home.state(self.id), [prompt], limit, sampling=sampling, talking=True)
         return text.strip()
