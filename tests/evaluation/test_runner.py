@@ -205,7 +205,7 @@ def test_an_episode_that_cannot_be_run_costs_its_own_answers_and_is_named(
     questions = [record for record in records if record["type"] == "question"]
     assert "too long for the window" in episode["failed"] and len(questions) == len(episode["questions"]) > 10
     assert {question["reply"] for question in questions} == {""}
-    [line] = [line for line in warnings({"memagent": ([episode], questions)}) if "could not be lived" in line]
+    [line] = [line for line in warnings({"memagent": ([episode], questions)}) if "could not be run" in line]
     assert "memagent 1 of 1" in line and episode["failed"] in line
     assert run(broken, model, ["none", "memagent"], [1], tmp_path) == 2 * len(questions)  # it is done
 
