@@ -165,7 +165,7 @@ def test_broken_bodies(server: Server, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("/v1/memories", {"pairs": [LYON], "metadata": {"half": "\ud800"}}, 200),
+        ("/v1/memories", {"pairs": [LYON], "metadata": {"half": "\ud800"}}, 400),
         ("/v1/ask", {"question": "\ud800"}, 200),
         ("/v1/ask", {"question": "x", "version": "\ud800"}, 404),
         ("/v1/ask", {"question": "x", "\ud800": 1}, 400),
