@@ -189,3 +189,8 @@ def test_damaged_weights_are_made_anew(memory: Memory, model: Model, tmp_path: P
         memory.verify(user_id="u")
     assert memory.rebuild(user_id="u").details == {"steps": 1}
     assert memory.verify(user_id="u")["weights"] == weights
+
+
+def test_a_folder_is_no_export(memory: Memory, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\(Is a directory\); give the file that tmem export wrote$"):
+        memory.import_(tmp_path, user_id="u")

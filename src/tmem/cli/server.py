@@ -56,7 +56,7 @@ def read_config(context: typer.Context, file: Path | None) -> Path | None:
         try:
             said = Config.model_validate(tomllib.loads(file.read_text("utf-8")))
         except OSError as error:
-            raise UsageError(f"{file}: cannot be read ({error.strerror})") from None
+            raise UsageError(f"{file}: cannot be read ({error.strerror}); check the path") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{file}: not TOML ({first_line(error)})") from None
         except ValidationError as error:

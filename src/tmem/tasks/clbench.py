@@ -94,8 +94,10 @@ def read_ids(path: str | Path) -> list[str]:
     """The task ids of a file, one a line; blank lines and those that begin with # do not count."""
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not valid UTF-8; give a text of one id a line") from None
     ids = [line for line in lines if line and not line.startswith("#")]
     if not ids:
         raise DataError(f"{path}: no ids in it; write one task_id per line")

@@ -151,7 +151,7 @@ def load_ledger(path: Path) -> list[Write]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give the file that tmem export wrote") from None
     return list(writes.values())
 
 
