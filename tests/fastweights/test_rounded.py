@@ -36,6 +36,17 @@ def test_what_meets_and_what_comes_out_is_rounded_and_nothing_else(native: bool)
     assert torch.equal(other, linear(x, layer.weight))
 
 
+def test_copies_are_kept_of_what_trains_and_of_nothing_else() -> None:
+    layer, x = nn.Linear(256, 300).requires_grad_(False), torch.randn(5, 256)
+    products = RoundedProducts(layer.parameters())
+    with products, torch.no_grad():
+        once = linear(x, layer.weight)
+    assert not products._copies
+    with products:
+        again = linear(x.requires_grad_(), layer.weight)
+    assert len(products._copies) == 1 and torch.equal(once, again)
+
+
 def test_small_and_trained_weights_are_left_alone() -> None:
     small, trained = nn.Linear(64, 64).requires_grad_(False), nn.Linear(256, 300)
     x = torch.randn(3, 256)

@@ -16,11 +16,15 @@ from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
 LARGE = 2**16  # numbers in a weight from which on it is worth it
-NATIVE = torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+NATIVE = (
+    torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
+    and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+)
 
 
 class RoundedProducts(TorchFunctionMode):
-    """Inside, this thread multiplies by these weights in bfloat16. Copies of the large ones are made at once.
+    """Inside, this thread multiplies by these weights in bfloat16, by copies that it keeps of those that train B.
 
     Weights that are trained, small, not float32 or not on a CPU are left as they are.
     """
@@ -28,20 +32,30 @@ class RoundedProducts(TorchFunctionMode):
     def __init__(self, weights: Iterable[Tensor], native: bool = NATIVE) -> None:
         super().__init__()
         self.native = native
+        self._own = {id(weight) for weight in weights if _fits(weight)}
         self._copies: dict[int, Tensor] = {}
-        for weight in weights:
-            fits = weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.dim() == 2
-            if fits and not weight.requires_grad and weight.numel() >= LARGE:
-                rounded = weight.detach().bfloat16()
-                self._copies[id(weight)] = rounded if native else rounded.float()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is linear and not kwargs and (copy := self._copies.get(id(args[1]))) is not None:
-            y = _Product.apply(args[0], copy)
+        if func is linear and not kwargs and id(args[1]) in self._own:
+            y = _Product.apply(args[0], self._copy(args[1]))
             return y if len(args) < 3 or args[2] is None else y + args[2]
         return func(*args, **kwargs or {})
+
+    def _copy(self, weight: Tensor) -> Tensor:
+        copy = self._copies.get(id(weight))
+        if copy is None:
+            rounded = weight.detach().bfloat16()
+            copy = rounded if self.native else rounded.float()
+            if torch.is_grad_enabled():  # layers below the first adapted one are run once
+                self._copies[id(weight)] = copy
+        return copy
+
+
+def _fits(weight: Tensor) -> bool:
+    plain = weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.dim() == 2
+    return plain and not weight.requires_grad and weight.numel() >= LARGE
 
 
 class _Product(torch.autograd.Function):
