@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -207,6 +208,12 @@ def rl(
     if main:
         out.print(f"model: {escape(str(folder / 'model'))}; figures: {escape(str(folder / METRICS))}", highlight=False)
         out.print(f"curves: tmem train report {escape(str(folder))} --html report.html", highlight=False)
+    if accelerator.num_processes > 1:
+        # All is written. A thread of torch's process group that has not ended aborts the interpreter now and then, and
+        # torchrun would call the run failed.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 @train_app.command("report")
