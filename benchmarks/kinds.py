@@ -15,6 +15,7 @@ import unicodedata
 from types import SimpleNamespace
 from typing import Any
 
+import kinds_models
 import kinds_places
 import torch
 from kinds_rows import PAIR, Got, Place, refused, row, run
@@ -257,14 +258,14 @@ def several_templates(place: Place) -> Got:
 
 @row(CALLS, "judges", "takes no limits; null; parts; a proxy of no use", "asked without; one line each")
 def judges(place: Place) -> Got:
-    return kinds_places.judges()
+    return kinds_models.judges()
 
 
 @row(CALLS, "rewards", "one that always raises; is NaN; leaves", "an error, no model")
 def rewards(place: Place) -> Got:
     does = ("raise KeyError('x')", "return float('nan')", "raise SystemExit(0)")
     bad = [f"def f(*all):\n    {body}\n" for body in does]
-    done = [kinds_places.train(place.folder / str(number), body) for number, body in enumerate(bad)]
+    done = [kinds_models.train(place.folder / str(number), body) for number, body in enumerate(bad)]
     return f"codes {[code for code, _ in done]}", all(code != 0 and "reward" in said for code, said in done)
 
 
@@ -272,7 +273,7 @@ def rewards(place: Place) -> Got:
 def resuming(place: Place) -> Got:
     for steps, value in ((1, 1.0), (2, 2.0)):
         body = f"def f(task, predictions, trajectory):\n    return {value} * len(trajectory.ledger)\n"
-        code, said = kinds_places.train(place.folder, body, steps)
+        code, said = kinds_models.train(place.folder, body, steps)
     lines = map(json.loads, (place.folder / "rl" / "metrics.jsonl").read_text().splitlines())
     at = [one["step"] for one in lines if one["type"] == "reward"]
     return f"recorded at {at}", code == 0 and "has changed since" in said and at == [0, 1]

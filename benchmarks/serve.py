@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,18 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+async def ready(client: httpx.AsyncClient, route: str, alive: Callable[[], bool], failed: str) -> None:
+    """Wait until a route of a server says 200; ends with ``failed`` if its process has ended."""
+    while True:
+        try:
+            if (await client.get(route)).status_code == 200:
+                return
+        except httpx.TransportError:
+            if not alive():
+                raise SystemExit(failed) from None
+        await asyncio.sleep(0.2)
+
+
 @asynccontextmanager
 async def served(model: str, home: Path, *more: str) -> AsyncIterator[tuple[httpx.AsyncClient, int]]:
     """A server on a home, with its process' number; stopped at the end."""
@@ -51,14 +63,8 @@ async def served(model: str, home: Path, *more: str) -> AsyncIterator[tuple[http
     limits = httpx.Limits(max_connections=256)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, limits=limits) as client:
-            while True:
-                try:
-                    if (await client.get("/readyz")).status_code == 200:
-                        break
-                except httpx.TransportError:
-                    if process.poll() is not None:
-                        raise SystemExit("serve.py: the server did not start: run its command by hand") from None
-                await asyncio.sleep(0.2)
+            failed = "serve.py: the server did not start: run its command by hand"
+            await ready(client, "/readyz", lambda: process.poll() is None, failed)
             yield client, process.pid
     finally:
         process.send_signal(signal.SIGTERM)

@@ -28,7 +28,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from serve import NAMES, PLACES, computed, free_port
+from serve import NAMES, PLACES, computed, free_port, ready
 from serve_kill import serve
 
 from tmem import Memory
@@ -131,14 +131,7 @@ async def llama(base: Path, loras: Sequence[Path], prompts: Sequence[list[int]],
     alone = httpx.Limits(max_keepalive_connections=0)  # it closes those that are idle, also under a request
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, limits=alone) as client:
-            while True:
-                try:
-                    if (await client.get("/health")).status_code == 200:
-                        break
-                except httpx.TransportError:
-                    if not process.is_alive():
-                        raise SystemExit(f"serve_llama.py: llama.cpp did not start with {base}") from None
-                await asyncio.sleep(0.2)
+            await ready(client, "/health", process.is_alive, f"serve_llama.py: llama.cpp did not start with {base}")
 
             async def one(number: int) -> tuple[str, float]:
                 body: dict[str, Any] = {"prompt": prompts[number], "n_predict": most, "temperature": 0.0}

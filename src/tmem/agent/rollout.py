@@ -264,16 +264,15 @@ class Rollout:
 
     def read_for_gate(self, reading: Reading[T]) -> Steps[T]:
         """What a gate decides, theta_0 reading for it beside what all other rollouts generate."""
-        replies: list[str] | None = None
-        while True:
-            try:
-                asked = next(reading) if replies is None else reading.send(replies)
-            except StopIteration as end:
-                decided: T = end.value
-                return decided
-            prompts, limit = [one.prompt_ids for one in asked], max(one.max_new_tokens for one in asked)
-            done = yield from self.say(GATE, prompts, range(len(prompts)), limit, temperature=0.0)
-            replies = [said(one.text) for one in done]
+        try:
+            asked = next(reading)
+            while True:
+                prompts, limit = [one.prompt_ids for one in asked], max(one.max_new_tokens for one in asked)
+                done = yield from self.say(GATE, prompts, range(len(prompts)), limit, temperature=0.0)
+                asked = reading.send([said(one.text) for one in done])
+        except StopIteration as end:
+            decided: T = end.value
+            return decided
 
     @contextmanager
     def timed(self, kind: str) -> Iterator[None]:

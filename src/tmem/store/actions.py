@@ -91,24 +91,28 @@ class Actions:
         if rows is None:
             rows = [None if isinstance(self.trainer, PairsTrainer) else 0] * len(prompts)
         self._check(prompts, limit)
-        window = self.model.window
         requests = [
-            Request(
-                tuple(prompt),
-                row,
-                min(limit, window - len(prompt)),
-                sampling.temperature,
-                sampling.top_p,
-                sampling.top_k,
-                seed=sampling.seed,
-                stop=stop,
-                stop_texts=sampling.stop_texts,
-                schema=sampling.schema,
-            )
-            for prompt, row in zip(prompts, rows, strict=True)
+            self._request(prompt, row, limit, sampling, stop=stop) for prompt, row in zip(prompts, rows, strict=True)
         ]
         engine = self.talking if talking else self.engine
         return [said(done.text) for done in engine.generate(requests, self.trainer.delta(state), self.fast)]
+
+    def _request(
+        self, prompt: Sequence[int], row: int | None, limit: int, sampling: GenerationConfig, **more: Any
+    ) -> Request:
+        """``more``: what a request has that ``sampling`` does not say."""
+        return Request(
+            tuple(prompt),
+            row,
+            min(limit, self.model.window - len(prompt)),
+            sampling.temperature,
+            sampling.top_p,
+            sampling.top_k,
+            seed=sampling.seed,
+            stop_texts=sampling.stop_texts,
+            schema=sampling.schema,
+            **more,
+        )
 
     def _check(self, prompts: Sequence[list[int]], limit: int) -> None:
         longest, window = max(map(len, prompts)), self.model.window
@@ -159,18 +163,7 @@ class Actions:
             told = [" ".join(known.pairs[meant])]
         whole = prompt([*told, *documents])
         self._check([whole], limit)
-        request = Request(
-            tuple(whole),
-            row,
-            min(limit, model.window - len(whole)),
-            sampling.temperature,
-            sampling.top_p,
-            sampling.top_k,
-            seed=sampling.seed,
-            stop_texts=sampling.stop_texts,
-            schema=sampling.schema,
-            voices=voices,
-        )
+        request = self._request(whole, row, limit, sampling, voices=voices)
         [done] = self.engine.generate([request], known.delta, self.fast)
         if not done.ids:  # nobody listens any more
             return Both("", meant)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tmem.errors import UsageError
 from tmem.store import validation
 from tmem.store.scoped import ScopedMemory
 from tmem.store.validation import checked
-
-if TYPE_CHECKING:
-    pass
 
 
 class CheckedMemory(ScopedMemory):
