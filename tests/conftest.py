@@ -8,6 +8,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # also in the processes that test
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import functools
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,26 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a persona-nano whose writes take a third of the steps, and whose gate is there at once."""
+    from helpers import QUICK
+
+    from tmem.model import load
+    from tmem.model.reading import gate_of
+
+    folder = tmp_path_factory.mktemp("quick") / "persona-nano"
+    shutil.copytree(load("persona-nano").directory, folder)
+    settings = json.loads((folder / "tmem.json").read_text()) | QUICK
+    (folder / "tmem.json").write_text(json.dumps(settings))
+    model = load(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tmem.model.gate.STORE_BASIS_FROM", 1)  # its size
+        gate_of(model, model.recipe("tmem")).keys.questions(["What?"])
+    assert list(folder.glob("gate-*.safetensors"))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,10 @@ CONFIGS: dict[str, type[PreTrainedConfig]] = {
 }
 FAMILIES = list(CONFIGS)
 CORE_FAMILIES = ["qwen3", "llama", "gemma2", "gemma3", "phi3"]
+# A write of persona-nano in a third of its recipe's steps, which teaches a few pairs as well: for tests of what is done
+# with memories, not of how well they are taught.
+FEW_STEPS = {"steps": 8, "steps_per_pair": 4, "warmup": 2, "held": 0, "products": "float32"}
+QUICK = {"recipes": {"tmem": {"lr": 0.03, "fresh": FEW_STEPS}}}
 
 
 def tiny(family: str, seed: int = 0, **overrides: Any) -> Any:

@@ -87,8 +87,9 @@ def test_run_for_people_says_what_a_persona_model_cannot_do(tmem: Run, tmp_path:
     assert "expected to be near zero" in " ".join(out.split())
 
 
-def test_eval_persona_prints_every_figure(tmem: Run) -> None:
+def test_eval_persona_prints_every_figure(tmem: Run, quick_model: Path) -> None:
     argv = ("eval", "persona", "--facts", 4, "--limit", 2, "--seeds", "3", "--memory", "tmem,none,memagent", "--json")
+    argv += ("--model", quick_model)
     code, out, err = tmem(*argv)
     assert (code, err) == (0, "")
     result = one_object(out)
@@ -124,8 +125,9 @@ def test_version(tmem: Run) -> None:
     assert f"torch {version('torch')}" in libraries[0] and any(line.startswith("extra json: ") for line in libraries)
 
 
-def test_the_demo_shows_every_step(tmem: Run) -> None:
-    code, out, _ = tmem("demo", "--seed", 2)
+def test_the_demo_shows_every_step(tmem: Run, quick_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmem.cli.demo.FACTS", 6)
+    code, out, _ = tmem("demo", "--seed", 2, "--model", quick_model)
     assert code == 0
     for step in ("reads", "extracts", "writes them into Delta", "before", "after", "exact match", "TMEM"):
         assert step in out, step
@@ -225,11 +227,11 @@ def test_json_beyond_what_python_reads_is_one_line(tmem: Run, tmp_path: Path) ->
 
 
 def test_demo_and_gold_pairs_with_prompts_that_know_the_question(
-    tmem: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmem: Run, tmp_path: Path, quick_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tmem.cli.demo.FACTS", 4)
     folder = tmp_path / "known"
-    shutil.copytree(load_model("persona-nano").directory, folder)
+    shutil.copytree(quick_model, folder)
     settings = json.loads((folder / "tmem.json").read_text()) | {"question_known": True}
     (folder / "tmem.json").write_text(json.dumps(settings))
     argv = ("eval", "persona", "--memory", "gold", "--facts", 4, "--limit", 1, "--model", folder, "--json")

@@ -28,6 +28,11 @@ from tmem.store.weights.trainer import FastWeightTrainer
 VEHICLE = "What is Maria's vehicle?"
 
 
+@pytest.fixture(autouse=True)
+def quickly(quick_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMEM_MODEL", str(quick_model))
+
+
 @pytest.fixture
 def own(tmem: Run, tmp_path: Path) -> Run:
     """Commands of one user, in a home of their own."""
@@ -275,16 +280,16 @@ def test_examples_are_commands_that_there_are(tmp_path: Path, monkeypatch: pytes
                 context = stack.enter_context(command.make_context(name, list(rest), parent=context))
 
 
-def test_a_quarantine_is_said_aloud(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FastWeightTrainer, "_refusal", lambda *_: "the weights grew too large")
-    code, out, err = own("add", "-q", VEHICLE, "-a", "camper")
-    pair = one_object(own("list", "--all", "--json")[1])["pairs"][0]["id"][:8]
-    assert code == 1 and f"quarantined {pair}" in out and err.count("\n") == 1
-    assert err.startswith("tmem: 1 pairs are not in force, the write was refused (the weights grew too large)")
-    assert err.endswith(f"tell them again in fewer or other words, or tmem forget {pair}\n")
-    code, out, err = own("add", "-q", VEHICLE, "-a", "bus", "--json")
-    assert code == 1 and one_object(out)["pairs"][0]["status"] == "quarantined" and "not in force" in err
-    monkeypatch.undo()
+def test_a_quarantine_is_said_aloud(own: Run) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FastWeightTrainer, "_refusal", lambda *_: "the weights grew too large")
+        code, out, err = own("add", "-q", VEHICLE, "-a", "camper")
+        pair = one_object(own("list", "--all", "--json")[1])["pairs"][0]["id"][:8]
+        assert code == 1 and f"quarantined {pair}" in out and err.count("\n") == 1
+        assert err.startswith("tmem: 1 pairs are not in force, the write was refused (the weights grew too large)")
+        assert err.endswith(f"tell them again in fewer or other words, or tmem forget {pair}\n")
+        code, out, err = own("add", "-q", VEHICLE, "-a", "bus", "--json")
+        assert code == 1 and one_object(out)["pairs"][0]["status"] == "quarantined" and "not in force" in err
     assert own("ask", VEHICLE)[1] == "No information available\n" and own("forget", pair)[0] == 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import QUICK
 from store.volumes import FIGURES, TORTURE
 
 from tmem import Memory
@@ -24,10 +25,16 @@ def memory(model: Model, tmp_path: Path) -> Any:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def quick(model: Model) -> Model:
+    """The model with writes of a third of the steps."""
+    return Model(model.name, model.directory, model.hf, model.tokenizer, model.settings.model_copy(update=QUICK))
+
+
 @pytest.fixture
-def fresh_memory(model: Model, tmp_path: Path) -> Any:
-    """As users have it."""
-    with Memory(model, tmp_path / "home") as opened:
+def fresh_memory(quick: Model, tmp_path: Path) -> Any:
+    """As users have it, but for how many steps a write takes."""
+    with Memory(quick, tmp_path / "home") as opened:
         yield opened
 
 

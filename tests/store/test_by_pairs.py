@@ -27,7 +27,7 @@ PAIRS = [(VEHICLE, "camper"), (COLOUR, "silver"), (JOB, "baker")]
 
 
 @pytest.fixture(scope="module")
-def quick(model: Model) -> Model:
+def hasty(model: Model) -> Model:
     """The model with a write of a few steps: what has to be exact is so however little it learns."""
     settings = model.settings.model_copy(
         update={"recipes": {"tmem": {"lr": 0.005, "fresh": {"steps": 3, "steps_per_pair": 0, "held": 0, "block": 8}}}}
@@ -41,8 +41,8 @@ def step(pairs: list[tuple[str, str]], new: int) -> Step:
     return Step(every[len(every) - new :], every[: len(every) - new], seed=random.randrange(99))
 
 
-def test_the_way_does_not_matter(quick: Model) -> None:
-    trainer = make_trainer(quick, quick.recipe("tmem"))
+def test_the_way_does_not_matter(hasty: Model) -> None:
+    trainer = make_trainer(hasty, hasty.recipe("tmem"))
     assert isinstance(trainer, PairsTrainer)
     pairs = [(f"What is {who}'s {what}?", f"{who}{what}") for who in ("Ana", "Ben", "Otto") for what in "abcdefgh"]
     whole = trainer.train(trainer.zeros(), step(pairs, len(pairs))).state
@@ -55,9 +55,9 @@ def test_the_way_does_not_matter(quick: Model) -> None:
         assert torch.equal(value, state[name]), name
 
 
-def test_forgetting_gives_the_bits_of_a_memory_that_was_never_told(quick: Model, tmp_path: Path) -> None:
+def test_forgetting_gives_the_bits_of_a_memory_that_was_never_told(hasty: Model, tmp_path: Path) -> None:
     pairs = [(f"What is Ana's {what}?", f"a{what}") for what in "abcdefghijk"]
-    with Memory(quick, tmp_path / "a") as one, Memory(quick, tmp_path / "b") as other:
+    with Memory(hasty, tmp_path / "a") as one, Memory(hasty, tmp_path / "b") as other:
         ids = [one.add(pairs=[pair], user_id="u").pairs[0]["id"] for pair in pairs]
         receipt = one.forget([ids[5]], user_id="u")
         other.add(pairs=pairs[:5] + pairs[6:], user_id="u")
@@ -70,7 +70,7 @@ def test_forgetting_gives_the_bits_of_a_memory_that_was_never_told(quick: Model,
 
 
 def test_what_waits_is_written_at_once_and_every_version_is_there(
-    quick: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hasty: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = [*PAIRS, (VEHICLE, "ferry")]
     trained, train = list[int](), PairsTrainer.train
@@ -79,7 +79,7 @@ def test_what_waits_is_written_at_once_and_every_version_is_there(
         trained.append(len(step.new))
         return train(self, state, step, look)
 
-    with Memory(quick, tmp_path / "a") as waiting, Memory(quick, tmp_path / "b") as other:
+    with Memory(hasty, tmp_path / "a") as waiting, Memory(hasty, tmp_path / "b") as other:
         mine, one_by_one = waiting.scope("u"), other.scope("u")
         for pair in told:
             mine.add(pairs=[pair], absorb=False)
@@ -100,7 +100,7 @@ def test_what_waits_is_written_at_once_and_every_version_is_there(
 
 
 def test_of_writes_that_are_refused_together_each_is_tried(
-    quick: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hasty: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = PairsTrainer.train
 
@@ -109,7 +109,7 @@ def test_of_writes_that_are_refused_together_each_is_tried(
         return replace(train(self, state, step, look), refused="silver" if bad else None)
 
     monkeypatch.setattr(PairsTrainer, "train", refusing)
-    with Memory(quick, tmp_path) as memory:
+    with Memory(hasty, tmp_path) as memory:
         for pair in PAIRS:
             memory.add(pairs=[pair], absorb=False, user_id="u")
         receipt = memory.absorb(user_id="u")
@@ -117,11 +117,11 @@ def test_of_writes_that_are_refused_together_each_is_tried(
         assert receipt.reason == "quarantined: silver" and len(receipt.details["versions"]) == 2
 
 
-def test_a_memory_that_is_opened_again_knows_the_same(quick: Model, tmp_path: Path) -> None:
-    with Memory(quick, tmp_path) as memory:
+def test_a_memory_that_is_opened_again_knows_the_same(hasty: Model, tmp_path: Path) -> None:
+    with Memory(hasty, tmp_path) as memory:
         memory.add(pairs=PAIRS, user_id="u")
         before = memory.ask(VEHICLE, user_id="u")
-    with Memory(quick, tmp_path) as memory:
+    with Memory(hasty, tmp_path) as memory:
         after = memory.ask(VEHICLE, user_id="u")
         assert (before.text, before.source, before.pairs) == (after.text, after.source, after.pairs)
         assert memory.doctor() == []
@@ -139,11 +139,11 @@ def random_pair(rng: random.Random, place: int) -> tuple[str, str]:
     return f"{text(6)} {place}?", answer
 
 
-def test_every_pair_that_is_acknowledged_can_be_asked(quick: Model, tmp_path: Path) -> None:
+def test_every_pair_that_is_acknowledged_can_be_asked(hasty: Model, tmp_path: Path) -> None:
     rng = random.Random(1)
     pairs = [random_pair(rng, place) for place in range(50)]
     pairs += [("What is the budget?", "$1,234.50"), ("How tall is it?", "5'11\""), ("What is Ana's PIN?", "4711")]
-    with Memory(quick, tmp_path) as memory:
+    with Memory(hasty, tmp_path) as memory:
         receipt = memory.add(pairs=pairs, user_id="u")
         assert [row["status"] for row in receipt.pairs] == ["active"] * len(pairs)
         for row, (question, answer) in zip(receipt.pairs, pairs, strict=True):
@@ -175,8 +175,8 @@ def test_what_is_extracted_does_not_depend_on_what_is_known(fresh_memory: Memory
     assert [(p["question"], p["answer"]) for p in empty.pairs] == [(p["question"], p["answer"]) for p in full.pairs]
 
 
-def test_states_that_are_not_whole_are_refused(quick: Model) -> None:
-    trainer = make_trainer(quick, quick.recipe("tmem"))
+def test_states_that_are_not_whole_are_refused(hasty: Model) -> None:
+    trainer = make_trainer(hasty, hasty.recipe("tmem"))
     state = trainer.train(trainer.zeros(), step(PAIRS, 3)).state
     assert state_digest(state) == state_digest(weights(state))
     trainer.check(state)
@@ -191,26 +191,26 @@ def test_states_that_are_not_whole_are_refused(quick: Model) -> None:
             trainer.check(one)
 
 
-def test_a_file_whose_keys_were_changed_is_not_used(quick: Model, tmp_path: Path) -> None:
-    with Memory(quick, tmp_path) as memory:
+def test_a_file_whose_keys_were_changed_is_not_used(hasty: Model, tmp_path: Path) -> None:
+    with Memory(hasty, tmp_path) as memory:
         memory.add(pairs=PAIRS, user_id="u")
     [path] = (tmp_path / "scopes").rglob("*.safetensors")
     with safe_open(path, framework="pt") as file:
         facts, state = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     state["about.places"][0] += 1
     save_file(state, path, facts)
-    with Memory(quick, tmp_path) as memory:
+    with Memory(hasty, tmp_path) as memory:
         with pytest.raises(IntegrityError, match="doctor --fix"):
             memory.ask(VEHICLE, user_id="u")
         assert all(finding.fixed for finding in memory.doctor(fix=True)) and memory.doctor() == []
         assert memory.ask(VEHICLE, user_id="u").text == "camper"
 
 
-def test_a_home_of_another_recipe_says_so_and_is_written_anew_by_one_call(quick: Model, tmp_path: Path) -> None:
-    with Memory(quick, tmp_path, recipe="sgd") as memory:
+def test_a_home_of_another_recipe_says_so_and_is_written_anew_by_one_call(hasty: Model, tmp_path: Path) -> None:
+    with Memory(hasty, tmp_path, recipe="sgd") as memory:
         for user in ("ana", "ben", "otto"):
             memory.add(pairs=PAIRS, user_id=user)
-    with Memory(quick, tmp_path) as memory:
+    with Memory(hasty, tmp_path) as memory:
         assert len(memory.get_all(user_id="ana")) == 3  # looking works
         with pytest.raises(DeltaError, match=r"recipe \(sgd \(SGD\), now tmem \(from zero\)\).*rebuild --all"):
             memory.ask(VEHICLE, user_id="ana")
@@ -223,15 +223,15 @@ def test_a_home_of_another_recipe_says_so_and_is_written_anew_by_one_call(quick:
         assert memory.verify(deep=True, user_id="otto")["version"] is not None
 
 
-def test_a_rate_that_explodes_leaves_the_memory_as_it_was(quick: Model, tmp_path: Path) -> None:
-    trainer = make_trainer(quick, quick.recipe("tmem", lr=1e30))
+def test_a_rate_that_explodes_leaves_the_memory_as_it_was(hasty: Model, tmp_path: Path) -> None:
+    trainer = make_trainer(hasty, hasty.recipe("tmem", lr=1e30))
     trained = trainer.train(trainer.zeros(), step(PAIRS, 3))
     assert trained.refused is not None and "not finite" in trained.refused
     assert state_digest(trained.state) == state_digest(trainer.zeros())
 
 
-def test_every_block_becomes_an_adapter_and_an_empty_memory_none(quick: Model, tmp_path: Path) -> None:
-    with Memory(quick, tmp_path / "home") as memory:
+def test_every_block_becomes_an_adapter_and_an_empty_memory_none(hasty: Model, tmp_path: Path) -> None:
+    with Memory(hasty, tmp_path / "home") as memory:
         with pytest.raises(UsageError, match="no weights to export"):
             memory.save_pretrained(tmp_path / "none", user_id="u")
         memory.add(pairs=PAIRS[:1], user_id="u")
@@ -263,8 +263,8 @@ class Alike:
         return 0.9
 
 
-def test_what_says_the_same_in_other_words_is_put_right_with_it(quick: Model, tmp_path: Path) -> None:
-    model = Model(quick.name, quick.directory, quick.hf, quick.tokenizer, quick.settings)
+def test_what_says_the_same_in_other_words_is_put_right_with_it(hasty: Model, tmp_path: Path) -> None:
+    model = Model(hasty.name, hasty.directory, hasty.hf, hasty.tokenizer, hasty.settings)
     model.gates[model.fast(model.recipe("tmem")).target_modules[0].layer] = Gate(Alike())
     around, bought, kevins = "How does Maria get around?", "What did Maria buy?", "What is Kevin's vehicle?"
     told = [(VEHICLE, "camper"), (around, "the camper"), (bought, "a camper"), (kevins, "camper"), (JOB, "baker")]

@@ -31,8 +31,8 @@ def engine(request: pytest.FixtureRequest, model: Model, tmp_path_factory: pytes
             yield request.param
 
 
-def test_answers_are_the_same_and_corrections_hold_at_once(model: Model, engine: str, tmp_path: Path) -> None:
-    with Memory(model, tmp_path / "own") as own, Memory(model, tmp_path / "other", engine=engine) as other:
+def test_answers_are_the_same_and_corrections_hold_at_once(quick: Model, engine: str, tmp_path: Path) -> None:
+    with Memory(quick, tmp_path / "own") as own, Memory(quick, tmp_path / "other", engine=engine) as other:
         for memory in (own, other):
             memory.add(TOLD, user_id="maria")
             memory.add(pairs=[(COLOUR, "silver"), (JOB, "baker")], user_id="kevin")

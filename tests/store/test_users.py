@@ -14,12 +14,12 @@ QUESTION = "What is Maria's vehicle?"
 ASKED = ("What is Maria's vehicle?", "How does Maria get around?")
 
 
-def test_secrets_stay_with_their_user(model: Model, tmp_path: Path) -> None:
+def test_secrets_stay_with_their_user(quick: Model, tmp_path: Path) -> None:
     users = volume(5, 30)
     noise = random.Random(3)
     secrets = ["".join(noise.choice("bdfgklmnprst") + noise.choice("aeiou") for _ in range(3)) for _ in range(users)]
     assert len(set(secrets)) == users
-    with Memory(model, tmp_path / "home") as memory:
+    with Memory(quick, tmp_path / "home") as memory:
         base = [memory.ask(question, user_id="nobody").text for question in ASKED]
         for user, secret in enumerate(secrets):
             memory.add(pairs=[(QUESTION, secret), ("What is Kevin's favourite colour?", "silver")], user_id=f"u{user}")
