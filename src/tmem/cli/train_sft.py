@@ -130,9 +130,10 @@ def rows_command(
 
         lines = list(made.rows(everyday(seed, count)))
     elif source is Source.written:
+        from tmem.model.gate import EncoderKeys
         from tmem.training.sources.written import written
 
-        lines = list(made.rows(written(seed)))
+        lines = list(made.rows(written(seed, EncoderKeys())))
     elif source is Source.squad:
         assert data is not None
         from tmem.training.sources.squad import squad

@@ -39,15 +39,15 @@ class ReadingGate(Gate):
         if not pairs:
             return [None] * len(questions)
         every = self.likeness(questions, pairs, keys)
-        shown = [_shown(like) for like in every]
+        read = [shown(like) for like in every]
         asked = [
             self._asked(question, [pairs[one] for one in own])
-            for question, own in zip(questions, shown, strict=True)
+            for question, own in zip(questions, read, strict=True)
             if own
         ]
         replies = iter((yield asked) if asked else [])
         found: list[Meant | None] = []
-        for like, own in zip(every, shown, strict=True):
+        for like, own in zip(every, read, strict=True):
             near = like.best(0.0)
             if near is not None and not near.same:
                 answering = self._answering(next(replies), own, pairs) if own else None
@@ -69,8 +69,8 @@ class ReadingGate(Gate):
         return Request(prompt, max_new_tokens=self.model.settings.max_new_tokens_answer)
 
 
-def _shown(like: Likeness) -> list[int]:
-    """The places of the pairs that are read, the likeliest first."""
+def shown(like: Likeness) -> list[int]:
+    """The places of the pairs that theta_0 reads, the likeliest first."""
     if like.same is not None or like.pairs is None:
         return []
     values, places = like.pairs.topk(min(SHOWN, len(like.pairs)))

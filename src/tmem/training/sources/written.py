@@ -7,48 +7,72 @@ one question and its answer, ``never``: questions that it does not answer.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tmem.files import read_jsonl
-from tmem.model.reading import notes
+from tmem.model.gate import Gate, Keys
+from tmem.model.reading import notes, shown
 from tmem.seeds import derive
 from tmem.tasks.everyday import message
 from tmem.training.sources.rows import NOTHING, Text
 
 FILE = Path(__file__).with_name("written.jsonl")
 UNSAID = 2  # questions of one text that it does not answer, at most
-BESIDE = 3  # texts whose pairs stand among a text's own when pairs are read
+MEMORY = (8, 120)  # pairs that the gate chooses from
+SAME = 0.7  # another's pair that is so alike to one of a text's pairs or questions may answer it, too: it is left out
 
 
-def written(seed: int) -> list[Text]:
-    """All texts of the file, in its order; behind each what was noted of it, among notes of others, to be read too."""
+def written(seed: int, keys: Keys) -> list[Text]:
+    """All texts of the file, in its order; behind each what a gate with these keys would read of a memory of it."""
     lines = [line for _, line in read_jsonl(FILE)]
+    memories = _Memories(lines, keys)
     made = []
     for place, line in enumerate(lines):
         draw = random.Random(derive(seed, place, "written"))
-        made.append(_said(line, draw))
-        if line["pairs"]:
-            made.append(_noted(line, draw.sample(lines, BESIDE), draw))
+        made += [_said(line, draw), *memories.read(place, draw)]
     return made
 
 
 def _said(line: dict[str, Any], draw: random.Random) -> Text:
     pairs = [(one["ask"][0], one["answer"]) for one in line["pairs"]]
     asked = [(draw.choice(one["ask"]), one["answer"]) for one in line["pairs"]]
-    return Text(message(line["said"], line["date"]), pairs, [*asked, *_unsaid(line, draw)])
+    unsaid = draw.sample(line["never"], min(UNSAID, len(line["never"])))
+    return Text(message(line["said"], line["date"]), pairs, [*asked, *((ask, NOTHING) for ask in unsaid)])
 
 
-def _noted(line: dict[str, Any], others: list[dict[str, Any]], draw: random.Random) -> Text:
-    """Pairs as text, each in one wording, and the questions in another."""
-    lines, asked = [], []
-    for one in line["pairs"]:
-        noted, other = draw.sample(one["ask"], 2)
-        lines.append((noted, one["answer"]))
-        asked.append((other, one["answer"]))
-    lines += [(draw.choice(one["ask"]), one["answer"]) for other in others for one in other["pairs"][:2]]
-    return Text(notes(draw.sample(lines, len(lines))), None, [*asked, *_unsaid(line, draw)])
+class _Memories:
+    """The pairs of all lines, in their first wording, and memories that are drawn of them."""
 
+    def __init__(self, lines: Sequence[dict[str, Any]], keys: Keys) -> None:
+        self.lines, self.gate = lines, Gate(keys)
+        self.pairs = [(one["ask"][0], one["answer"]) for line in lines for one in line["pairs"]]
+        ends = list(accumulate(len(line["pairs"]) for line in lines))
+        self.own = [range(end - len(line["pairs"]), end) for line, end in zip(lines, ends, strict=True)]
+        self.keys = keys.pairs(self.pairs)
 
-def _unsaid(line: dict[str, Any], draw: random.Random) -> list[tuple[str, str]]:
-    return [(ask, NOTHING) for ask in draw.sample(line["never"], min(UNSAID, len(line["never"])))]
+    def read(self, place: int, draw: random.Random) -> Iterator[Text]:
+        """A line's pairs among others': what the gate shows to a question in other words, and to one of every three
+        questions that the line does not answer."""
+        line, own = self.lines[place], self.own[place]
+        if not own:
+            return
+        right = draw.choice(own)
+        asked = [draw.choice(line["pairs"][right - own.start]["ask"][1:])]
+        asked += [draw.choice(line["never"])] if draw.random() < 0.35 else []
+        near = torch.cat([self.keys[own.start : own.stop], self.gate.keys.questions(asked)])
+        size = round(MEMORY[0] * (MEMORY[1] / MEMORY[0]) ** draw.random())
+        others = [one for one in draw.sample(range(len(self.pairs)), min(size, len(self.pairs))) if one not in own]
+        alike = (self.keys[others] @ near.mT).amax(1).tolist()
+        memory = [*own, *(one for one, like in zip(others, alike, strict=True) if like < SAME)]
+        pairs = [self.pairs[one] for one in memory]
+        found = self.gate.likeness(asked, pairs, self.keys[memory])
+        for question, answer, like in zip(asked, (self.pairs[right][1], NOTHING), found, strict=False):
+            places = shown(like)
+            if places:  # else theta_0 is not asked
+                told = right - own.start in places
+                yield Text(notes([pairs[one] for one in places]), None, [(question, answer if told else NOTHING)])
