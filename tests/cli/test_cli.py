@@ -15,7 +15,6 @@ import checkpoints
 import pytest
 from cli.running import Run, one_object
 
-from tmem.model import load as load_model
 from tmem.tasks import clbench, longmemeval
 from tmem.tasks.locomo import load as load_conversations
 
