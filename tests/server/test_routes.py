@@ -253,6 +253,26 @@ def test_who_comes_when_the_queue_is_full_is_told_to_come_again() -> None:
     asyncio.run(many())
 
 
+def test_a_server_that_stops_waits_for_what_was_begun_and_begins_nothing() -> None:
+    async def stops() -> None:
+        pool, begun, free, made = WorkerPool("test", threads=1, waiting=2, each=9), Event(), Event(), list[str]()
+
+        def first() -> None:
+            begun.set()
+            assert free.wait(60)
+            made.append("first")
+
+        calls = [pool.start(first), pool.start(lambda: made.append("second"))]
+        assert await asyncio.to_thread(begun.wait, 60)
+        closing = asyncio.create_task(asyncio.to_thread(pool.close))
+        assert (await asyncio.wait([calls[1]], timeout=60))[0] and calls[1].cancelled() and not closing.done()
+        free.set()
+        await closing
+        assert made == ["first"] and pool.held == 0
+
+    asyncio.run(stops())
+
+
 def test_what_is_told_without_waiting_is_known_by_the_next_answer(server: Server) -> None:
     receipt = server.ask("POST", "/v1/memories", headers=ANA, json={"pairs": [LYON], "wait": False}).json()
     assert [pair["status"] for pair in receipt["pairs"]] == ["pending"]

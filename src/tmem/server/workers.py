@@ -80,9 +80,9 @@ class WorkerPool:
         return self._closing
 
     def close(self) -> None:
-        """Wait for the calls that were begun or queued."""
+        """Wait for the calls that were begun; those in the queue are not made, and nobody was told that they were."""
         self._closing = True
-        self._threads.shutdown(wait=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _start(self, call: Callable[[], R], user: str) -> Future[R]:
         with self._guard:
