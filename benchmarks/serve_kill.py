@@ -35,7 +35,8 @@ from tmem import Memory
 from tmem.cli.server import KEEP_ALIVE
 from tmem.model import Model, load
 from tmem.seeds import derive
-from tmem.server.app import keep_memory_together, make_app
+from tmem.server import heap
+from tmem.server.app import make_app
 from tmem.server.keys import Keys
 
 ANSWERS, MOMENT = 12, 0.3  # the most answers that a server gives, and seconds that it lives after the last of them
@@ -54,7 +55,7 @@ class User:
 
 def quick(folder: Path) -> Model:
     """persona-nano, warm, with writes of few steps: how well one teaches is nothing to what is tried here."""
-    keep_memory_together()
+    heap.keep_together()
     model, fresh = load("persona-nano"), {"steps": 8, "steps_per_pair": 0, "held": 0}
     settings = model.settings.model_copy(update={"recipes": {"tmem": {"lr": 0.005, "fresh": fresh}}})
     model = Model(model.name, model.directory, model.hf, model.tokenizer, settings)

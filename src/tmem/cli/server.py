@@ -115,14 +115,14 @@ def serve(
     try:
         import uvicorn
 
-        from tmem.server import traces
-        from tmem.server.app import keep_memory_together, make_app
+        from tmem.server import heap, traces
+        from tmem.server.app import make_app
         from tmem.server.metrics import write_lines
     except ImportError as error:
         raise UsageError(f"a server needs the extra server ({error.name}): pip install 'tmem[server]'") from None
     from tmem import Memory
 
-    keep_memory_together()
+    heap.keep_together()
     traces.start()
     listening = listen(host, port)
     with listening, ExitStack() as ends:

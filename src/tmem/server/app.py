@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
+import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,6 +18,7 @@ from starlette.routing import Route
 from tmem.errors import TmemError
 from tmem.server import traces
 from tmem.server.dependencies import HEADER, WITHIN, Served
+from tmem.server.heap import give_back
 from tmem.server.keys import Keys
 from tmem.server.mcp_tools import OverHttp
 from tmem.server.metrics import Metrics, MetricsMiddleware
@@ -33,7 +33,6 @@ WAITING = 64  # calls, of each kind
 EACH = 8  # of them of one user
 TALKING, WORKING, LOOKING = 32, 4, 4  # threads: answers made side by side, writes of which one trains, looking
 WRITES_STAND_BACK = 10  # as of the command ``nice``: so little takes a write from answers on the same processor
-M_ARENA_MAX = -8  # of glibc's malloc.h
 _TEXT, _TEXT_OR_NULL = {"type": "string"}, {"type": ["string", "null"]}
 _PARTS = {"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NULL, "code": _TEXT_OR_NULL}
 ERROR = {
@@ -80,16 +79,6 @@ def _describe(document: dict[str, Any]) -> None:
                     route.setdefault("parameters", []).extend(WHOSE)
 
 
-def keep_memory_together() -> None:
-    """Have threads share what they have freed: glibc keeps it apart for each, half as much again as a server needs.
-
-    To be called before there are threads; where there is no glibc it does nothing.
-    """
-    if sys.platform == "linux":
-        with suppress(AttributeError, OSError):
-            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
-
-
 def make_app(
     memory: Memory,
     model: str,
@@ -123,8 +112,10 @@ def make_app(
     async def life(_: FastAPI) -> AsyncIterator[None]:
         for told in memory.pending():  # to a server that was killed
             work.later(told.absorb)
+        giving = asyncio.create_task(give_back())
         async with tools.running():
             yield
+        giving.cancel()
         for one in (talk, work, look):
             one.close()
         memory.close()
