@@ -1,4 +1,4 @@
-"""Memory that was freed: glibc keeps it for the process, apart for each thread, and a server that writes frees a lot."""
+"""Freed memory: glibc keeps it for the process, for each thread apart, and a server that writes frees a lot of it."""
 
 from __future__ import annotations
 
