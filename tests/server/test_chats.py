@@ -212,6 +212,9 @@ def test_documents_are_read_beside_the_memory_and_it_says_what_moved_the_answer(
     expected = {"source": "both", "pairs": [pair["id"]], "moved": moved}
     assert said == "from both of them" and found["tmem"].items() >= expected.items()
     assert server.actions.prompted == [f"News Ana moved. Ben did not. {ASKED}"]
+    body = {"model": "fake", "input": ASKED, "user": "ana", "documents": documents}
+    response = server.ask("POST", "/v1/responses", json=body).json()
+    assert response["tmem"].items() >= expected.items() and server.actions.prompted[1] == server.actions.prompted[0]
     refused = make().chat(ASKED, documents=documents, **LOCAL)
     assert refused.status_code == 400 and "reads no documents" in refused.json()["error"]["message"]
     for wrong in ([{"text": ""}], [{"title": "x"}], ["x"], [{"text": "x"}] * 17):

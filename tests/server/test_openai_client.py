@@ -98,7 +98,7 @@ def test_a_response_that_was_cut_says_so(make: Callable[..., Server], run: Calla
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"text": {"format": {"type": "json_schema", "schema": {"not": {}}}}}, "text.format"),
         ({"background": True}, "background"),
-        ({"documents": [{"text": "x"}]}, "documents"),
+        ({"documents": [{"text": ""}]}, "documents.0.text"),
     ],
 )
 def test_what_a_response_cannot_have_is_refused(server: Server, more: dict[str, Any], param: str) -> None:

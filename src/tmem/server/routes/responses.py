@@ -40,14 +40,9 @@ async def respond(body: ResponseRequest, request: Request) -> Response:
     schema = None if shape is None else held_to(shape.type, shape.schema_, "text.format")
     sampling = GenerationConfig(body.temperature or 0.0, top_p, max_new_tokens=body.max_output_tokens, schema=schema)
     likeliest = (body.top_logprobs or 0) if LOGPROBS in (body.include or ()) or body.top_logprobs else None
-    speech = Speech(
-        own,
-        memory_of(request, user, None if body.memory is None else body.memory.ids),
-        user,
-        turns,
-        sampling,
-        likeliest,
-    )
+    memory = memory_of(request, user, None if body.memory is None else body.memory.ids)
+    documents = [one.whole for one in body.documents or ()]
+    speech = Speech(own, memory, user, turns, sampling, likeliest, documents)
     made = _Made(body, speech, learn)
     if not body.stream:
         return Json(await while_there(request, made.whole()))

@@ -30,7 +30,6 @@ NEEDLESS: dict[str, tuple[Any, ...]] = {  # the same of a request for a response
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "background": (False,),
-    "documents": ([],),
     "previous_response_id": (),
     "conversation": (),
     "prompt": (),
@@ -157,6 +156,7 @@ class ResponseRequest(BaseModel):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     memory: MemoryOptions | None = None
+    documents: list[Document] | None = Field(None, max_length=MOST_DOCUMENTS)
 
 
 class Told(Own):
