@@ -149,6 +149,19 @@ def test_whose_memories_there_are_and_what_becomes_of_them(tmem: Run, tmp_path: 
     assert one_object(tmem("list", "--json", *maria)[1])["pairs"][0]["answer"] == "camper"
 
 
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("sqlite", "its ledger is in SQLite already"),
+        ("mysql://x@y/z", "give where the ledger is to be: postgresql://user@host/database, or sqlite"),
+    ],
+)
+def test_a_ledger_that_cannot_be_moved_there(own: Run, tmem: Run, tmp_path: Path, to: str, said: str) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper")
+    code, _, err = tmem("migrate", to, "--home", tmp_path / "home")
+    assert code == 2 and said in err and "1 active" in own("stats")[1]
+
+
 def test_a_short_id_forgets_nothing(own: Run) -> None:
     told(own, "-q", VEHICLE, "-a", "camper")
     assert own("forget", "")[0] == 2 and "1 active" in own("stats")[1]

@@ -43,6 +43,7 @@ EXAMPLES: dict[str, Sequence[str]] = {
     "doctor": ("tmem doctor --fix",),
     "backup": ("tmem backup ~/tmem-2026-11-28",),
     "restore": ("tmem restore ~/tmem-2026-11-28",),
+    "migrate": ("tmem migrate postgresql://tmem@db.example.org/tmem", "tmem migrate sqlite"),
     "serve": (
         "tmem serve --model persona-nano  # for this computer alone, without a key",
         "tmem keys make phone --user ana; tmem serve --host 0.0.0.0  # for others, with a key",

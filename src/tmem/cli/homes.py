@@ -1,4 +1,4 @@
-"""What is done with a whole home: ``tmem users``, ``doctor``, ``backup``, ``restore``."""
+"""What is done with a whole home: ``tmem users``, ``doctor``, ``backup``, ``restore``, ``migrate``."""
 
 from __future__ import annotations
 
@@ -119,3 +119,19 @@ def restore(
     else:
         kept = "" if before is None else f"; what was there is in {before}: remove it when you do not need it"
         print_plain(f"{home} is {source} again{kept}")
+
+
+def migrate(
+    to: Annotated[str, typer.Argument(help="postgresql://user@host/database, or sqlite: the home's own file.")],
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Move the ledger of a home, which may be a new one, into Postgres or back; its folder stays where it is."""
+    from tmem.store.care.migrate import migrate as move
+
+    rows = move(Path(home).expanduser(), to)
+    if as_json:
+        print_json({"home": str(Path(home).expanduser()), "to": to, "rows": rows})
+    else:
+        count = f"{rows['scopes']} memories with {rows['pairs']} pairs"
+        print_plain(f"the ledger of {home} is in {to} now: {count}, read back and compared")
