@@ -33,6 +33,7 @@ EXTRAS = {
     "encoder": "from tmem.retrieval import PACKAGE; import importlib; importlib.import_module(PACKAGE)",
     "gguf": "import gguf; from tmem.model import gguf, to_gguf",
     "postgres": "import psycopg",
+    "ray": "import psycopg, ray",
     "engine": "import httpx; from tmem.model import servers",
     "smollm2": "import gguf; from tmem.retrieval import PACKAGE; import importlib; importlib.import_module(PACKAGE)",
 }
