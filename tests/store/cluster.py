@@ -29,6 +29,13 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def point(path: Path, url: str) -> Path:
+    """A home whose ledger is at ``url``."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "tmem.db").write_text(f"{url}\n")
+    return path
+
+
 class Cluster:
     """A server that is there until :meth:`close`. ``why_not`` says why there can be none, None if there can."""
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store.cluster import Cluster
-from store.test_postgres import point
+from store.cluster import Cluster, point
 
 from tmem import Memory
 from tmem.errors import StoreError, UsageError

@@ -326,7 +326,9 @@ class Home(Scopes):
 
     def clean(self, scope: str, must: bool = False) -> None:
         """Remove files that no version names; see :meth:`~tmem.store.weights.snapshots.Snapshots.keep_only`."""
-        self.files.keep_only(scope, {version.snapshot for version in self.versions(scope)}, must)
+        named = select(db.versions.c.snapshot).where(db.versions.c.scope == scope).distinct()
+        with self.writing(scope) as connection:  # nobody else becomes its writer meanwhile, with files not named yet
+            self.files.keep_only(scope, set(connection.execute(named).scalars()), must)
 
     def wipe(self, scope: str) -> None:
         """Remove what a forgetting left behind: states in memory, files, and pages of the database and its log.

@@ -1,14 +1,13 @@
 """States as files: safetensors that say whose they are and what they follow from, and are refused as anything else.
 
 Every scope has a folder of them, called by its hash; a file is called by what its weights follow from, and, where
-writers may be on several machines, by its writer's number: who was away for too long overwrites and removes nothing of
-those who came after.
+writers may be on several machines, by its writer's number: who was away for too long overwrites nothing of those who
+came after.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -97,10 +96,9 @@ class Snapshots:
 
         What cannot be removed now is when this is next called, unless it ``must``: :class:`StoreError` then.
         """
-        folder, mark = self.file(scope, ""), self.mark(scope)
+        folder = self.file(scope, "")
         for entry in folder.iterdir() if folder.is_dir() else ():
-            made = re.search(r"-(\d+)\.safetensors", entry.name)
-            if entry.name not in names and not (mark and made and int(made[1]) > mark):
+            if entry.name not in names:
                 try:
                     entry.unlink(missing_ok=True)
                 except OSError as error:
