@@ -40,6 +40,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tmem.errors import StoreError, UsageError
 from tmem.store.ledger.database import Database, Lost
+from tmem.store.ledger.locks import Busy
 from tmem.store.ledger.schema import metadata, scopes
 
 LEASE_SECONDS = 15.0  # for so long nobody else writes what a process was writing that is gone
@@ -202,8 +203,8 @@ class Postgres(Database):
             raise self._taken()
         return held.token
 
-    def _taken(self) -> StoreError:
-        return StoreError(
+    def _taken(self) -> Busy:
+        return Busy(
             f"{self.name}: this process was away for too long and another may write this memory now; nothing was "
             "changed: try again"
         )
