@@ -105,7 +105,7 @@ class Database(ABC):
             with self._begun(begin) as connection:
                 try:
                     yield connection
-                    self._commit(connection)
+                    self._commit(connection, begin)
                 except BaseException:
                     if self._open(connection):
                         connection.exec_driver_sql("ROLLBACK")
@@ -122,7 +122,7 @@ class Database(ABC):
             raise
         return connection
 
-    def _commit(self, connection: Connection) -> None:
+    def _commit(self, connection: Connection, begin: str) -> None:
         connection.exec_driver_sql("COMMIT")
 
     def _failed(self, error: DBAPIError) -> StoreError:

@@ -136,10 +136,6 @@ class Postgres(Database):
         for wait in (*waits, None):
             try:
                 connection = super()._begun(begin)
-                if begin == self.writing:
-                    # What tells, if the connection is lost while it commits, whether it has.
-                    number = connection.exec_driver_sql("SELECT pg_current_xact_id()::text").scalar_one()
-                    connection.info["transaction"] = number
                 self._reached = True
                 return connection
             except OperationalError:
@@ -156,12 +152,15 @@ class Postgres(Database):
         status = connection.connection.dbapi_connection.info.transaction_status  # type: ignore[union-attr]
         return status.name in ("INTRANS", "INERROR", "ACTIVE")
 
-    def _commit(self, connection: Connection) -> None:
-        number = connection.info.pop("transaction", None)
+    def _commit(self, connection: Connection, begin: str) -> None:
+        number = None
+        if begin == self.writing:  # what tells, if the connection is lost while it commits, whether it has
+            asked = "SELECT pg_current_xact_id_if_assigned()::text"
+            number = connection.exec_driver_sql(asked).scalar_one()
         try:
-            super()._commit(connection)
+            super()._commit(connection, begin)
         except DBAPIError as error:
-            if not error.connection_invalidated or number is None or not self._was_committed(number):
+            if number is None or not error.connection_invalidated or not self._was_committed(number):
                 raise
 
     def _failed(self, error: DBAPIError) -> StoreError:
