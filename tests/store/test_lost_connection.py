@@ -18,6 +18,8 @@ from store.volumes import figure, volume
 from tmem.errors import StoreError
 from tmem.store.care.doctor import examine
 from tmem.store.home import Home
+from tmem.store.ledger import postgres
+from tmem.store.ledger.database import Lost
 from tmem.store.ledger.queries import NewPair
 
 pytestmark = pytest.mark.skipif(Cluster.why_not() is not None, reason=str(Cluster.why_not()))
@@ -84,7 +86,11 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             client, _ = self.listening.accept()
-            server = socket.create_connection(self.server)
+            try:
+                server = socket.create_connection(self.server)
+            except OSError:
+                client.close()
+                continue
             threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
             threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
 
@@ -113,6 +119,27 @@ def test_a_commit_whose_answer_is_lost_is_not_made_again(tmp_path: Path, cluster
 
     home.tell(ana, [NewPair("q", "a")])
     assert deaf and rows(home, ana) == [("q", "pending")]
+
+
+def test_a_commit_of_which_nobody_can_tell_is_not_made_again(
+    tmp_path: Path, cluster: Cluster, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "IN_DOUBT", 1.0)
+    monkeypatch.setattr(postgres, "WAITS", (0.1,))
+    proxy = Proxy(cluster.port)
+    home = open_home(tmp_path, url.replace(str(cluster.port), str(proxy.port)))
+
+    @event.listens_for(home.db.engine, "before_cursor_execute")
+    def before(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement == "COMMIT":
+            proxy.deaf, proxy.server = True, ("127.0.0.1", 1)  # and the server is gone
+
+    with pytest.raises(StoreError, match="it is not known yet what was written; look again") as caught:
+        home.tell(home.scope(ANA), [NewPair("q", "a")])
+    assert not isinstance(caught.value, Lost)
+    proxy.server = ("127.0.0.1", cluster.port)
+    again = open_home(tmp_path, url)
+    assert rows(again, again.scope(ANA)) == [("q", "pending")]
 
 
 def test_a_server_that_comes_back_is_waited_for(tmp_path: Path, cluster: Cluster, url: str) -> None:

@@ -171,10 +171,10 @@ class Postgres(Database):
         """Whether a transaction was committed whose connection was lost while it did."""
         until = time.monotonic() + IN_DOUBT
         while time.monotonic() < until:
-            with self.read() as connection:
+            with suppress(Lost), self.read() as connection:  # that would have it made once more
                 said = connection.exec_driver_sql("SELECT pg_xact_status(%s::xid8)", (number,)).scalar_one()
-            if said in ("committed", "aborted"):
-                return bool(said == "committed")
+                if said in ("committed", "aborted"):
+                    return bool(said == "committed")
             time.sleep(0.2)
         raise StoreError(f"{self.name}: the connection was lost and it is not known yet what was written; look again")
 
