@@ -238,11 +238,11 @@ def moved(place: Place) -> Got:
 
 @row(LIVES, "read-only home", "list, ask, stats, export, backup; add", "looking works; add is one line")
 def read_only(place: Place) -> Got:
-    from tmem.store.ledger import schema
+    from tmem.store.ledger import database
 
     place.memory.add(pairs=[PAIR], user_id="u")
     place.memory.close()
-    own, schema.only_read = schema.only_read, lambda database: database.parent == place.folder / "home"
+    own, database.only_read = database.only_read, lambda file: file.parent == place.folder / "home"
     try:
         with Memory(place.model, place.folder / "home") as memory:
             mine = memory.scope("u")
@@ -250,7 +250,7 @@ def read_only(place: Place) -> Got:
             looked = looked and mine.export(place.folder / "out") == 1 and memory.backup(place.folder / "copy") == 1
             said, ok = refused(lambda: mine.add(pairs=[MORE[0]]))
     finally:
-        schema.only_read = own
+        database.only_read = own
     return said, looked and ok
 
 

@@ -32,6 +32,8 @@ EXTRAS = {
     "rl": "import peft; from tmem.training import slow_lora",
     "encoder": "from tmem.retrieval import PACKAGE; import importlib; importlib.import_module(PACKAGE)",
     "gguf": "import gguf; from tmem.model import gguf, to_gguf",
+    "postgres": "import psycopg",
+    "ray": "import psycopg, ray",
     "engine": "import httpx; from tmem.model import servers",
     "smollm2": "import gguf; from tmem.retrieval import PACKAGE; import importlib; importlib.import_module(PACKAGE)",
 }

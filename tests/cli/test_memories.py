@@ -16,6 +16,7 @@ from rich.console import Console
 from store.fakes import FakeTrainer
 from typer.main import get_command
 
+from tmem import Memory
 from tmem.cli.app import application
 from tmem.cli.evaluate import show as show_eval
 from tmem.cli.examples import EXAMPLES
@@ -147,6 +148,31 @@ def test_whose_memories_there_are_and_what_becomes_of_them(tmem: Run, tmp_path: 
     code, out, _ = tmem("restore", tmp_path / "copy", *home)
     assert code == 0 and "home.before-1: remove it when" in out
     assert one_object(tmem("list", "--json", *maria)[1])["pairs"][0]["answer"] == "camper"
+
+
+def test_what_waits_is_written_for_everybody(tmem: Run, tmp_path: Path) -> None:
+    home = ("--home", tmp_path / "home", "--model", "persona-nano")
+    assert tmem("absorb", *home)[0] == 2  # no home is made by it
+    with Memory("persona-nano", tmp_path / "home") as memory:
+        for user in ("ana", "ben"):
+            memory.add(pairs=[(VEHICLE, "camper")], absorb=False, user_id=user)
+    assert one_object(tmem("absorb", "--json", *home)[1]) == {"written": 2, "failed": []}
+    assert tmem("absorb", *home)[:2] == (0, "nothing waited to be written\n")
+    code, _, err = tmem("absorb", "--ray", "auto", *home)
+    assert code == 2 and "need a ledger in Postgres: tmem migrate" in err
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("sqlite", "its ledger is in SQLite already"),
+        ("mysql://x@y/z", "give where the ledger is to be: postgresql://user@host/database, or sqlite"),
+    ],
+)
+def test_a_ledger_that_cannot_be_moved_there(own: Run, tmem: Run, tmp_path: Path, to: str, said: str) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper")
+    code, _, err = tmem("migrate", to, "--home", tmp_path / "home")
+    assert code == 2 and said in err and "1 active" in own("stats")[1]
 
 
 def test_a_short_id_forgets_nothing(own: Run) -> None:

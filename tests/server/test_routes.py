@@ -14,8 +14,10 @@ import pytest
 from server.fakes import open_memory
 from server.serving import Server
 
-from tmem.server.replies import Refusal
+from tmem.server.replies import Refusal, refusal_of
 from tmem.server.workers import WorkerPool
+from tmem.store.ledger.database import Lost
+from tmem.store.ledger.locks import Busy
 
 ANA = {"X-Tmem-User": "ana"}
 LYON = {"question": "Where does Ana live?", "answer": "Lyon"}
@@ -388,3 +390,9 @@ def test_the_paths_of_mem0s_own_server(server: Server) -> None:
     paths = ("/memories", of, f"{of}/history")
     assert [server.ask("GET", path, key).status_code for path in paths] == [200, 404, 404]
     assert all(server.ask("GET", path).status_code == 401 for path in paths)
+
+
+@pytest.mark.parametrize("error", [Lost("db.example.org/tmem: refused; nothing was changed"), Busy("/home: busy")])
+def test_a_ledger_that_cannot_be_reached_is_for_later(error: Exception) -> None:
+    refusal = refusal_of(error, "/home")
+    assert (refusal.status, refusal.retry) == (503, 5) and "example" not in str(refusal)

@@ -1,12 +1,14 @@
-"""A memory on the smallest embedded model, in a home of its own."""
+"""A memory on the smallest embedded model, in a home of its own; a server of Postgres for the session."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import QUICK
+from store.cluster import Cluster
 from store.volumes import FIGURES, TORTURE
 
 from tmem import Memory
@@ -36,6 +38,24 @@ def fresh_memory(quick: Model, tmp_path: Path) -> Any:
     """As users have it, but for how many steps a write takes."""
     with Memory(quick, tmp_path / "home") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    own = Cluster()
+    yield own
+    own.close()
+
+
+@pytest.fixture(scope="session")
+def one(cluster: Cluster) -> str:
+    return cluster.database()
+
+
+@pytest.fixture
+def url(cluster: Cluster, one: str) -> str:
+    """A database that is empty."""
+    return cluster.empty(one)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from store.fakes import FakeTrainer
 from store.volumes import figure, volume
 
 from tmem.model import Model
 from tmem.store.home import Home
 from tmem.store.ledger import schema
+from tmem.store.ledger.opening import open_database
 from tmem.store.ledger.queries import NewPair
 from tmem.store.revise import forget, rollback
 from tmem.store.weights.states import Trainer, state_digest
@@ -82,13 +82,20 @@ def check(path: Path, trainer: Trainer, events: list[str]) -> None:
 
 
 def kill_many(
-    tmp_path: Path, trainer: Trainer, words: Words, kills: int, per_home: int, longest: float
+    tmp_path: Path,
+    trainer: Trainer,
+    words: Words,
+    kills: int,
+    per_home: int,
+    longest: float,
+    prepare: Callable[[Path], object] = lambda path: None,
 ) -> tuple[int, int]:
-    """Kill a writer after up to ``longest`` seconds, many times.
+    """Kill a writer after up to ``longest`` seconds, many times; ``prepare`` is given every new home before.
 
     Returns how much was acknowledged, and how often something had been told by then and was not yet written.
     """
     rng, path, events, earlier, inside = random.Random(1), tmp_path / "home", list[str](), 0, 0
+    prepare(path)
     for number in range(kills):
         reading, writing = os.pipe()
         child = os.fork()
@@ -109,6 +116,7 @@ def kill_many(
         check(path, trainer, events)
         if number % per_home == per_home - 1:  # a home that has seen enough; the next one is new
             path, earlier, events = tmp_path / f"home-{number}", earlier + len(events), []
+            prepare(path)
     return earlier + len(events), inside
 
 
@@ -116,11 +124,9 @@ def pending(path: Path) -> int:
     """How many pairs were told and not yet written."""
     if not (path / "tmem.db").exists():
         return 0
-    with closing(sqlite3.connect(path / "tmem.db")) as database:
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'pairs'").fetchall():
-            return 0
-        [(count,)] = database.execute("SELECT count(*) FROM pairs WHERE status = 'pending'").fetchall()
-        return int(count)
+    waiting = select(func.count()).where(schema.pairs.c.status == "pending")
+    with closing(open_database(path / "tmem.db")) as database, database.read() as connection:
+        return int(connection.execute(waiting).scalar_one())
 
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, to start a process in a moment")

@@ -15,8 +15,8 @@ from tmem import Memory
 from tmem.errors import NotFound
 from tmem.store.care.doctor import examine
 from tmem.store.home import Home
+from tmem.store.ledger.database import SQLite
 from tmem.store.ledger.queries import Names, NewPair, Version
-from tmem.store.ledger.schema import Database
 
 ANA, BEN = ("ana@example.org", None, None), ("ben", None, None)
 
@@ -101,7 +101,7 @@ def test_who_is_killed_while_erasing_has_erased_when_the_home_is_next_opened(
     home, other = open_home(tmp_path), open_home(tmp_path)
     scope = told(home, "q")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Database, "scrub", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(SQLite, "scrub", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         home.erase(scope)
     assert other.users() == [] and other.scopes() == {} and not other.known(scope)
     if again:  # told anew by who has it open

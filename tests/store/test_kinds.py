@@ -24,7 +24,7 @@ from tmem.model import Model
 from tmem.store.care.backup import backup, restore
 from tmem.store.chat import _prompt
 from tmem.store.home import Home
-from tmem.store.ledger import schema
+from tmem.store.ledger import database
 from tmem.store.ledger.queries import NewPair
 from tmem.store.weights.states import processor
 from tmem.store.weights.trainer import FastWeightTrainer, PairsTrainer
@@ -135,7 +135,7 @@ def test_a_home_that_can_only_be_read_is_looked_at_and_asked(
     [pair] = memory.add(pairs=[PAIR], user_id="u").pairs
     if not log:  # as whoever writes it, or was killed, leaves it
         memory.close()
-    monkeypatch.setattr("tmem.store.ledger.schema.only_read", lambda database: database.parent == path)
+    monkeypatch.setattr("tmem.store.ledger.database.only_read", lambda file: file.parent == path)
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in path.rglob("*.*")}
     with Memory(model, path) as only:
         mine = only.scope("u")
@@ -157,9 +157,9 @@ def test_a_home_that_can_only_be_read_is_looked_at_and_asked(
     with Memory(model, tmp_path / "copy") as copy:
         assert copy.ask(PAIR[0], user_id="u").text == "Rome" and copy.delete_all(user_id="u").version
     monkeypatch.undo()
-    assert schema.only_read(path / "tmem.db") is False is schema.only_read(tmp_path / "none" / "tmem.db")
+    assert database.only_read(path / "tmem.db") is False is database.only_read(tmp_path / "none" / "tmem.db")
     monkeypatch.setattr(os, "access", lambda file, how: file != path / "tmem.db")
-    assert schema.only_read(path / "tmem.db")
+    assert database.only_read(path / "tmem.db")
 
 
 def test_a_backup_becomes_the_home_again_whatever_log_was_left_there(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ EXAMPLES: dict[str, Sequence[str]] = {
     "doctor": ("tmem doctor --fix",),
     "backup": ("tmem backup ~/tmem-2026-11-28",),
     "restore": ("tmem restore ~/tmem-2026-11-28",),
+    "absorb": ("tmem absorb --processes 4", "tmem absorb --processes 16 --ray auto"),
+    "migrate": ("tmem migrate postgresql://tmem@db.example.org/tmem", "tmem migrate sqlite"),
     "serve": (
         "tmem serve --model persona-nano  # for this computer alone, without a key",
         "tmem keys make phone --user ana; tmem serve --host 0.0.0.0  # for others, with a key",

@@ -1,10 +1,11 @@
-"""What is done with a whole home: ``tmem users``, ``doctor``, ``backup``, ``restore``."""
+"""What is done with a whole home: ``tmem users``, ``doctor``, ``backup``, ``restore``, ``migrate``, ``absorb``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,3 +120,56 @@ def restore(
     else:
         kept = "" if before is None else f"; what was there is in {before}: remove it when you do not need it"
         print_plain(f"{home} is {source} again{kept}")
+
+
+def migrate(
+    to: Annotated[str, typer.Argument(help="postgresql://user@host/database, or sqlite: the home's own file.")],
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Move the ledger of a home, which may be a new one, into Postgres or back; its folder stays where it is."""
+    from tmem.store.care.migrate import migrate as move
+
+    rows = move(Path(home).expanduser(), to)
+    if as_json:
+        print_json({"home": str(Path(home).expanduser()), "to": to, "rows": rows})
+    else:
+        count = f"{rows['scopes']} memories with {rows['pairs']} pairs"
+        print_plain(f"the ledger of {home} is in {to} now: {count}, read back and compared")
+
+
+def absorb(
+    processes: Annotated[int, typer.Option(min=1, help="How many write at once, a core and a model each.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="On this Ray cluster (auto: the one here), not only here.")
+    ] = None,
+    home: HomeOption = HOME,
+    model: MemoryModelOption = None,
+    weights: WeightsOption = Weights.auto,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what was told and is not yet written, of everybody; it may run several times at once."""
+    from tmem import Memory
+    from tmem.store.writers import on_processes, on_ray
+
+    folder, count, failed = existing(home), 0, list[tuple[str, str]]()
+    open_memory = partial(Memory, partial(load_memory_model, model, weights), folder)
+    with ExitStack() as ends:
+        if ray is not None:
+            found = on_ray(open_memory, folder, processes, ray)
+        elif processes > 1:
+            found = on_processes(open_memory, processes)
+        else:
+            found = ends.enter_context(open_memory()).absorb_all()
+        for name, reason in found:
+            count += reason is None
+            if reason is not None:
+                failed.append((name, reason))
+    if as_json:
+        print_json({"written": count, "failed": [{"memory": name, "reason": reason} for name, reason in failed]})
+    else:
+        for name, reason in failed:
+            print_plain(f"{name}: {reason}")
+        print_plain(f"{count} memories were written" if count or failed else "nothing waited to be written")
+    if failed:
+        raise typer.Exit(1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 from tmem.cli.chat import chat
-from tmem.cli.homes import backup, doctor, restore, users
+from tmem.cli.homes import absorb, backup, doctor, migrate, restore, users
 from tmem.cli.scopes import scoped
 from tmem.cli.telling import add, ask, erase, forget, get, history, list_pairs, search, stats, update
 from tmem.cli.versions import diff, export, import_, rebuild, rollback, tag, verify, versions, why
@@ -39,6 +39,8 @@ OF_HOMES: dict[str, Callable[..., None]] = {
     "doctor": doctor,
     "backup": backup,
     "restore": restore,
+    "migrate": migrate,
+    "absorb": absorb,
 }
 # These make no memory, and tell whose was perhaps meant where there is none.
 LOOKING = COMMANDS.keys() - {"add", "ask", "chat", "import"}

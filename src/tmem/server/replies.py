@@ -12,6 +12,8 @@ from starlette.responses import JSONResponse
 
 from tmem.errors import DeltaError, NotFound, StoreError, TmemError
 from tmem.files import without_surrogates
+from tmem.store.ledger.database import Lost
+from tmem.store.ledger.locks import Busy
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 500: "server_error"}
 
@@ -63,6 +65,8 @@ def refusal_of(error: Exception, home: str) -> Refusal:
         return _invalid(error)
     if isinstance(error, HTTPException):
         return Refusal(error.status_code, str(error.detail or HTTPStatus(error.status_code).phrase))
+    if isinstance(error, Lost | Busy):  # where the ledger is is nobody's business either
+        return Refusal(503, "the memory cannot be reached just now; nothing was changed: try again", retry=5)
     if isinstance(error, TmemError):
         text = str(error).replace(f"{home}: ", "").replace(home, "the home")
         if isinstance(error, NotFound):

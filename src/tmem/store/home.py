@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from tmem.errors import IntegrityError
 from tmem.store.ledger import queries
@@ -40,7 +40,7 @@ class Home(Scopes):
     def __init__(self, path: str | Path, trainer: Trainer, snapshot_every: int = 16) -> None:
         super().__init__(path, trainer)
         self.snapshot_every = snapshot_every
-        self.files = Snapshots(self.path, lambda: digest(trainer.engine))
+        self.files = Snapshots(self.path, lambda: digest(trainer.engine), self.db.mark)
         self._ledgers: OrderedDict[str, Ledger] = OrderedDict()
         self._states: OrderedDict[tuple[str, str], Tensors] = OrderedDict()  # by scope and ledger digest
         self.found: Counter[str] = Counter()  # states: in memory, read or made, and those that made room
@@ -58,7 +58,7 @@ class Home(Scopes):
         with self.lock(scope, any_engine=True):
             if not self.known(scope):
                 return False
-            with self.db.write() as connection:
+            with self.writing(scope) as connection:
                 queries.empty(connection, scope)
                 # Whoever is killed from here on has erased, but not yet wiped: the next to open the home does.
                 queries.add_receipt(connection, scope, TO_WIPE, {})
@@ -229,21 +229,24 @@ class Home(Scopes):
         A scope is made by the first pairs that it is told. ``told``: when, as the caller says. ``repeats``: ids of
         earlier pairs that the text says again. Returns the episode's id and the pairs' ids.
         """
-        if not new:
-            return None, []
-        with self.db.write() as connection:
+
+        def tell(connection: Connection) -> tuple[str | None, list[str]]:
             queries.make(connection, scope, names_of(scope), self.own_engine)
             return queries.tell(connection, scope, new, text, told, meta, repeats)
 
+        return self.change(scope, tell) if new else (None, [])
+
     def tell_writes(self, scope: str, writes: Sequence[Callable[[Sequence[str]], dict[str, Any]]]) -> list[str]:
         """Commit several writes together, as arguments of :meth:`tell` made from the ids of all pairs before each."""
-        ids: list[str] = []
-        with self.db.write() as connection:
-            if writes:
-                queries.make(connection, scope, names_of(scope), self.own_engine)
+
+        def tell(connection: Connection) -> list[str]:
+            ids: list[str] = []
+            queries.make(connection, scope, names_of(scope), self.own_engine)
             for write in writes:
                 ids += queries.tell(connection, scope, **write(ids))[1]
-        return ids
+            return ids
+
+        return self.change(scope, tell) if writes else []
 
     def absorb(self, scope: str, kind: str = "add", most: int | None = None) -> list[Version]:
         """Train on every pending write (``most``: on so many) and publish it; returns the versions made, oldest first.
@@ -276,7 +279,7 @@ class Home(Scopes):
         trained: Trained = self.trainer.train(self.state(scope), step)
         if trained.refused is not None:
             if len(writes) == 1:
-                with self.db.write() as connection:
+                with self.writing(scope) as connection:
                     changed = queries.touch(connection, scope)
                     ids = [pair.id for pair in step.new]
                     queries.change_pairs(connection, scope, ids, status="quarantined", changed=changed)
@@ -285,19 +288,23 @@ class Home(Scopes):
             return []
         made_from = histories[-1].digests[-1]
         name, weights = self.files.save(scope, made_from, trained.state)
-        base, numbers = ledger.head, range(ledger.next, ledger.next + len(writes))
+        numbers = range(ledger.next, ledger.next + len(writes))
         before, made = self.elsewhere(ledger), processor()
         if before is not None:  # of several blocks only those that changed are of this one
             made = before if before.endswith(made) else f"{before}, then {made}"
-        with self.db.write() as connection:
+
+        def publish(connection: Connection) -> None:
+            base = ledger.head
             for number, write, held, history in zip(numbers, writes, histories, histories[1:], strict=False):
                 account: dict[str, Any] = {"steps": len(history)}
                 fields = {"number": number, "base": base, "write": write, "kind": kind}
                 if number == numbers[-1]:
                     account |= {**trained.account, "processor": made}
                     fields |= {"weights": weights, "snapshot": name}
-                queries.add_version(connection, scope, held.current, history, account, **fields)
+                queries.add_version(connection, scope, base, held.current, history, account, **fields)
                 base = number
+
+        self.change(scope, publish)
         self._remember(self._states, (scope, made_from), trained.state, STATES_KEPT)
         self.thin_out(scope)
         return [self.version(scope, number) for number in numbers]
@@ -313,13 +320,15 @@ class Home(Scopes):
             if version.tag is None and version.account.get("steps", 0) % self.snapshot_every
         ]
         if spare:
-            with self.db.write() as connection:
+            with self.writing(scope) as connection:
                 queries.change_versions(connection, scope, db.versions.c.number.in_(spare), snapshot=None)
         self.clean(scope)
 
     def clean(self, scope: str, must: bool = False) -> None:
         """Remove files that no version names; see :meth:`~tmem.store.weights.snapshots.Snapshots.keep_only`."""
-        self.files.keep_only(scope, {version.snapshot for version in self.versions(scope)}, must)
+        named = select(db.versions.c.snapshot).where(db.versions.c.scope == scope).distinct()
+        with self.writing(scope) as connection:  # nobody else becomes its writer meanwhile, with files not named yet
+            self.files.keep_only(scope, set(connection.execute(named).scalars()), must)
 
     def wipe(self, scope: str) -> None:
         """Remove what a forgetting left behind: states in memory, files, and pages of the database and its log.
@@ -330,7 +339,7 @@ class Home(Scopes):
         self.clean(scope, must=True)
         self.db.scrub()
         done = delete(db.receipts).where(db.receipts.c.scope == scope, db.receipts.c.kind == TO_WIPE)
-        with self.db.write() as connection:
+        with self.writing(scope) as connection:
             connection.execute(done)
             erased = connection.execute(delete(db.scopes).where(db.scopes.c.id == scope, ~NAMED)).rowcount
         if erased:

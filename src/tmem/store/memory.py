@@ -40,6 +40,7 @@ from tmem.store.results import (
 )
 from tmem.store.revise import adopt_all
 from tmem.store.weights.states import Later
+from tmem.store.writers import absorb_all
 from tmem.turn import Turn
 
 if TYPE_CHECKING:
@@ -188,6 +189,13 @@ class Memory:
 
     def absorb(self, **ids: Unpack[Ids]) -> Receipt:
         return self.scope(**ids).absorb()
+
+    def absorb_all(self) -> Iterator[tuple[str, str | None]]:
+        """Train on all that was told and not yet written, of everybody; many processes may do so at once and share it.
+
+        Gives the names of each memory that was written, and why it was not, None if it was.
+        """
+        yield from absorb_all(self._shared)
 
     def update(
         self,

@@ -27,8 +27,8 @@ def rollback(home: Home, scope: str, number: int) -> Version:
         name, weights = home.files.save(scope, history.digests[-1], state)
         fields = {"number": ledger.next, "base": number, "kind": "rollback", "weights": weights, "snapshot": name}
         account = {"steps": len(history), "processor": _made_on(ledger.version(number))}
-        with home.db.write() as connection:
-            queries.add_version(connection, scope, before, history, account, **fields)
+        with home.writing(scope) as connection:
+            queries.add_version(connection, scope, ledger.head, before, history, account, **fields)
         home.thin_out(scope)
         return home.version(scope, ledger.next)
 
@@ -41,7 +41,7 @@ def tag(home: Home, scope: str, number: int, name: str) -> None:
         file, weights = home.files.save(scope, version.ledger, state)
         account = json.dumps(version.account | {"processor": _made_on(version)})
         columns = db.versions.c
-        with home.db.write() as connection:
+        with home.writing(scope) as connection:
             queries.change_versions(connection, scope, columns.tag == name, tag=None)
             this = columns.number == number
             changed = {"tag": name, "snapshot": file, "weights": weights, "account": account}
@@ -131,7 +131,7 @@ def put_in_force(
     current = ledger.current()
     known = {pair.id for own in ledger.new.values() for pair in own}
     receipt["restored"] = [one for one in history.current if one in known and one not in current]
-    with home.db.write() as connection:
+    with home.writing(scope) as connection:
         _erase(connection, scope, change)
         now = version_digests(ledger.start, ledger.versions, change.left)
         for number in tainted:
@@ -142,7 +142,8 @@ def put_in_force(
         if ledger.head is not None:
             fields = {"number": receipt["version"], "base": ledger.head, "kind": "forget"}
             done, held = {"steps": len(history), "processor": processor()} | facts, current.keys() - gone
-            queries.add_version(connection, scope, held, history, done, weights=weights, snapshot=name, **fields)
+            fields |= {"weights": weights, "snapshot": name}
+            queries.add_version(connection, scope, ledger.head, held, history, done, **fields)
         receipt["id"] = queries.add_receipt(connection, scope, "forget", receipt)
         # Whoever is killed from here on has forgotten, but not yet wiped: the next to open the home does.
         queries.add_receipt(connection, scope, TO_WIPE, {})
@@ -162,7 +163,7 @@ def rebuild(home: Home, scope: str) -> int:
         if (history.digests[-1], state_digest(state)) != (version.ledger, version.weights):
             raise IntegrityError(home.not_as_published(version))
         name, _ = home.files.save(scope, version.ledger, state)
-        with home.db.write() as connection:
+        with home.writing(scope) as connection:
             queries.change_versions(connection, scope, db.versions.c.number == version.number, snapshot=name)
         return len(history)
 
@@ -180,7 +181,7 @@ def adopt(home: Home, scope: str) -> int:
         history = History(start, view(ledger.versions, ledger.head), ledger.new)
         state = home.replay(history)
         file, weights = home.files.save(scope, history.digests[-1], state)
-        with home.db.write() as connection:
+        with home.writing(scope) as connection:
             queries.set_engine(connection, scope, home.trainer.engine)
             for number, own in version_digests(start, ledger.versions, ledger.new).items():
                 changed = {"ledger": own, "weights": None, "snapshot": None}

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from tmem.errors import DataError, DeltaError, ScopeRequired, StoreError
 from tmem.files import check_folder
+from tmem.store.ledger import database
 from tmem.store.ledger import schema as db
 from tmem.store.ledger.ledger import engine_of
 from tmem.store.ledger.locks import Locks
+from tmem.store.ledger.opening import open_database
 from tmem.store.ledger.queries import NAMES, Names
 from tmem.store.weights.states import Trainer
 
 NAMED = or_(*(db.scopes.c[name].is_not(None) for name in NAMES))  # an erased scope is not, until it is wiped
+
+Made = TypeVar("Made")
 
 
 class ScopeId(str):
@@ -42,18 +46,19 @@ class Scopes:
 
     def __init__(self, path: str | Path, trainer: Trainer) -> None:
         self.path, self.trainer = Path(path).expanduser(), trainer
-        self._locks = Locks(self.path)
         self._guard = RLock()
-        if db.only_read(self.path / "tmem.db"):
-            self.db = db.Database(self.path / "tmem.db")
+        if database.only_read(self.path / "tmem.db"):
+            self.db = open_database(self.path / "tmem.db")
+            self._locks = Locks(self.path)
             return
         try:
             check_folder(self.path)
             for folder in (self.path, self.path / "locks", self.path / "scopes"):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self._locks.hold("open"):
+            with Locks(self.path).hold("open"):
                 (self.path / "tmem.db").touch(mode=0o600)  # nobody else's to read, wherever the home is
-                self.db = db.Database(self.path / "tmem.db")
+                self.db = open_database(self.path / "tmem.db")
+            self._locks = Locks(self.path, self.db.lease)
         except DataError as error:
             raise StoreError(str(error)) from None
         except OSError as error:
@@ -102,8 +107,24 @@ class Scopes:
             return list(connection.execute(told).scalars())
 
     @contextmanager
-    def lock(self, scope: str, any_engine: bool = False, looks: bool = False) -> Iterator[None]:
-        """Be the only writer of a scope, among threads and processes.
+    def writing(self, scope: str) -> Iterator[Connection]:
+        """A transaction that changes a scope. Raises :class:`StoreError` if this process is no longer its writer."""
+        with self.db.write() as connection:
+            self.db.fence(connection, scope)
+            yield connection
+
+    def change(self, scope: str, make: Callable[[Connection], Made]) -> Made:
+        """What ``make`` gives in such a transaction; made once more if the connection is lost, as nothing was done."""
+        try:
+            with self.writing(scope) as connection:
+                return make(connection)
+        except database.Lost:
+            with self.writing(scope) as connection:
+                return make(connection)
+
+    @contextmanager
+    def lock(self, scope: str, any_engine: bool = False, looks: bool = False, wait: bool = True) -> Iterator[None]:
+        """Be the only writer of a scope, among threads and processes; ``wait`` as of :meth:`Locks.hold`.
 
         Raises :class:`DeltaError` if the scope's weights were made with another model or recipe, unless ``any_engine``.
         A home that can only be read is not locked, and raises :class:`StoreError` for all but who only ``looks``.
@@ -111,13 +132,14 @@ class Scopes:
         self.db.check()
         if not looks:
             self.db.check_writable()
-        with nullcontext(False) if self.db.read_only else self._locks.hold(scope) as first:
+        with nullcontext(False) if self.db.read_only else self._locks.hold(scope, wait) as first:
             try:
                 if not any_engine:
                     self.check_engine(scope)
                 yield
             finally:
-                if first and not self.known(scope):  # of whom nothing was ever told, nothing is left
+                # Of whom nothing was ever told, nothing is left.
+                if first and self.db.lease is None and not self.known(scope):
                     self._locks.remove(scope)
 
     def check_engine(self, scope: str) -> None:

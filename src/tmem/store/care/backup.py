@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tmem.errors import DataError, StoreError
 from tmem.files import check_folder, on_disk
-from tmem.store.ledger.schema import reading
+from tmem.store.ledger.database import reading
+from tmem.store.ledger.opening import elsewhere
 
 
 def backup(home: Path, target: Path) -> int:
@@ -21,6 +22,8 @@ def backup(home: Path, target: Path) -> int:
     its version is made anew from the ledger when it is asked for. Whatever is forgotten later is still in the copy.
     Raises :class:`StoreError`; there is no ``target`` then.
     """
+    if elsewhere(home / "tmem.db") is not None:
+        raise StoreError(f"{home}: its ledger is in Postgres; copy it with pg_dump, and the folder (docs/scale.md)")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StoreError(f"{target}: is there already; give a folder that is new or empty")
     if target.resolve().is_relative_to(home.resolve()):

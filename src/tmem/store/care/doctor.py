@@ -53,13 +53,8 @@ def examine(home: Home, fix: bool = False, turn: AbstractContextManager[Any] | N
 
 def _database(home: Home) -> Iterator[Finding]:
     remedy = "put a backup in its place: tmem restore FOLDER"
-    with home.db.read() as connection:
-        said = connection.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
-        loose = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    if said != ["ok"]:
-        yield Finding("", f"tmem.db is damaged: {said[0]}", remedy)
-    if loose:
-        yield Finding("", f"tmem.db: {len(loose)} rows belong to nothing", remedy)
+    for problem in home.db.damage():
+        yield Finding("", problem, remedy)
 
 
 def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
@@ -78,7 +73,7 @@ def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
     wrongly, held = active - ledger.current().keys(), ledger.current().keys() - active
     if wrongly or held:
         if fix:
-            with home.db.write() as connection:
+            with home.writing(scope) as connection:
                 queries.change_pairs(connection, scope, list(wrongly), status="superseded")
                 queries.change_pairs(connection, scope, list(held), status="active")
         done = "marked anew" if fix else "--fix marks them anew"
@@ -116,13 +111,13 @@ def _broken(home: Home, scope: str, version: Version) -> str | None:
 def _anew(home: Home, scope: str, name: str, version: Version, problem: str) -> Finding:
     """Train a version's weights anew from the ledger and write their file again."""
     columns = db.versions.c
-    with home.db.write() as connection:  # nothing is started from the damaged file
+    with home.writing(scope) as connection:  # nothing is started from the damaged file
         queries.change_versions(connection, scope, columns.snapshot == version.snapshot, snapshot=None)
     try:
         file, weights = home.files.save(scope, version.ledger, home.state(scope, version.number))
     except StoreError as error:
         return Finding(name, problem, str(error))
     same = (columns.ledger == version.ledger) & (columns.weights == weights)
-    with home.db.write() as connection:
+    with home.writing(scope) as connection:
         queries.change_versions(connection, scope, same, snapshot=file)
     return Finding(name, problem, "made anew from the ledger, bit for bit", True)

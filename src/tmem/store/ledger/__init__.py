@@ -1,4 +1,4 @@
-"""What people told, in SQLite: pairs, versions and receipts; one writer of a scope at a time. Weights follow from it.
+"""What people told, in SQLite or Postgres: pairs, versions, receipts; one writer of a scope at a time.
 
-Nothing here loads torch.
+Weights follow from it. Nothing here loads torch.
 """

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tmem.dates import Moment
+from tmem.errors import StoreError
 from tmem.store.ledger import schema as db
 from tmem.store.ledger.history import History
 
@@ -83,7 +84,8 @@ def make(connection: Connection, scope: str, names: Names | None, engine: dict[s
     if names is None:  # nobody asked for it by name: it is there
         return
     row = dict(zip(NAMES, names, strict=True)) | {"engine": json.dumps(engine)}
-    made = insert_or(db.scopes).values(id=scope, created=now(), **row)
+    dialects: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    made = dialects[connection.dialect.name](db.scopes).values(id=scope, created=now(), **row)
     kept = func.coalesce(db.scopes.c.engine, made.excluded.engine)
     connection.execute(made.on_conflict_do_update(index_elements=["id"], set_=row | {"engine": kept}))
 
@@ -157,15 +159,22 @@ def sources(connection: Connection, scope: str) -> dict[str, Any]:
 def add_version(
     connection: Connection,
     scope: str,
+    head: int | None,
     before: Collection[str],
     history: History,
     account: dict[str, Any],
     **fields: Any,
 ) -> None:
-    """A new version, put in force. ``history`` is its own; ``before``: the ids of the pairs that held until now."""
+    """A new version, put in force. ``history`` is its own.
+
+    ``head``: the version that was in force until now, and ``before`` the ids of the pairs that held in it. Raises
+    :class:`StoreError` if another is in force.
+    """
     row = {"scope": scope, "ledger": history.digests[-1], "account": json.dumps(account), "created": now(), **fields}
     connection.execute(insert(db.versions).values(row | {"changed": touch(connection, scope)}))
-    connection.execute(update(db.scopes).where(db.scopes.c.id == scope).values(head=fields["number"]))
+    in_force = update(db.scopes).where(db.scopes.c.id == scope, db.scopes.c.head.is_not_distinct_from(head))
+    if connection.execute(in_force.values(head=fields["number"])).rowcount != 1:
+        raise StoreError("another process has changed this memory meanwhile; nothing was changed: try again")
     change_pairs(connection, scope, [one for one in before if one not in history.current], status="superseded")
     change_pairs(connection, scope, [one for one in history.current if one not in before], status="active")
 

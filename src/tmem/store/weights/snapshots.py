@@ -1,6 +1,8 @@
 """States as files: safetensors that say whose they are and what they follow from, and are refused as anything else.
 
-Every scope has a folder of them, called by its hash; a file is called by what its weights follow from.
+Every scope has a folder of them, called by its hash; a file is called by what its weights follow from, and, where
+writers may be on several machines, by its writer's number: who was away for too long overwrites nothing of those who
+came after.
 """
 
 from __future__ import annotations
@@ -53,10 +55,13 @@ def read(path: Path, facts: Mapping[str, str]) -> Tensors:
 
 
 class Snapshots:
-    """The files of a home. ``engine`` gives the digest of what makes their weights."""
+    """The files of a home. ``engine`` gives the digest of what makes their weights, ``mark`` a scope's writer's number.
 
-    def __init__(self, home: Path, engine: Callable[[], str]) -> None:
-        self.home, self.engine = home, engine
+    See :meth:`tmem.store.ledger.database.Database.mark`.
+    """
+
+    def __init__(self, home: Path, engine: Callable[[], str], mark: Callable[[str], int]) -> None:
+        self.home, self.engine, self.mark = home, engine, mark
 
     def file(self, scope: str, name: str) -> Path:
         """Where a scope's file of this name is. Raises :class:`IntegrityError` if that is not in the home."""
@@ -71,7 +76,8 @@ class Snapshots:
 
     def save(self, scope: str, ledger: str, state: Tensors) -> tuple[str, str]:
         """Write a state's file; returns its name and the digest of the weights."""
-        weights, name = state_digest(state), f"{ledger[:32]}.safetensors"
+        mark = self.mark(scope)
+        weights, name = state_digest(state), f"{ledger[:32]}{f'-{mark}' if mark else ''}.safetensors"
         facts = self.facts(scope, ledger, weights) | {"beside": beside_digest(state)}
         write(self.file(scope, name), state, facts)
         return name, weights
