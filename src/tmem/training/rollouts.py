@@ -27,18 +27,28 @@ from tmem.training.rewards import Reward, RewardError
 class Curriculum:
     """Which tasks a step trains on, and which are held out; a function of the seed and the step alone.
 
-    Persona conversations are made up anew for every step. A data set is gone through in an order that is shuffled for
-    each pass, without its last ``held_out`` episodes. Where the memory knows the question (paper), every question is
-    a task of its own.
+    Persona conversations are made up anew for every step; those that are held out may be of other people. A data set is
+    gone through in an order that is shuffled for each pass, without its last ``held_out`` episodes. Where the memory
+    knows the question (paper), every question is a task of its own.
     """
 
-    def __init__(self, spec: Spec, model: Model, seed: int, per_step: int, held_out: int, split: bool) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        model: Model,
+        seed: int,
+        per_step: int,
+        held_out: int,
+        split: bool,
+        held_out_people: str | None = None,
+    ) -> None:
         self.seed, self.per_step, self.split = seed, per_step, split
         self.world = derive(seed, "world")  # decides what is random in prompts
         self._made = spec.bench == "persona"
         if self._made:
             self.bench: Benchmark = replace(spec, options=spec.options | {"episodes": per_step}).benchmark(model)
-            self._held = replace(spec, options=spec.options | {"episodes": held_out}).benchmark(model)
+            other = {} if held_out_people is None else {"people": held_out_people}
+            self._held = replace(spec, options=spec.options | {"episodes": held_out} | other).benchmark(model)
             return
         self.bench = self._held = spec.benchmark(model)
         tasks = list(self.bench.tasks(self.world))

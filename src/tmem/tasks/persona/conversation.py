@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Sequence
 from typing import Any
 
 from tmem.seeds import derive
@@ -38,6 +37,8 @@ def make_sample(
     """One conversation with its questions, a pure function of the arguments. At most :data:`MAX_FACTS` facts."""
     rng = random.Random(derive(seed, index, sessions, facts, people, "persona"))
     world = World(people, invented)
+    if people == "open":
+        world.make_up(rng)
     first = world.name(rng)
     second = world.name(rng)
     while second == first:
@@ -63,20 +64,20 @@ def _facts(
     world: World, people: tuple[str, str], sessions: int, count: int, rng: random.Random
 ) -> list[dict[str, Any]]:
     """The facts in the order in which they are told, spread evenly over the sessions."""
-    kinds: Sequence[Attribute] = lx.ATTRIBUTES
-    if world.people == "train" and rng.random() < 0.5:
+    kinds = world.attributes
+    if world.loose and rng.random() < 0.5:
         # Both speak of the same things: only who said it tells the answers apart.
         kinds = rng.sample(kinds, min(len(kinds), max(2, count // 2)))
     attributes = [(person, attribute) for person in people for attribute in kinds]
     events = [(person, event) for person in people for event in world.part(lx.EVENTS)]
-    traits = [(person, trait) for person in people for trait in lx.TRAITS]
+    traits = [(person, trait) for person in people for trait in world.traits]
     for pool in (attributes, events, traits):
         rng.shuffle(pool)
     facts: list[dict[str, Any]] = []
     current: dict[tuple[str, str], dict[str, Any]] = {}
     for number in range(count):
         kind = FACT_PATTERN[number % len(FACT_PATTERN)]
-        if world.people == "train":
+        if world.loose:
             kind = rng.choices(TRAIN_KINDS, TRAIN_WEIGHTS)[0]
         session = number * sessions // count + 1
         if kind == "update":
@@ -84,7 +85,7 @@ def _facts(
             old = [f for f in current.values() if f["session"] < session or sessions == 1]
             if old:
                 before = rng.choice(old)
-                attribute = lx.ATTRIBUTES[before["attribute"]]
+                attribute = world.attributes[before["attribute"]]
                 fact = _attribute_fact(world, before["speaker"], attribute, rng, other_than=before["answer"])
                 before["superseded"] = True
                 fact["kind"] = "update"
@@ -128,7 +129,7 @@ def _attribute_fact(
     return {
         "kind": "attribute",
         "speaker": person,
-        "attribute": lx.ATTRIBUTES.index(attribute),
+        "attribute": world.attributes.index(attribute),
         "question": canonical(attribute, person),
         "answer": value,
         "text": world.say(attribute, value, rng),
@@ -205,7 +206,7 @@ def _question(world: World, fact: dict[str, Any], rng: random.Random) -> dict[st
     person, answer = fact["speaker"], fact["answer"]
     if "attribute" in fact:
         kind = "update" if fact["kind"] == "update" else "single-hop"
-        text = world.ask(lx.ATTRIBUTES[fact["attribute"]], person, rng)
+        text = world.ask(world.attributes[fact["attribute"]], person, rng)
     elif fact["kind"] == "event":
         kind = "temporal"
         asked = world.pick(world.wording(lx.EVENT_ASK[1:]), rng)
@@ -228,7 +229,8 @@ def _multi_hop(
     clues = [
         fact
         for fact in attributes
-        if not any(f["answer"] == fact["answer"] and f["speaker"] != fact["speaker"] for f in attributes)
+        if world.attributes[fact["attribute"]].who
+        and not any(f["answer"] == fact["answer"] and f["speaker"] != fact["speaker"] for f in attributes)
     ]
     rng.shuffle(clues)
     questions: list[dict[str, Any]] = []
@@ -238,8 +240,8 @@ def _multi_hop(
         if not targets or len(questions) == count:
             continue
         target = rng.choice(targets)
-        who = lx.ATTRIBUTES[clue["attribute"]].who.format(v=clue["answer"])
-        asked = world.ask(lx.ATTRIBUTES[target["attribute"]], "that person", rng)
+        who = world.attributes[clue["attribute"]].who.format(v=clue["answer"])
+        asked = world.ask(world.attributes[target["attribute"]], "that person", rng)
         questions.append(_qa("multi-hop", f"One of them {who}. {asked}", target["answer"], [clue, target]))
     return questions
 
@@ -258,7 +260,7 @@ def _adversarial(
     rng.shuffle(swapped)
     questions = []
     for fact in swapped[:count]:
-        text = world.ask(lx.ATTRIBUTES[fact["attribute"]], other[fact["speaker"]], rng)
+        text = world.ask(world.attributes[fact["attribute"]], other[fact["speaker"]], rng)
         qa = _qa("adversarial", text, "", [fact])
         del qa["answer"]
         questions.append(qa | {"adversarial_answer": fact["answer"]})

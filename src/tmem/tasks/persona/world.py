@@ -10,7 +10,12 @@ from typing import Any, Literal
 from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona.lexicon import Attribute
 
-People = Literal["seen", "unseen", "train"]
+People = Literal["seen", "unseen", "train", "open"]
+
+
+MADE_UP = 12  # attributes of the lists, made-up ones, and things to like or dislike in an ``open`` world
+ANY = "any"  # pool of a made-up attribute
+KINDS = ("favourite", "new", "old", "first", "other", "best", "winter", "summer")  # what its noun begins with
 
 
 class World:
@@ -18,36 +23,54 @@ class World:
 
     ``train`` mixes the seen words with invented ones and with words that do not fit at all (a model then learns to
     read, not to recall the lists); ``seen`` has the seen words only; ``unseen`` has people who never spoke in training,
-    values that it never gave to their attribute, and its own wordings.
+    values that it never gave to their attribute, and its own wordings. ``open`` is made up anew every time: people and
+    values with invented words or words that do not fit, half of the attributes and all things that are liked or
+    disliked; of the attributes of the lists it has the first three quarters, and the wordings are those of ``train``.
     """
 
     def __init__(self, people: People, invented: float = 0.6) -> None:
         self.people = people
-        self.invented = invented if people == "train" else 0.0
+        self.loose = people in ("train", "open")  # facts come in any order, wordings are loosened
+        self.invented = {"train": invented, "open": 1.0}.get(people, 0.0)
+        self.attributes: Sequence[Attribute] = lx.ATTRIBUTES
+        self.traits: Sequence[tuple[str, ...]] = lx.TRAITS
+
+    def make_up(self, rng: random.Random) -> None:
+        """Attributes and traits of this ``open`` world alone."""
+        known = rng.sample(lx.seen(lx.ATTRIBUTES), MADE_UP)
+        nouns = {f"{rng.choice(KINDS)} {self.any_word(rng)}" for _ in range(MADE_UP)}
+        self.attributes = [*known, *(Attribute(noun, ANY, (), (), "") for noun in sorted(nouns))]
+        things = {f"{self.any_word(rng)} {invent(rng)}" for _ in range(MADE_UP)}
+        self.traits = [(thing, f"a day of {thing}", f"a {thing} party") for thing in sorted(things)]
 
     def part(self, items: Sequence[Any]) -> Sequence[Any]:
         return lx.unseen(items) if self.people == "unseen" else lx.seen(items)
 
     def wording(self, items: Sequence[str], more: Sequence[str] = ()) -> Sequence[str]:
         """The wordings of this world; ``more`` are for training alone."""
-        if self.people == "train":
+        if self.loose:
             return [*items[:-1], *more]
         return items[-1:] if self.people == "unseen" else items[:-1]
 
     def pick(self, items: Sequence[str], rng: random.Random) -> str:
         """One of these wordings; in training most are loosened, but not into an unseen one."""
         template = rng.choice(items)
-        if self.people == "train" and rng.random() < 0.7:
+        if self.loose and rng.random() < 0.7:
             loosened = loosen(template, rng)
             return template if loosened.lower() in lx.HELD_OUT else loosened
         return template
 
     def name(self, rng: random.Random) -> str:
+        if self.people == "open" and rng.random() < 0.5:
+            return rng.choice(lx.NO_NAMES).capitalize()
         return invent(rng).capitalize() if rng.random() < self.invented else rng.choice(self.part(lx.NAMES))
 
     def value(self, attribute: Attribute, rng: random.Random) -> str:
         if attribute.pool == "name":
             return self.name(rng)
+        if attribute.pool == ANY:
+            word = self.any_word(rng)
+            return word.capitalize() if rng.random() < 0.5 else word
         words = self.part(lx.POOLS[attribute.pool])
         if rng.random() >= self.invented or attribute.pool == "month":
             return rng.choice(words)
