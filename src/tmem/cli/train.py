@@ -49,6 +49,7 @@ class Bench(StrEnum):
 class How(StrEnum):
     episode = "episode"
     question = "question"
+    pair = "pair"
 
 
 class Weighting(StrEnum):
@@ -82,9 +83,13 @@ def rl(
     reward: Annotated[str, typer.Option(help="f1, em, or module:function.")] = "f1",
     invalid: Annotated[float, typer.Option(min=0, help="Taken off for extractions that are no valid JSON.")] = 0.0,
     pairs: Annotated[float, typer.Option(min=0, help="Taken off for every pair of an extraction.")] = 0.0,
+    wrong: Annotated[float, typer.Option(min=0, help="Taken off for a wrong answer; a refusal costs nothing.")] = 0.0,
     credit: Annotated[Credit, typer.Option(help="Learn from all actions, or from answers alone.")] = Credit.all,
     advantage: Annotated[
-        How, typer.Option(help="episode: one outcome for all actions; question: an answer has its own.")
+        How,
+        typer.Option(
+            help="episode: one outcome for all actions; question: an answer has its own; pair: a written pair, too."
+        ),
     ] = How.episode,
     weighting: Annotated[
         Weighting, typer.Option(help="tokens: all alike; kinds: answers and extractions one half each.")
@@ -179,7 +184,7 @@ def rl(
         group=group,
         parts=parts,
         lr=rate,
-        reward=Reward(reward, invalid, pairs),
+        reward=Reward(reward, invalid, pairs, wrong),
         advantage=advantage.value,
         weighting=weighting.value,
         credit=credit.value,

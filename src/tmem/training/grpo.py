@@ -296,7 +296,8 @@ class Trainer:
         among = sum(self._of_all(len(groups)))
         if not among:
             return Sums(), 0.0
-        found = samples(groups, among, config.advantage, config.weighting, config.credit, config.scale)
+        how = config.advantage, config.weighting, config.credit, config.scale
+        found = samples(groups, among, *how, self.model.decode)
         sums = backward(self.model, self.fast, found, self.objective, self.running.max_tokens, self.running.recompute)
         for value in self.trained.values():
             if value.grad is None:

@@ -19,6 +19,7 @@ from tmem.fastweights import Delta
 from tmem.model import Model
 from tmem.seeds import derive, generator
 from tmem.tasks.base import Benchmark, Task
+from tmem.tasks.scoring import normalize
 from tmem.training.advantages import ScoredTrajectory
 from tmem.training.measure import finite
 from tmem.training.rewards import Reward, RewardError
@@ -135,12 +136,25 @@ def collect(
             except RewardError as error:
                 found.dropped.append(str(error))
                 continue
-            group.append(ScoredTrajectory(trajectory, outcome.reward, outcome.by_question, task.facts))
+            said = {
+                item.id: normalize(bench.prediction(item, trajectory.answers[item.id], world))
+                for item in task.items
+                if item.id in trajectory.answers
+            }
+            group.append(
+                ScoredTrajectory(trajectory, outcome.reward, outcome.by_question, task.facts, golds_of(task), said)
+            )
         if len(group) > 1:
             found.groups[place] = group
         else:
             found.dropped.append(f"{names[place]}: of {times} episodes {len(group)} had a reward")
     return found
+
+
+def golds_of(task: Task) -> dict[str, frozenset[str]]:
+    """The accepted answers to every question, normalized; of several questions at once those of all."""
+    parts = {item.id: [(part,) if isinstance(part, str) else part for part in item.gold] for item in task.items}
+    return {name: frozenset(normalize(one) for part in own for one in part) for name, own in parts.items()}
 
 
 def names_of(tasks: Sequence[Task], before: str) -> list[str]:
