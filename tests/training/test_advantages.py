@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmem.agent.extraction import QAPair
-from tmem.agent.trajectory import Action, Trajectory, Write
+from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import UsageError
 from tmem.training.advantages import How, ScoredTrajectory, advantages, of_tokens, pair_advantages, samples
 
@@ -105,7 +106,7 @@ JOB, LIKES = QAPair("What is Ana's job?", "baker"), QAPair("What does Ana think 
 def wrote(pairs: list[QAPair], home: tuple[str, float], job: tuple[str, float], less: float = 0.0) -> ScoredTrajectory:
     """A rollout that wrote these pairs, and what it answered with which score; ``less`` is off the whole reward."""
     one = scored(sum((home[1], job[1])) / 2 - less, home=home[1], job=job[1])
-    one.trajectory.writes.append(Write(0, (0,), 9, "ok", pairs, [], None))  # type: ignore[arg-type]
+    one.trajectory.actions[0] = replace(one.trajectory.actions[0], text=json.dumps([pair.record() for pair in pairs]))
     return replace(one, golds=GOLDS, said={"home": home[0], "job": job[0]})
 
 
@@ -149,7 +150,7 @@ def test_every_token_of_a_pair_has_its_advantage() -> None:
     pieces = ['[{"instruction": "', "Where", '", "output": "', "Rome", '"}, {"instruction": "', "Who", '", "output": "']
     pieces += ["me", '"}', "]", ""]  # the last one ends the turn and has no text
     one = Action("extract", (), tuple(range(len(pieces))), (), "".join(pieces), "stop", 0)
-    credits = {("where", "rome"): 0.5}
+    credits = {("where", "rome"): 0.5, ("who", "me"): 0.0}
     found = of_tokens(one, 0.1, credits, lambda ids: "".join(pieces[i] for i in ids))
     assert found == [0.5] * 4 + [0.0] * 5 + [0.1] * 2
     cut = replace(one, text="".join(pieces[:7]), output_ids=tuple(range(7)))  # the second pair has no end

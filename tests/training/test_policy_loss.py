@@ -149,7 +149,8 @@ def test_advantages_of_zero_cost_and_change_nothing(mixed: tuple[Model, FastWeig
 def test_at_the_start_the_divergence_has_no_gradient(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
     model, fast, found = mixed
     objective = Objective(kl=1.0, start=model, start_fast=fast)
-    pulled = gradients(model, fast, [replace(one, advantage=(0.0,) * len(one.output_ids)) for one in found], objective=objective)
+    none = [replace(one, advantage=(0.0,) * len(one.output_ids)) for one in found]
+    pulled = gradients(model, fast, none, objective=objective)
     assert max(float(value.abs().max()) for value in pulled.values()) < 1e-5
 
 

@@ -125,7 +125,8 @@ def pair_advantages(group: Sequence[ScoredTrajectory], scale: bool = False) -> l
 
 
 def _written(scored: ScoredTrajectory) -> dict[Key, QAPair]:
-    return {pair_key(pair): pair for write in scored.trajectory.writes for pair in write.pairs}
+    extractions = [action for action in scored.trajectory.actions if action.kind == "extract"]
+    return {pair_key(pair): pair for action in extractions for pair, _, _ in places(action.text)}
 
 
 def of_tokens(
@@ -133,10 +134,9 @@ def of_tokens(
 ) -> list[float]:
     """The advantage of every token of an extraction: that of the pair which it is part of, else ``rest``.
 
-    A token that ends one pair and begins the next is the next one's: it decides that there is one. A pair that was not
-    admitted (it was there before, or answered again) has 0.
+    A token that ends one pair and begins the next is the next one's: it decides that there is one.
     """
-    found = [(start, end, credits.get(pair_key(pair), 0.0)) for pair, start, end in places(action.text)]
+    found = [(start, end, credits[pair_key(pair)]) for pair, start, end in places(action.text)]
     values, before = [], 0
     for count in range(1, len(action.output_ids) + 1):
         end = len(decode(action.output_ids[:count]))

@@ -37,8 +37,6 @@ def make_sample(
     """One conversation with its questions, a pure function of the arguments. At most :data:`MAX_FACTS` facts."""
     rng = random.Random(derive(seed, index, sessions, facts, people, "persona"))
     world = World(people, invented)
-    if people == "open":
-        world.make_up(rng)
     first = world.name(rng)
     second = world.name(rng)
     while second == first:
@@ -85,7 +83,7 @@ def _facts(
             old = [f for f in current.values() if f["session"] < session or sessions == 1]
             if old:
                 before = rng.choice(old)
-                attribute = world.attributes[before["attribute"]]
+                attribute = lx.ATTRIBUTES[before["attribute"]]
                 fact = _attribute_fact(world, before["speaker"], attribute, rng, other_than=before["answer"])
                 before["superseded"] = True
                 fact["kind"] = "update"
@@ -129,7 +127,7 @@ def _attribute_fact(
     return {
         "kind": "attribute",
         "speaker": person,
-        "attribute": world.attributes.index(attribute),
+        "attribute": lx.ATTRIBUTES.index(attribute),
         "question": canonical(attribute, person),
         "answer": value,
         "text": world.say(attribute, value, rng),
@@ -206,7 +204,7 @@ def _question(world: World, fact: dict[str, Any], rng: random.Random) -> dict[st
     person, answer = fact["speaker"], fact["answer"]
     if "attribute" in fact:
         kind = "update" if fact["kind"] == "update" else "single-hop"
-        text = world.ask(world.attributes[fact["attribute"]], person, rng)
+        text = world.ask(lx.ATTRIBUTES[fact["attribute"]], person, rng)
     elif fact["kind"] == "event":
         kind = "temporal"
         asked = world.pick(world.wording(lx.EVENT_ASK[1:]), rng)
@@ -229,8 +227,7 @@ def _multi_hop(
     clues = [
         fact
         for fact in attributes
-        if world.attributes[fact["attribute"]].who
-        and not any(f["answer"] == fact["answer"] and f["speaker"] != fact["speaker"] for f in attributes)
+        if not any(f["answer"] == fact["answer"] and f["speaker"] != fact["speaker"] for f in attributes)
     ]
     rng.shuffle(clues)
     questions: list[dict[str, Any]] = []
@@ -240,8 +237,8 @@ def _multi_hop(
         if not targets or len(questions) == count:
             continue
         target = rng.choice(targets)
-        who = world.attributes[clue["attribute"]].who.format(v=clue["answer"])
-        asked = world.ask(world.attributes[target["attribute"]], "that person", rng)
+        who = lx.ATTRIBUTES[clue["attribute"]].who.format(v=clue["answer"])
+        asked = world.ask(lx.ATTRIBUTES[target["attribute"]], "that person", rng)
         questions.append(_qa("multi-hop", f"One of them {who}. {asked}", target["answer"], [clue, target]))
     return questions
 
@@ -260,7 +257,7 @@ def _adversarial(
     rng.shuffle(swapped)
     questions = []
     for fact in swapped[:count]:
-        text = world.ask(world.attributes[fact["attribute"]], other[fact["speaker"]], rng)
+        text = world.ask(lx.ATTRIBUTES[fact["attribute"]], other[fact["speaker"]], rng)
         qa = _qa("adversarial", text, "", [fact])
         del qa["answer"]
         questions.append(qa | {"adversarial_answer": fact["answer"]})

@@ -13,35 +13,22 @@ from tmem.tasks.persona.lexicon import Attribute
 People = Literal["seen", "unseen", "train", "open"]
 
 
-MADE_UP = 12  # attributes of the lists, made-up ones, and things to like or dislike in an ``open`` world
-ANY = "any"  # pool of a made-up attribute
-KINDS = ("favourite", "new", "old", "first", "other", "best", "winter", "summer")  # what its noun begins with
-
-
 class World:
     """The words that one kind of world may use.
 
     ``train`` mixes the seen words with invented ones and with words that do not fit at all (a model then learns to
     read, not to recall the lists); ``seen`` has the seen words only; ``unseen`` has people who never spoke in training,
-    values that it never gave to their attribute, and its own wordings. ``open`` is made up anew every time: people and
-    values with invented words or words that do not fit, half of the attributes and all things that are liked or
-    disliked; of the attributes of the lists it has the first three quarters, and the wordings are those of ``train``.
+    values that it never gave to their attribute, and its own wordings. ``open`` is ``train`` with open words: people
+    and values are made up anew every time, with invented words or words that do not fit; of the attributes and of what
+    is liked or disliked it has the first three quarters.
     """
 
     def __init__(self, people: People, invented: float = 0.6) -> None:
         self.people = people
         self.loose = people in ("train", "open")  # facts come in any order, wordings are loosened
         self.invented = {"train": invented, "open": 1.0}.get(people, 0.0)
-        self.attributes: Sequence[Attribute] = lx.ATTRIBUTES
-        self.traits: Sequence[tuple[str, ...]] = lx.TRAITS
-
-    def make_up(self, rng: random.Random) -> None:
-        """Attributes and traits of this ``open`` world alone."""
-        known = rng.sample(lx.seen(lx.ATTRIBUTES), MADE_UP)
-        nouns = {f"{rng.choice(KINDS)} {self.any_word(rng)}" for _ in range(MADE_UP)}
-        self.attributes = [*known, *(Attribute(noun, ANY, (), (), "") for noun in sorted(nouns))]
-        things = {f"{self.any_word(rng)} {invent(rng)}" for _ in range(MADE_UP)}
-        self.traits = [(thing, f"a day of {thing}", f"a {thing} party") for thing in sorted(things)]
+        self.attributes = lx.seen(lx.ATTRIBUTES) if people == "open" else lx.ATTRIBUTES
+        self.traits = lx.seen(lx.TRAITS) if people == "open" else lx.TRAITS
 
     def part(self, items: Sequence[Any]) -> Sequence[Any]:
         return lx.unseen(items) if self.people == "unseen" else lx.seen(items)
@@ -68,9 +55,6 @@ class World:
     def value(self, attribute: Attribute, rng: random.Random) -> str:
         if attribute.pool == "name":
             return self.name(rng)
-        if attribute.pool == ANY:
-            word = self.any_word(rng)
-            return word.capitalize() if rng.random() < 0.5 else word
         words = self.part(lx.POOLS[attribute.pool])
         if rng.random() >= self.invented or attribute.pool == "month":
             return rng.choice(words)
