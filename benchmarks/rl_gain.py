@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=30, help="conversations of each of two worlds")
     parser.add_argument("--workers", type=int, default=1, help="processes, one torch thread each")
     parser.add_argument("--examples", type=int, default=10, help="conversations whose pairs are shown side by side")
+    parser.add_argument("--people", nargs="+", choices=["seen", "unseen"], default=["seen", "unseen"])
     parser.add_argument("--parts", nargs="+", default=["all", "answers", "paper", "memagent", "rag"])
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -182,7 +183,7 @@ def main() -> None:
             "| recall after a write | refusals, EM |"
         )
         print("|---|---|---|---|---|---|---|---|")
-        for people in ("seen", "unseen"):
+        for people in args.people:
             for length in (facts, 2 * facts):
                 condition = (memory, length, people, args.episodes, args.workers)
                 place = f"{memory}-{length}-{people}"
