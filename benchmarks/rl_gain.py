@@ -38,10 +38,10 @@ Rollouts = dict[int, Sequence[dict[str, Any]]]  # by training seed the records o
 
 
 def rolled_out(
-    model: str, memory: str, facts: int, people: str, episodes: int, workers: int, folder: Path
+    model: str, recipe: str, memory: str, facts: int, people: str, episodes: int, workers: int, folder: Path
 ) -> list[dict[str, Any]]:
     """The records of a model's rollouts under one condition, first a record of what it could recall."""
-    spec = Spec("persona", {"facts": facts, "episodes": episodes, "people": people}, model, write_tail=True)
+    spec = Spec("persona", {"facts": facts, "episodes": episodes, "people": people}, model, recipe, write_tail=True)
     loaded = load(model)
     run(spec, loaded, [memory], WORLDS, folder, episodes, workers)
     records = list(read_records(folder))
@@ -177,6 +177,7 @@ def main() -> None:
             continue
         about = read_json(folders[0] / "training.json")
         facts, memory, start = about["data"]["facts"], about["memory"], about["spec"]["model"]
+        recipe = about["spec"]["recipe"]["name"]  # as it comes, whatever the training changed in it
         print(f"\n**{part}**: memory `{memory}`, {len(folders)} seeds\n")
         print(
             "| conversations | F1 | gain | EM | gain | extraction recall / precision "
@@ -185,8 +186,8 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|---|")
         for people in args.people:
             for length in (facts, 2 * facts):
-                condition = (memory, length, people, args.episodes, args.workers)
-                place = f"{memory}-{length}-{people}"
+                condition = (recipe, memory, length, people, args.episodes, args.workers)
+                place = f"{recipe}-{memory}-{length}-{people}"
                 before = rolled_out(start, *condition, args.out / f"start-{place}")
                 after = {
                     int(folder.name.rpartition("-")[2]): rolled_out(
@@ -197,7 +198,7 @@ def main() -> None:
                 trajectories.setdefault(part, {})[f"{people}, {length} facts"] = after
                 print(row(f"{people}, {length} facts", before, after), flush=True)
                 if people == "seen" and length == facts and memory == "tmem":
-                    spec = Spec("persona", {"facts": facts, "people": people}, start)
+                    spec = Spec("persona", {"facts": facts, "people": people}, start, recipe)
                     shown = examples(before, next(iter(after.values())), spec, args.episodes, args.examples)
         if args.examples and memory == "tmem":
             print("\n| only before | only after |\n|---|---|", *shown, sep="\n", flush=True)

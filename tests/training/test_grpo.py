@@ -132,6 +132,7 @@ def test_the_model_carries_the_a_that_it_was_trained_with(trained: Path, tmp_pat
     assert model.weights_hash != start.weights_hash
     assert model.fast(recipe).basis.digest == start.fast(recipe).basis.digest
     assert model.settings.results["rl_steps"] == 2
+    assert model.wordings.groups and model.wordings == start.wordings  # so that its writes teach refusals, too
     damaged = tmp_path / "model"
     damaged.mkdir()
     for path in (trained / "model").iterdir():
