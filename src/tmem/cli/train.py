@@ -157,6 +157,8 @@ def rl(
     for tracker in trackers:
         if tracker not in TRACKERS or find_spec(tracker) is None:
             raise UsageError(f"--track {tracker}: there is {' and '.join(TRACKERS)}, where they are installed")
+    if wrong and reward not in ("f1", "em"):
+        raise UsageError("--wrong is taken off f1 and em; a reward of your own says itself what a wrong answer costs")
     if bench is not Bench.persona and held_out_people is not None:
         raise UsageError("--held-out-people is an option of persona")
     if bench is not Bench.persona and data is None:
