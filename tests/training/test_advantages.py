@@ -116,13 +116,13 @@ def test_a_pair_has_the_advantage_of_the_questions_it_answers() -> None:
         wrote([HOME, JOB, LIKES], ("rome", 1.0), ("baker", 1.0)),
         wrote([OTHER], ("oslo", 0.0), ("", 0.0)),
     ]
-    # Of home: 1, 1, 0 less 2/3; of job: 0, 1, 0 less 1/3; of the episode: 1/2, 1, 0 less 1/2.
+    # Of home: 1, 1, 0 less 2/3; of job: 0, 1, 0 less 1/3; of the episode, their mean: 1/2, 1, 0 less 1/2.
     [one, two, three] = [{answer: value for (_, answer), value in own.items()} for own in pair_advantages(group)]
-    assert one == pytest.approx({"rome": 1 / 3})  # of two of three: the difference of 1, times 1 - 2/3
+    assert one == pytest.approx({"rome": 1 / 6})  # half of: a difference of 1 times 1 - 2/3
     assert two == pytest.approx(
-        {"rome": 1 / 3, "baker": 2 / 3, "loves it": 1 / 2}
+        {"rome": 1 / 6, "baker": 1 / 3, "loves it": 1 / 2}
     )  # that of no question: the episode's
-    assert three == pytest.approx({"oslo": -2 / 3})  # it was said where Rome was meant
+    assert three == pytest.approx({"oslo": -1 / 3})  # it was said where Rome was meant
 
 
 def test_what_pairs_cost_is_in_their_advantage() -> None:
@@ -159,9 +159,10 @@ def test_every_token_of_a_pair_has_its_advantage() -> None:
 
 def test_samples_have_an_advantage_for_every_token() -> None:
     text = '[{"instruction": "Where does Ana live?", "output": "Rome"}]'
-    group = [wrote([HOME], ("rome", 1.0), ("", 0.0)), wrote([], ("", 0.0), ("", 0.0))]
+    group = [wrote([HOME], ("rome", 1.0), ("", 0.0)), wrote([JOB], ("", 0.0), ("baker", 1.0))]
     extract = replace(group[0].trajectory.actions[0], output_ids=tuple(range(len(text))), text=text)
     group[0].trajectory.actions[0] = replace(extract, logprobs=(-1.0,) * len(text))
     [first, home, *_] = samples([group], 1, "pair", decode=lambda ids: text[: len(ids)])
-    assert first.advantage == (0.25, *(0.5,) * (len(text) - 2), 0.25)  # the brackets have the episode's
+    # The brackets have the episode's: both are half right.
+    assert first.advantage == (0.0, *(0.25,) * (len(text) - 2), 0.0)
     assert home.advantage == (0.5, 0.5)

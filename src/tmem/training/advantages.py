@@ -91,15 +91,16 @@ def _centred(values: Sequence[float], scale: bool) -> list[float]:
 def pair_advantages(group: Sequence[ScoredTrajectory], scale: bool = False) -> list[dict[Key, float]]:
     """For every rollout of a group the advantage of each pair that it wrote.
 
-    With s_ik the score of question k in rollout i, a_ik = s_ik less the group's mean of s_k, and A_i the reward less
-    its mean (which may have more in it than scores: what broken JSON and pairs cost), pair p has
+    With s_ik the score of question k of K in rollout i, a_ik = s_ik less the group's mean of s_k, and A_i the reward
+    less its mean, pair p has the mean of
 
-        the mean, over the rollouts that wrote p, of  sum of a_ik over its questions + (A_i - mean of a_ik over all k)
+        A_i - (sum of a_ik over the questions that are not its own) / K
 
-    Its questions are those with p's answer among the accepted ones, and those that a rollout which wrote p answered
-    with it. It is a question's advantage, as an answer has; nothing from the questions of other pairs is in it. Written
-    by all rollouts, it is 0; written by m of n, it is the difference between those with it and those without, times
-    1 - m/n. A pair that is no question's has the mean of A_i. ``scale`` divides by the spread of the group's rewards.
+    over the rollouts that wrote p: the episode's advantage without what comes from the questions of other pairs. Its
+    own are those with p's answer among the accepted ones, and those that a rollout which wrote p answered with it. Of
+    its own questions it has 0 if all rollouts wrote it, else, written by m of n, the difference between those with it
+    and those without, times 1 - m/n. A pair that is no question's has the mean of A_i. ``scale`` divides by the spread
+    of the group's rewards.
     """
     rewards = [scored.reward for scored in group]
     spread = pstdev(rewards)
@@ -107,7 +108,6 @@ def pair_advantages(group: Sequence[ScoredTrajectory], scale: bool = False) -> l
         return [dict.fromkeys(_written(scored), 0.0) for scored in group]
     whole = [reward - fmean(rewards) for reward in rewards]
     own = by_question(group)
-    rest = [less - fmean(some.values()) if some else 0.0 for less, some in zip(whole, own, strict=True)]
     written = [_written(scored) for scored in group]
     worth: dict[Key, float] = {}
     for one in dict.fromkeys(found for pairs in written for found in pairs):
@@ -119,9 +119,13 @@ def pair_advantages(group: Sequence[ScoredTrajectory], scale: bool = False) -> l
             for name in own[place]
             if answer in group[place].golds.get(name, ()) or answer == group[place].said.get(name)
         }
-        gains = [rest[i] + sum(own[i].get(name, 0.0) for name in meant) if meant else whole[i] for i in who]
+        gains = [whole[i] - _others(own[i], meant) if meant else whole[i] for i in who]
         worth[one] = fmean(gains) / (spread if scale else 1.0)
     return [{one: worth[one] for one in pairs} for pairs in written]
+
+
+def _others(own: Mapping[str, float], meant: Collection[str]) -> float:
+    return sum(value for name, value in own.items() if name not in meant) / max(len(own), 1)
 
 
 def _written(scored: ScoredTrajectory) -> dict[Key, QAPair]:
