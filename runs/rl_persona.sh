@@ -6,8 +6,8 @@
 #
 #   runs/rl_persona.sh [OUT] [PART ...]      parts: all answers paper memagent rag, and
 #
-# open: words made up anew for every conversation, memories written from zero (in two thirds of the steps), each pair with
-# credit of its own, and wrong answers that cost more than refusals; about an hour and a half a seed.
+# open: words made up anew for every conversation, memories written from zero (in two thirds of the steps); an hour and a
+# half a seed.
 set -euo pipefail
 out=${1:-out/rl}
 parts=("${@:2}")
@@ -20,7 +20,7 @@ for part in "${parts[@]}"; do
     answers) how=(--memory tmem --credit answers) ;;
     paper) how=(--memory tmem --credit all) advantage=(--advantage episode --weighting tokens) ;;
     open) how=(--memory tmem --recipe tmem --set fresh.steps_per_pair=3 --set fresh.beside=4 --people open)
-      how+=(--held-out-people unseen --wrong 0.25) advantage=(--advantage pair --weighting kinds) ;;
+      how+=(--held-out-people unseen) ;;
     memagent | rag) how=(--memory "$part") ;;
     *) echo "unknown part: $part" >&2; exit 2 ;;
   esac
