@@ -38,10 +38,10 @@ Rollouts = dict[int, Sequence[dict[str, Any]]]  # by training seed the records o
 
 
 def rolled_out(
-    model: str, memory: str, facts: int, people: str, episodes: int, workers: int, folder: Path
+    model: str, recipe: str, memory: str, facts: int, people: str, episodes: int, workers: int, folder: Path
 ) -> list[dict[str, Any]]:
     """The records of a model's rollouts under one condition, first a record of what it could recall."""
-    spec = Spec("persona", {"facts": facts, "episodes": episodes, "people": people}, model, write_tail=True)
+    spec = Spec("persona", {"facts": facts, "episodes": episodes, "people": people}, model, recipe, write_tail=True)
     loaded = load(model)
     run(spec, loaded, [memory], WORLDS, folder, episodes, workers)
     records = list(read_records(folder))
@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=30, help="conversations of each of two worlds")
     parser.add_argument("--workers", type=int, default=1, help="processes, one torch thread each")
     parser.add_argument("--examples", type=int, default=10, help="conversations whose pairs are shown side by side")
+    parser.add_argument("--people", nargs="+", choices=["seen", "unseen"], default=["seen", "unseen"])
     parser.add_argument("--parts", nargs="+", default=["all", "answers", "paper", "memagent", "rag"])
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -176,16 +177,17 @@ def main() -> None:
             continue
         about = read_json(folders[0] / "training.json")
         facts, memory, start = about["data"]["facts"], about["memory"], about["spec"]["model"]
+        recipe = about["spec"]["recipe"]["name"]  # as it comes, whatever the training changed in it
         print(f"\n**{part}**: memory `{memory}`, {len(folders)} seeds\n")
         print(
             "| conversations | F1 | gain | EM | gain | extraction recall / precision "
             "| recall after a write | refusals, EM |"
         )
         print("|---|---|---|---|---|---|---|---|")
-        for people in ("seen", "unseen"):
+        for people in args.people:
             for length in (facts, 2 * facts):
-                condition = (memory, length, people, args.episodes, args.workers)
-                place = f"{memory}-{length}-{people}"
+                condition = (recipe, memory, length, people, args.episodes, args.workers)
+                place = f"{recipe}-{memory}-{length}-{people}"
                 before = rolled_out(start, *condition, args.out / f"start-{place}")
                 after = {
                     int(folder.name.rpartition("-")[2]): rolled_out(
@@ -196,7 +198,7 @@ def main() -> None:
                 trajectories.setdefault(part, {})[f"{people}, {length} facts"] = after
                 print(row(f"{people}, {length} facts", before, after), flush=True)
                 if people == "seen" and length == facts and memory == "tmem":
-                    spec = Spec("persona", {"facts": facts, "people": people}, start)
+                    spec = Spec("persona", {"facts": facts, "people": people}, start, recipe)
                     shown = examples(before, next(iter(after.values())), spec, args.episodes, args.examples)
         if args.examples and memory == "tmem":
             print("\n| only before | only after |\n|---|---|", *shown, sep="\n", flush=True)

@@ -4,7 +4,10 @@
 # the same budget; three seeds each.
 # Interrupted, it goes on where it was. About four hours of one core; several may run at once, on a part each:
 #
-#   runs/rl_persona.sh [OUT] [PART ...]      parts: all answers paper memagent rag
+#   runs/rl_persona.sh [OUT] [PART ...]      parts: all answers paper memagent rag, and
+#
+# open: words made up anew for every conversation, memories written from zero (in two thirds of the steps); an hour and a
+# half a seed.
 set -euo pipefail
 out=${1:-out/rl}
 parts=("${@:2}")
@@ -16,6 +19,8 @@ for part in "${parts[@]}"; do
     all) how=(--memory tmem --credit all) ;;
     answers) how=(--memory tmem --credit answers) ;;
     paper) how=(--memory tmem --credit all) advantage=(--advantage episode --weighting tokens) ;;
+    open) how=(--memory tmem --recipe tmem --set fresh.steps_per_pair=3 --set fresh.beside=4 --people open)
+      how+=(--held-out-people unseen) ;;
     memagent | rag) how=(--memory "$part") ;;
     *) echo "unknown part: $part" >&2; exit 2 ;;
   esac

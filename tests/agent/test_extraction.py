@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmem.agent.extraction import Extraction, QAPair, filter_pairs, parse
+from tmem.agent.extraction import Extraction, QAPair, filter_pairs, parse, places
+from tmem.files import without_surrogates
 
 A = '{"instruction": "Who has two cats?", "output": "Ana"}'
 B = '{"instruction": "What colour is the kayak?", "output": "red"}'
@@ -200,6 +201,9 @@ def test_ten_thousand_mutations_lose_nothing_silently():
         extraction = parse(text, truncated=rng.random() < 0.3)
         assert extraction.found == len(extraction.pairs) + len(extraction.dropped)
         extraction.model_dump_json()
+        found = places(without_surrogates(text))
+        assert [pair for pair, _, _ in found] == extraction.pairs
+        assert all(text[start] == "{" and text[end - 1] == "}" for _, start, end in found)
         for intact in (item for item in objects if item in text):
             record = json.loads(intact)
             is_pair = QAPair(record["instruction"], record["output"]) in extraction.pairs

@@ -14,7 +14,7 @@ from tmem.tasks.persona import MAX_FACTS, make_sample, make_world
 from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona.world import when_answer
 
-people = st.sampled_from(["train", "seen", "unseen"])
+people = st.sampled_from(["train", "seen", "unseen", "open"])
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,6 +75,28 @@ def test_people_values_and_wordings_of_the_unseen_part_are_not_in_training() -> 
     asked = {qa["question"] for sample in training for qa in sample["qa"]}
     for sample in make_world(5, 40, 3, 24, "unseen"):
         assert not asked & {qa["question"] for qa in sample["qa"]}
+
+
+def test_an_open_world_is_made_up_anew_and_has_nothing_of_the_unseen_part() -> None:
+    people: list[str] = []
+    values: set[str] = set()
+    texts: list[str] = []
+    for sample in make_world(5, 150, 2, 8, "open"):
+        people += [sample["conversation"]["speaker_a"], sample["conversation"]["speaker_b"]]
+        for fact in sample["facts"]:
+            texts.append(fact["text"])
+            if "attribute" in fact:
+                attribute = lx.ATTRIBUTES[fact["attribute"]]
+                values.add(fact["answer"])
+                assert attribute in lx.seen(lx.ATTRIBUTES)
+                if attribute.pool != "month":
+                    assert fact["answer"] not in (lx.NAMES if attribute.pool == "name" else lx.POOLS[attribute.pool])
+            elif fact["kind"] == "trait":
+                assert any(fact["question"].endswith(f" {thing}?") for thing, *_ in lx.seen(lx.TRAITS))
+    assert not set(people) & set(lx.NAMES) and len(set(people)) > 0.7 * len(people)
+    assert len(values) > 300
+    assert len(set(texts)) > 0.98 * len(texts)
+    assert not {text.lower() for text in texts} & lx.HELD_OUT
 
 
 @pytest.mark.parametrize(

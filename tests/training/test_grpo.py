@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation.records.spec import Spec
 from tmem.fastweights import FastWeights
@@ -131,6 +132,7 @@ def test_the_model_carries_the_a_that_it_was_trained_with(trained: Path, tmp_pat
     assert model.weights_hash != start.weights_hash
     assert model.fast(recipe).basis.digest == start.fast(recipe).basis.digest
     assert model.settings.results["rl_steps"] == 2
+    assert model.wordings.groups and model.wordings == start.wordings  # so that its writes teach refusals, too
     damaged = tmp_path / "model"
     damaged.mkdir()
     for path in (trained / "model").iterdir():
@@ -314,6 +316,26 @@ def test_rewards_of_ones_own_and_penalties() -> None:
     trajectory.writes[0] = replace(trajectory.writes[0], status="bad_json")
     invalid = Reward("f1", invalid=0.5)(curriculum.bench, tasks[0], trajectory, world)
     assert invalid.reward == pytest.approx(f1.reward - 0.5)
+
+
+def test_a_wrong_answer_can_cost_more_than_a_refusal() -> None:
+    start = load("persona-nano", "cpu")
+    curriculum = Curriculum(SPEC, start, 1, 2, 0, split=False)
+    tasks, world = curriculum.at(0)
+    known = next(item for item in tasks[0].items if item.category != "adversarial")
+    untold = next(item for item in tasks[0].items if item.category == "adversarial")
+    wanted = {
+        "Wrong.": (-0.5, -0.5),
+        f"{known.gold[0]} Wrong": (None, -0.5),
+        "No information available": (0.0, 1.0),
+        str(known.gold[0]): (1.0, -0.5),
+    }
+    for said, (of_known, of_untold) in wanted.items():
+        trajectory = Trajectory("e", "tmem", 0, answers={known.id: said, untold.id: said})
+        plain = Reward("f1")(curriculum.bench, tasks[0], trajectory, world).by_question
+        costly = Reward("f1", wrong=0.5)(curriculum.bench, tasks[0], trajectory, world).by_question
+        expected = plain[known.id] - 0.5 * (1 - plain[known.id]) if of_known is None else of_known
+        assert costly == pytest.approx({known.id: expected, untold.id: of_untold})
 
 
 @pytest.mark.parametrize(

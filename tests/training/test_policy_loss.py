@@ -23,7 +23,7 @@ WithMemories = Callable[[str], MemoryModel]
 
 def sample(length: int, tokens: int, advantage: float, weight: float = 0.1, logprob: float = -2.0) -> Sample:
     ids = prompt(tokens, seed=length)
-    return Sample("answer", prompt(length), ids, (logprob,) * tokens, advantage, weight, None)
+    return Sample("answer", prompt(length), ids, (logprob,) * tokens, (advantage,) * tokens, weight, None)
 
 
 def gradients(model: Model, fast: FastWeights, found: Sequence[Sample], **how: object) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ def test_gradient_equals_that_of_separately_merged_models(mixed: tuple[Model, Fa
         scores = teacher_forced(hf, one.prompt_ids, one.output_ids)
         assert scores.tolist() == pytest.approx(one.logprobs, abs=1e-4)
         # The ratio is one: its gradient is that of the log-probability.
-        (-one.weight * one.advantage * scores.sum()).backward()
+        (-one.weight * one.advantage[0] * scores.sum()).backward()
         for name, value in hf.named_parameters():
             if value.grad is not None:
                 expected[name] = expected.get(name, torch.zeros_like(value)) + value.grad
@@ -142,14 +142,15 @@ def test_recomputed_activations_give_the_same_gradient(mixed: tuple[Model, FastW
 
 def test_advantages_of_zero_cost_and_change_nothing(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
     model, fast, found = mixed
-    none = [replace(one, advantage=0.0) for one in found]
+    none = [replace(one, advantage=(0.0,) * len(one.output_ids)) for one in found]
     assert all(not value.any() for value in gradients(model, fast, none).values())
 
 
 def test_at_the_start_the_divergence_has_no_gradient(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:
     model, fast, found = mixed
     objective = Objective(kl=1.0, start=model, start_fast=fast)
-    pulled = gradients(model, fast, [replace(one, advantage=0.0) for one in found], objective=objective)
+    none = [replace(one, advantage=(0.0,) * len(one.output_ids)) for one in found]
+    pulled = gradients(model, fast, none, objective=objective)
     assert max(float(value.abs().max()) for value in pulled.values()) < 1e-5
 
 

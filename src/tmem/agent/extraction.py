@@ -134,6 +134,30 @@ def parse(text: str, truncated: bool = False) -> Extraction:
     return Extraction(status=status, pairs=pairs, dropped=dropped)
 
 
+def places(reply: str) -> list[tuple[QAPair, int, int]]:
+    """Where the pairs of a reply stand that :func:`parse` finds: each with its first character and that behind it.
+
+    None are found in a reply with a thought in its middle.
+    """
+    text = said(reply)
+    first, position = reply.find(text), 0
+    found: list[tuple[QAPair, int, int]] = []
+    if first < 0:
+        return found
+    while candidate := _OBJECT.search(text, position):
+        start = candidate.start()
+        try:
+            value, length = _decode_object(text[start : start + _LONGEST])
+        except (json.JSONDecodeError, RecursionError) as error:
+            position = max(start + 1, start + getattr(error, "pos", 2 * _LOOK_BACK) - _LOOK_BACK)
+            continue
+        position = start + length
+        item = _pair_or_drop(value, "")
+        if isinstance(item, QAPair):
+            found.append((item, first + start, first + position))
+    return found
+
+
 def _decode_object(text: str) -> tuple[Any, int]:
     """The JSON object that ``text`` begins with, and its length. A trailing comma in it is forgiven."""
     try:

@@ -33,6 +33,7 @@ class RecipeName(StrEnum):
 class People(StrEnum):
     seen = "seen"
     unseen = "unseen"
+    open = "open"
 
 
 class Weights(StrEnum):

@@ -100,7 +100,10 @@ def bench(
     ] = 8,
     people: Annotated[
         People,
-        typer.Option(help="unseen: other people, values and wordings than in training.", rich_help_panel="persona"),
+        typer.Option(
+            help="unseen: other people, values and wordings than in training; open: made up anew every time.",
+            rich_help_panel="persona",
+        ),
     ] = People.unseen,
     half: Annotated[
         str, typer.Option(help="dev, or test: for published tables alone.", rich_help_panel="everyday")

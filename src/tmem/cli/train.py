@@ -49,6 +49,7 @@ class Bench(StrEnum):
 class How(StrEnum):
     episode = "episode"
     question = "question"
+    pair = "pair"
 
 
 class Weighting(StrEnum):
@@ -82,9 +83,13 @@ def rl(
     reward: Annotated[str, typer.Option(help="f1, em, or module:function.")] = "f1",
     invalid: Annotated[float, typer.Option(min=0, help="Taken off for extractions that are no valid JSON.")] = 0.0,
     pairs: Annotated[float, typer.Option(min=0, help="Taken off for every pair of an extraction.")] = 0.0,
+    wrong: Annotated[float, typer.Option(min=0, help="Taken off for a wrong answer; a refusal costs nothing.")] = 0.0,
     credit: Annotated[Credit, typer.Option(help="Learn from all actions, or from answers alone.")] = Credit.all,
     advantage: Annotated[
-        How, typer.Option(help="episode: one outcome for all actions; question: an answer has its own.")
+        How,
+        typer.Option(
+            help="episode: one outcome for all actions; question: an answer has its own; pair: a written pair, too."
+        ),
     ] = How.episode,
     weighting: Annotated[
         Weighting, typer.Option(help="tokens: all alike; kinds: answers and extractions one half each.")
@@ -106,7 +111,13 @@ def rl(
     held_out: Annotated[int, typer.Option(min=0, help="Episodes kept for watching; never trained on.")] = 16,
     eval_every: Annotated[int, typer.Option(min=1, help="Steps between looks at them.")] = 20,
     facts: Annotated[int, typer.Option(min=1, help="Facts a conversation.", rich_help_panel="persona")] = 8,
-    people: Annotated[People, typer.Option(rich_help_panel="persona")] = People.seen,
+    people: Annotated[
+        People, typer.Option(help="Their words: of lists, or open: made up anew.", rich_help_panel="persona")
+    ] = People.seen,
+    held_out_people: Annotated[
+        People | None,
+        typer.Option(help="Who is in the episodes kept for watching; default: as --people.", rich_help_panel="persona"),
+    ] = None,
     data: Annotated[str | None, typer.Option(help="The data set's file.", rich_help_panel="data sets")] = None,
     corpus: Annotated[Path | None, typer.Option(help="Passages, JSONL.", rich_help_panel="search")] = None,
     objectives: Annotated[int, typer.Option(min=1, help="Questions at once.", rich_help_panel="search")] = 4,
@@ -146,6 +157,10 @@ def rl(
     for tracker in trackers:
         if tracker not in TRACKERS or find_spec(tracker) is None:
             raise UsageError(f"--track {tracker}: there is {' and '.join(TRACKERS)}, where they are installed")
+    if wrong and reward not in ("f1", "em"):
+        raise UsageError("--wrong is taken off f1 and em; a reward of your own says itself what a wrong answer costs")
+    if bench is not Bench.persona and held_out_people is not None:
+        raise UsageError("--held-out-people is an option of persona")
     if bench is not Bench.persona and data is None:
         raise UsageError(f"tmem train rl {bench.value} needs --data")
     options: dict[str, dict[str, Any]] = {
@@ -171,7 +186,7 @@ def rl(
         group=group,
         parts=parts,
         lr=rate,
-        reward=Reward(reward, invalid, pairs),
+        reward=Reward(reward, invalid, pairs, wrong),
         advantage=advantage.value,
         weighting=weighting.value,
         credit=credit.value,
@@ -183,6 +198,7 @@ def rl(
         held_out=held_out,
         eval_every=eval_every,
         extract_tokens=extract_tokens,
+        held_out_people=None if held_out_people is None else held_out_people.value,
     )
     running = Running(steps, save_every, at_once, max_tokens, recompute, keep is Keep.disk, trackers)
     # Without a GPU accelerate has to be told so: else every process would train alone, all of them in one folder.

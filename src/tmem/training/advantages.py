@@ -6,32 +6,39 @@ reward less the group's mean, is shared by all of its actions, answers and extra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import Any, Literal
 
+from tmem.agent.extraction import QAPair, places
 from tmem.agent.rollout import ANSWERS, GATE
 from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import UsageError
 from tmem.fastweights import Delta
+from tmem.tasks.scoring import normalize
+from tmem.texts import fold
 
-How = Literal["episode", "question"]
+How = Literal["episode", "question", "pair"]
 Weighting = Literal["tokens", "kinds"]
 Credit = Literal["all", "answers"]
+Key = tuple[str, str]  # a pair, folded
 
 
 @dataclass(frozen=True)
 class ScoredTrajectory:
     """One trajectory of a group with what it earned; ``by_question`` is empty where the reward has no parts.
 
-    ``facts``: what the task is known to tell, if it is.
+    ``facts``: what the task is known to tell, if it is. ``golds`` and ``said``, by question and normalized: the
+    accepted answers, and what was answered.
     """
 
     trajectory: Trajectory
     reward: float
     by_question: Mapping[str, float] = field(default_factory=dict)
     facts: tuple[dict[str, Any], ...] = ()
+    golds: Mapping[str, Collection[str]] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,8 @@ class Sample:
     prompt_ids: tuple[int, ...]
     output_ids: tuple[int, ...]
     logprobs: tuple[float, ...]  # of the policy that acted
-    advantage: float
-    weight: float  # of each of its tokens
+    advantage: tuple[float, ...]  # of each of its tokens
+    weight: float  # of each of them
     delta: Delta | None
 
 
@@ -51,21 +58,27 @@ def advantages(group: Sequence[ScoredTrajectory], how: How = "episode", scale: b
     """The advantage of every action of every rollout in a group.
 
     ``episode``: reward less the group's mean (paper). ``question``: the same, but an answer has that of its own
-    question, so that it is not blamed for others. ``scale`` divides by the group's standard deviation; a group (or a
+    question, so that it is not blamed for others; ``pair`` too, for all but the pairs of extractions
+    (:func:`pair_advantages`). ``scale`` divides by the group's standard deviation; a group (or a
     question) with equal rewards has advantage 0.
     """
     whole = _centred([scored.reward for scored in group], scale)
-    questions = {name for scored in group for name in scored.by_question} if how == "question" else set()
-    own: list[dict[str, float]] = [{} for _ in group]
-    for name in questions:
-        places = [place for place, scored in enumerate(group) if name in scored.by_question]
-        values = _centred([group[place].by_question[name] for place in places], scale)
-        for place, value in zip(places, values, strict=True):
-            own[place][name] = value
+    own = by_question(group, scale) if how != "episode" else [{} for _ in group]
     return [
         [own[place].get(action.question or "", whole[place]) for action in scored.trajectory.actions]
         for place, scored in enumerate(group)
     ]
+
+
+def by_question(group: Sequence[ScoredTrajectory], scale: bool = False) -> list[dict[str, float]]:
+    """For every rollout the advantage of each of its questions: its score less the group's mean of that question."""
+    own: list[dict[str, float]] = [{} for _ in group]
+    for name in dict.fromkeys(name for scored in group for name in scored.by_question):
+        places = [place for place, scored in enumerate(group) if name in scored.by_question]
+        values = _centred([group[place].by_question[name] for place in places], scale)
+        for place, value in zip(places, values, strict=True):
+            own[place][name] = value
+    return own
 
 
 def _centred(values: Sequence[float], scale: bool) -> list[float]:
@@ -75,6 +88,72 @@ def _centred(values: Sequence[float], scale: bool) -> list[float]:
     return [(value - middle) / (spread if scale else 1.0) for value in values]
 
 
+def pair_advantages(group: Sequence[ScoredTrajectory], scale: bool = False) -> list[dict[Key, float]]:
+    """For every rollout of a group the advantage of each pair that it wrote.
+
+    With s_ik the score of question k of K in rollout i, a_ik = s_ik less the group's mean of s_k, and A_i the reward
+    less its mean, pair p has the mean of
+
+        A_i - (sum of a_ik over the questions that are not its own) / K
+
+    over the rollouts that wrote p: the episode's advantage without what comes from the questions of other pairs. Its
+    own are those with p's answer among the accepted ones, and those that a rollout which wrote p answered with it. Of
+    its own questions it has 0 if all rollouts wrote it, else, written by m of n, the difference between those with it
+    and those without, times 1 - m/n. A pair that is no question's has the mean of A_i. ``scale`` divides by the spread
+    of the group's rewards.
+    """
+    rewards = [scored.reward for scored in group]
+    spread = pstdev(rewards)
+    if spread < 1e-8 and scale:
+        return [dict.fromkeys(_written(scored), 0.0) for scored in group]
+    whole = [reward - fmean(rewards) for reward in rewards]
+    own = by_question(group)
+    written = [_written(scored) for scored in group]
+    worth: dict[Key, float] = {}
+    for one in dict.fromkeys(found for pairs in written for found in pairs):
+        who = [place for place, pairs in enumerate(written) if one in pairs]
+        answer = normalize(written[who[0]][one].answer)
+        meant = {
+            name
+            for place in who
+            for name in own[place]
+            if answer in group[place].golds.get(name, ()) or answer == group[place].said.get(name)
+        }
+        gains = [whole[i] - _others(own[i], meant) if meant else whole[i] for i in who]
+        worth[one] = fmean(gains) / (spread if scale else 1.0)
+    return [{one: worth[one] for one in pairs} for pairs in written]
+
+
+def _others(own: Mapping[str, float], meant: Collection[str]) -> float:
+    return sum(value for name, value in own.items() if name not in meant) / max(len(own), 1)
+
+
+def _written(scored: ScoredTrajectory) -> dict[Key, QAPair]:
+    extractions = [action for action in scored.trajectory.actions if action.kind == "extract"]
+    return {pair_key(pair): pair for action in extractions for pair, _, _ in places(action.text)}
+
+
+def of_tokens(
+    action: Action, rest: float, credits: Mapping[Key, float], decode: Callable[[Sequence[int]], str]
+) -> list[float]:
+    """The advantage of every token of an extraction: that of the pair which it is part of, else ``rest``.
+
+    A token that ends one pair and begins the next is the next one's: it decides that there is one.
+    """
+    found = [(start, end, credits[pair_key(pair)]) for pair, start, end in places(action.text)]
+    values, before = [], 0
+    for count in range(1, len(action.output_ids) + 1):
+        end = len(decode(action.output_ids[:count]))
+        inside = [worth for start, stop, worth in found if before < end and start < end <= stop]
+        values.append(inside[0] if inside else rest)
+        before = end
+    return values
+
+
+def pair_key(pair: QAPair) -> Key:
+    return fold(pair.question), fold(pair.answer)
+
+
 def samples(
     groups: Sequence[Sequence[ScoredTrajectory]],
     among: int,
@@ -82,12 +161,14 @@ def samples(
     weighting: Weighting = "tokens",
     credit: Credit = "all",
     scale: bool = False,
+    decode: Callable[[Sequence[int]], str] | None = None,
 ) -> list[Sample]:
     """Every action that counts, with its share in the mean over ``among`` groups.
 
     ``tokens``: a group's loss is the mean over all its tokens. ``kinds``: the mean over its answers' tokens and that
     over its other tokens count one half each, since one extraction has twenty times the tokens of an answer.
-    ``credit`` ``answers``: what was written into the memory is not learnt from.
+    ``credit`` ``answers``: what was written into the memory is not learnt from. ``decode``: the tokenizer's, which
+    ``pair`` needs to find the tokens of a pair.
     """
     found = []
     for group in groups:
@@ -101,11 +182,17 @@ def samples(
             answers: 1 / (among * (present * count if weighting == "kinds" else sum(counts.values()))) if count else 0.0
             for answers, count in counts.items()
         }
-        for scored, own in zip(group, advantages(group, how, scale), strict=True):
+        worth = pair_advantages(group, scale) if how == "pair" else [{} for _ in group]
+        for scored, own, credits in zip(group, advantages(group, how, scale), worth, strict=True):
             for action, advantage in zip(scored.trajectory.actions, own, strict=True):
                 weight = share[action.kind in ANSWERS]
-                if weight and action.kind != GATE:
-                    found.append(_sample(scored.trajectory, action, advantage, weight))
+                if not weight or action.kind == GATE:
+                    continue
+                values = [advantage] * len(action.output_ids)
+                if how == "pair" and action.kind == "extract":
+                    assert decode is not None
+                    values = of_tokens(action, advantage, credits, decode)
+                found.append(_sample(scored.trajectory, action, tuple(values), weight))
     return found
 
 
@@ -113,7 +200,7 @@ def _actions(group: Sequence[ScoredTrajectory]) -> list[Action]:
     return [action for scored in group for action in scored.trajectory.actions if action.kind != GATE]
 
 
-def _sample(trajectory: Trajectory, action: Action, advantage: float, weight: float) -> Sample:
+def _sample(trajectory: Trajectory, action: Action, advantage: tuple[float, ...], weight: float) -> Sample:
     heard = action.delta and action.row is not None  # the first is zero
     delta = trajectory.deltas[action.delta] if heard else None
     if delta is not None and delta.sessions > 1:

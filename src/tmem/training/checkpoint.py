@@ -19,7 +19,7 @@ from tmem.errors import DataError, ModelError
 from tmem.fastweights import FastWeights
 from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import read_json, save_safetensors, write_bytes, write_json
-from tmem.model import Model
+from tmem.model import Model, wordings
 from tmem.model.settings import FILE_NAME, read_settings
 from tmem.training.slow_lora import merged_state
 
@@ -96,7 +96,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 def with_basis(model: Model, folder: Path) -> Model:
     """The same model with the A that the training in ``folder`` was begun with, wherever that was computed."""
     settings = model.settings.model_copy(update={"basis": BASIS})
-    return Model(model.name, folder, model.hf, model.tokenizer, settings)
+    begun = Model(model.name, folder, model.hf, model.tokenizer, settings)
+    begun.wordings = model.wordings  # which do not lie in that folder
+    return begun
 
 
 def forget_after(path: Path, step: int) -> None:
@@ -132,6 +134,8 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
         if model.hf.dtype != torch.float32 and _all_float32(state):  # what was written says the running model's type
             write_json(new / "config.json", read_json(new / "config.json") | {"dtype": "float32"})
         model.tokenizer.save_pretrained(new)
+        if (model.directory / wordings.FILE_NAME).exists():  # what a write asks beside its pairs, refusals among it
+            shutil.copyfile(model.directory / wordings.FILE_NAME, new / wordings.FILE_NAME)
         mode = (new / "config.json").stat().st_mode
         for path in new.glob("*.safetensors"):  # written as nobody else's to read
             path.chmod(mode)

@@ -62,7 +62,8 @@ class Config:
     ``spec``: benchmark, model, recipe and how the agent runs. ``tasks`` a step, ``group`` rollouts of each. ``parts``:
     optimizer steps per step, each on its share of the tasks. ``slow_lora``: its rank, 0 trains all weights.
     ``held_out``: episodes that are evaluated every ``eval_every`` steps and never trained on. ``extract_tokens``: the
-    longest extraction, None: the model's own setting; the trained model keeps it.
+    longest extraction, None: the model's own setting; the trained model keeps it. ``held_out_people``: who is in the
+    held-out episodes of persona, None: whoever is trained on.
     """
 
     spec: Spec
@@ -84,6 +85,7 @@ class Config:
     held_out: int = 16
     eval_every: int = 20
     extract_tokens: int | None = None
+    held_out_people: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ class Trainer:
             raise UsageError(f"{config.memory} hears its weights in a voice of their own: train it with --recipe sgd")
         self.agent = replace(agent, building=SAMPLED, answering=SAMPLED, keep_deltas=True, at_once=running.at_once)
         self.fast: FastWeights | None = model.fast(agent.recipe) if agent.policy.learns else None
-        self.curriculum = Curriculum(config.spec, model, config.seed, config.tasks, config.held_out, agent.split)
+        self.curriculum = Curriculum(
+            config.spec, model, config.seed, config.tasks, config.held_out, agent.split, config.held_out_people
+        )
         about = self._describe()
         if accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
@@ -292,7 +296,8 @@ class Trainer:
         among = sum(self._of_all(len(groups)))
         if not among:
             return Sums(), 0.0
-        found = samples(groups, among, config.advantage, config.weighting, config.credit, config.scale)
+        how = config.advantage, config.weighting, config.credit, config.scale
+        found = samples(groups, among, *how, self.model.decode)
         sums = backward(self.model, self.fast, found, self.objective, self.running.max_tokens, self.running.recompute)
         for value in self.trained.values():
             if value.grad is None:

@@ -63,7 +63,7 @@ def backward(
     backward pass, which saves memory. Samples that cannot contribute are left out: an advantage of zero without KL.
     """
     sums = Sums()
-    useful = [sample for sample in found if sample.advantage != 0.0 or objective.kl > 0.0]
+    useful = [sample for sample in found if any(sample.advantage) or objective.kl > 0.0]
     for batch in batches(useful, max_tokens):
         delta, rows = stack(batch)
         texts = [[*sample.prompt_ids, *sample.output_ids] for sample in batch]
@@ -92,8 +92,9 @@ def token_loss(
     x = pi_start / pi_theta, summed over tokens.
     """
     counts = torch.tensor([len(sample.output_ids) for sample in batch])
-    columns = torch.tensor([[sample.advantage, sample.weight] for sample in batch]).repeat_interleave(counts, 0)
-    advantage, weight = columns.to(scores.device).unbind(1)  # (K,) each
+    weights = torch.tensor([sample.weight for sample in batch]).repeat_interleave(counts)
+    advantage = torch.tensor([value for sample in batch for value in sample.advantage], device=scores.device)  # (K,)
+    weight = weights.to(scores.device)  # (K,)
     acting = torch.tensor([value for sample in batch for value in sample.logprobs], device=scores.device)
     difference = scores - acting
     ratio = difference.exp()

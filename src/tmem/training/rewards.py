@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tmem.agent.extraction import NO_ANSWERS
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import TmemError, UsageError
 from tmem.evaluation.records.summary import mean
 from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import SCORERS
+from tmem.texts import fold
 
 # A user's own reward: (task, predictions by question id, trajectory) -> a number, or one for every question id.
 OwnReward = Callable[[Task, dict[str, str], Trajectory], float | Mapping[str, float]]
@@ -36,15 +38,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reward:
-    """``name``: f1, em, or module:function. ``invalid`` and ``pairs`` are taken off the episode's reward.
+    """``name``: f1, em, or module:function. All that is taken off is off as published.
 
-    ``invalid``: for an extraction that is no valid JSON, as a mean over extractions. ``pairs``: for every pair written
-    per extraction. Both are off as published.
+    ``wrong``: taken off a question of f1 or em for the part of its answer that is wrong, so that s becomes
+    s - wrong (1 - s); a refusal stays what it is: 1 where nothing was told, else 0. ``invalid``: off the episode for an
+    extraction that is no valid JSON, as a mean over extractions. ``pairs``: for every pair written per extraction.
     """
 
     name: str = "f1"
     invalid: float = 0.0
     pairs: float = 0.0
+    wrong: float = 0.0
 
     def __call__(self, bench: Benchmark, task: Task, trajectory: Trajectory, seed: int) -> Outcome:
         """The outcome of a rollout of this task. Raises :class:`RewardError` if there is none."""
@@ -55,7 +59,10 @@ class Reward:
                 raise UsageError(f"{bench.name} has no scorer of its own: give a reward as module:function")
             score = SCORERS[bench.scorers[0]]
             found: Any = {
-                item.id: getattr(score(predictions[item.id], item.gold, item.category), self.name) for item in items
+                item.id: self._costing(
+                    getattr(score(predictions[item.id], item.gold, item.category), self.name), predictions[item.id]
+                )
+                for item in items
             }
         else:
             try:
@@ -79,6 +86,9 @@ class Reward:
         if not all(map(math.isfinite, [reward, *by_question.values()])):
             raise RewardError(f"{trajectory.episode}: the reward is not finite")
         return Outcome(reward - self._penalty(trajectory), by_question)
+
+    def _costing(self, score: float, prediction: str) -> float:
+        return score if fold(prediction).rstrip(".") in NO_ANSWERS else score - self.wrong * (1 - score)
 
     def _penalty(self, trajectory: Trajectory) -> float:
         invalid = mean(float(write.status not in ("ok", "empty")) for write in trajectory.writes)

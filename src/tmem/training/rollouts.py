@@ -19,6 +19,7 @@ from tmem.fastweights import Delta
 from tmem.model import Model
 from tmem.seeds import derive, generator
 from tmem.tasks.base import Benchmark, Task
+from tmem.tasks.scoring import normalize
 from tmem.training.advantages import ScoredTrajectory
 from tmem.training.measure import finite
 from tmem.training.rewards import Reward, RewardError
@@ -27,18 +28,28 @@ from tmem.training.rewards import Reward, RewardError
 class Curriculum:
     """Which tasks a step trains on, and which are held out; a function of the seed and the step alone.
 
-    Persona conversations are made up anew for every step. A data set is gone through in an order that is shuffled for
-    each pass, without its last ``held_out`` episodes. Where the memory knows the question (paper), every question is
-    a task of its own.
+    Persona conversations are made up anew for every step; those that are held out may be of other people. A data set is
+    gone through in an order that is shuffled for each pass, without its last ``held_out`` episodes. Where the memory
+    knows the question (paper), every question is a task of its own.
     """
 
-    def __init__(self, spec: Spec, model: Model, seed: int, per_step: int, held_out: int, split: bool) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        model: Model,
+        seed: int,
+        per_step: int,
+        held_out: int,
+        split: bool,
+        held_out_people: str | None = None,
+    ) -> None:
         self.seed, self.per_step, self.split = seed, per_step, split
         self.world = derive(seed, "world")  # decides what is random in prompts
         self._made = spec.bench == "persona"
         if self._made:
             self.bench: Benchmark = replace(spec, options=spec.options | {"episodes": per_step}).benchmark(model)
-            self._held = replace(spec, options=spec.options | {"episodes": held_out}).benchmark(model)
+            other = {} if held_out_people is None else {"people": held_out_people}
+            self._held = replace(spec, options=spec.options | {"episodes": held_out} | other).benchmark(model)
             return
         self.bench = self._held = spec.benchmark(model)
         tasks = list(self.bench.tasks(self.world))
@@ -125,12 +136,25 @@ def collect(
             except RewardError as error:
                 found.dropped.append(str(error))
                 continue
-            group.append(ScoredTrajectory(trajectory, outcome.reward, outcome.by_question, task.facts))
+            said = {
+                item.id: normalize(bench.prediction(item, trajectory.answers[item.id], world))
+                for item in task.items
+                if item.id in trajectory.answers
+            }
+            group.append(
+                ScoredTrajectory(trajectory, outcome.reward, outcome.by_question, task.facts, golds_of(task), said)
+            )
         if len(group) > 1:
             found.groups[place] = group
         else:
             found.dropped.append(f"{names[place]}: of {times} episodes {len(group)} had a reward")
     return found
+
+
+def golds_of(task: Task) -> dict[str, frozenset[str]]:
+    """The accepted answers to every question, normalized; of several questions at once those of all."""
+    parts = {item.id: [(part,) if isinstance(part, str) else part for part in item.gold] for item in task.items}
+    return {name: frozenset(normalize(one) for part in own for one in part) for name, own in parts.items()}
 
 
 def names_of(tasks: Sequence[Task], before: str) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Sequence
 from typing import Any
 
 from tmem.seeds import derive
@@ -63,20 +62,20 @@ def _facts(
     world: World, people: tuple[str, str], sessions: int, count: int, rng: random.Random
 ) -> list[dict[str, Any]]:
     """The facts in the order in which they are told, spread evenly over the sessions."""
-    kinds: Sequence[Attribute] = lx.ATTRIBUTES
-    if world.people == "train" and rng.random() < 0.5:
+    kinds = world.attributes
+    if world.loose and rng.random() < 0.5:
         # Both speak of the same things: only who said it tells the answers apart.
         kinds = rng.sample(kinds, min(len(kinds), max(2, count // 2)))
     attributes = [(person, attribute) for person in people for attribute in kinds]
     events = [(person, event) for person in people for event in world.part(lx.EVENTS)]
-    traits = [(person, trait) for person in people for trait in lx.TRAITS]
+    traits = [(person, trait) for person in people for trait in world.traits]
     for pool in (attributes, events, traits):
         rng.shuffle(pool)
     facts: list[dict[str, Any]] = []
     current: dict[tuple[str, str], dict[str, Any]] = {}
     for number in range(count):
         kind = FACT_PATTERN[number % len(FACT_PATTERN)]
-        if world.people == "train":
+        if world.loose:
             kind = rng.choices(TRAIN_KINDS, TRAIN_WEIGHTS)[0]
         session = number * sessions // count + 1
         if kind == "update":

@@ -12,18 +12,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 NO_INFORMATION = "No information available"
 _DATA: dict[str, Any] = json.loads(Path(__file__).with_name("lexicon.json").read_text(encoding="utf-8"))
 
 
-def seen(items: Sequence[str]) -> Sequence[str]:
+def seen(items: Sequence[T]) -> Sequence[T]:
     """The first three quarters of a list."""
     return items[: len(items) * 3 // 4]
 
 
-def unseen(items: Sequence[str]) -> Sequence[str]:
+def unseen(items: Sequence[T]) -> Sequence[T]:
     """The last quarter of a list."""
     return items[len(items) * 3 // 4 :]
 
@@ -80,4 +81,5 @@ WORDS = sorted(
     {word for pool in (NAMES, *POOLS.values()) for word in pool}
     | {word for event in EVENTS for form in event for word in form.split() if len(word) > 3}
 )
+NO_NAMES = [word for word in WORDS if word not in NAMES and " " not in word]
 MISFITS = {name: [word for word in WORDS if word not in pool] for name, pool in POOLS.items()}

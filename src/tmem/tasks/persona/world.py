@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona.lexicon import Attribute
 
-People = Literal["seen", "unseen", "train"]
+People = Literal["seen", "unseen", "train", "open"]
 
 
 class World:
@@ -18,31 +18,38 @@ class World:
 
     ``train`` mixes the seen words with invented ones and with words that do not fit at all (a model then learns to
     read, not to recall the lists); ``seen`` has the seen words only; ``unseen`` has people who never spoke in training,
-    values that it never gave to their attribute, and its own wordings.
+    values that it never gave to their attribute, and its own wordings. ``open`` is ``train`` with open words: people
+    and values are made up anew every time, with invented words or words that do not fit; of the attributes and of what
+    is liked or disliked it has the first three quarters.
     """
 
     def __init__(self, people: People, invented: float = 0.6) -> None:
         self.people = people
-        self.invented = invented if people == "train" else 0.0
+        self.loose = people in ("train", "open")  # facts come in any order, wordings are loosened
+        self.invented = {"train": invented, "open": 1.0}.get(people, 0.0)
+        self.attributes = lx.seen(lx.ATTRIBUTES) if people == "open" else lx.ATTRIBUTES
+        self.traits = lx.seen(lx.TRAITS) if people == "open" else lx.TRAITS
 
     def part(self, items: Sequence[Any]) -> Sequence[Any]:
         return lx.unseen(items) if self.people == "unseen" else lx.seen(items)
 
     def wording(self, items: Sequence[str], more: Sequence[str] = ()) -> Sequence[str]:
         """The wordings of this world; ``more`` are for training alone."""
-        if self.people == "train":
+        if self.loose:
             return [*items[:-1], *more]
         return items[-1:] if self.people == "unseen" else items[:-1]
 
     def pick(self, items: Sequence[str], rng: random.Random) -> str:
         """One of these wordings; in training most are loosened, but not into an unseen one."""
         template = rng.choice(items)
-        if self.people == "train" and rng.random() < 0.7:
+        if self.loose and rng.random() < 0.7:
             loosened = loosen(template, rng)
             return template if loosened.lower() in lx.HELD_OUT else loosened
         return template
 
     def name(self, rng: random.Random) -> str:
+        if self.people == "open" and rng.random() < 0.5:
+            return rng.choice(lx.NO_NAMES).capitalize()
         return invent(rng).capitalize() if rng.random() < self.invented else rng.choice(self.part(lx.NAMES))
 
     def value(self, attribute: Attribute, rng: random.Random) -> str:
