@@ -38,6 +38,7 @@ from tmem.seeds import derive
 from tmem.server import heap
 from tmem.server.app import make_app
 from tmem.server.keys import Keys
+from tmem.server.metrics import write_lines
 
 ANSWERS, MOMENT = 12, 0.3  # the most answers that a server gives, and seconds that it lives after the last of them
 
@@ -69,6 +70,7 @@ def serve(model: Model, home: Path, listening: socket.socket) -> int:
     child = os.fork()
     if child:
         return child
+    write_lines()
     try:
         app = make_app(Memory(model, home, side_by_side=True), model.name, Keys(home), each=64)
         settings: Any = {"log_level": "error", "access_log": False, "timeout_keep_alive": KEEP_ALIVE}
