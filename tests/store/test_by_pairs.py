@@ -69,6 +69,17 @@ def test_forgetting_gives_the_bits_of_a_memory_that_was_never_told(hasty: Model,
         assert one.ask("What is Ana's a?", user_id="u").source == "nothing" and everything.version is not None
 
 
+def test_forgetting_what_was_corrected_trains_nothing(hasty: Model, tmp_path: Path) -> None:
+    with Memory(hasty, tmp_path / "a") as one, Memory(hasty, tmp_path / "b") as other:
+        [old] = one.add(pairs=[(VEHICLE, "camper")], user_id="u").pairs
+        one.add(pairs=[(VEHICLE, "ferry")], user_id="u")
+        weights = one.verify(user_id="u")["weights"]
+        other.add(pairs=[(VEHICLE, "ferry")], user_id="u")
+        assert one.forget([old["id"]], user_id="u").details["weights"] == weights
+        assert one.verify(deep=True, user_id="u")["weights"] == other.verify(user_id="u")["weights"] == weights
+        assert [pair["answer"] for pair in one.get_all(user_id="u")] == ["ferry"]
+
+
 def test_what_waits_is_written_at_once_and_every_version_is_there(
     hasty: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

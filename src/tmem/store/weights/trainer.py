@@ -102,6 +102,8 @@ class FastWeightTrainer:
             return account.reason
         if account.delta_ratio > self.largest:
             return f"the weights grew too large: |Delta|/|W| is {account.delta_ratio:.2f}, more than {self.largest:g}"
+        if not account.new_loss:  # every block is as it was
+            return None
         first, last = account.new_loss[0], account.new_loss[-1]
         if last > max(first, UNLEARNED):
             return f"the new pairs were not learned: their loss rose from {first:.2f} to {last:.2f}"
