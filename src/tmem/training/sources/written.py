@@ -56,8 +56,9 @@ class _Memories:
         self.keys = keys.pairs(self.pairs)
 
     def read(self, place: int, draw: random.Random) -> Iterator[Text]:
-        """A line's pairs among others': what the gate shows to a question in other words, and to one of every three
-        questions that the line does not answer."""
+        """What the gate shows of a line's pairs among others': to a question in other words, and, for one of every
+        three lines, to one that it does not answer.
+        """
         line, own = self.lines[place], self.own[place]
         if not own:
             return
