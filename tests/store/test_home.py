@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from store.fakes import FakeTrainer
 from store.volumes import figure, volume
 
@@ -335,16 +335,21 @@ def test_a_changed_ledger_is_noticed(tmp_path: Path) -> None:
         open_home(tmp_path).state(ana)
 
 
+def as_the_first_layout_was(connection: Connection) -> None:
+    """Take away what was added to the tables since."""
+    for name in ("pairs_by_status", "pairs_by_change", "versions_by_change"):
+        connection.exec_driver_sql(f"DROP INDEX {name}")
+    for table, column in (("scopes", "revision"), ("pairs", "changed"), ("versions", "changed")):
+        connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+
+
 def test_an_older_home_is_brought_up_to_date(tmp_path: Path) -> None:
     home = open_home(tmp_path)
     ana = home.scope(ANA)
     tell(home, ana, ("a", "1"))
     before = digest(home, ana)
-    with home.db.write() as connection:  # as the first layout was
-        for name in ("pairs_by_status", "pairs_by_change", "versions_by_change"):
-            connection.exec_driver_sql(f"DROP INDEX {name}")
-        for table, column in (("scopes", "revision"), ("pairs", "changed"), ("versions", "changed")):
-            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+    with home.db.write() as connection:
+        as_the_first_layout_was(connection)
         connection.exec_driver_sql("PRAGMA user_version = 1")
     home.close()
     again = open_home(tmp_path)

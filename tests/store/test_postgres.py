@@ -15,6 +15,7 @@ import pytest
 from store import test_crash, test_home, test_torture
 from store.cluster import Cluster, point, program
 from store.fakes import FakeTrainer
+from store.test_home import as_the_first_layout_was
 from store.volumes import figure, volume
 
 from tmem.errors import StoreError, UsageError
@@ -232,11 +233,8 @@ def test_another_layout(tmp_path: Path, url: str) -> None:
     ana = home.scope(ANA)
     tell(home, ana, "q")
     before = state_digest(home.state(ana))
-    with home.db.write() as connection:  # as the first layout was
-        for name in ("pairs_by_status", "pairs_by_change", "versions_by_change"):
-            connection.exec_driver_sql(f"DROP INDEX {name}")
-        for table, column in (("scopes", "revision"), ("pairs", "changed"), ("versions", "changed")):
-            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+    with home.db.write() as connection:
+        as_the_first_layout_was(connection)
         connection.exec_driver_sql("UPDATE layout SET number = 1")
     home.close()
     again = open_home(tmp_path, url)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -94,29 +94,20 @@ def parse(text: str, truncated: bool = False) -> Extraction:
     pairs: list[QAPair] = []
     dropped: list[Dropped] = []
     bad_json = False
-    # text[:taken] is accounted for; the next object is looked for from `position` on; `broken` says why an
-    # object that begins between the two could not be decoded.
-    taken = position = opening.start()
+    # text[:taken] is accounted for; `broken` says why an object that begins behind it could not be decoded.
+    taken = opening.start()
     broken: str | None = None
-    while candidate := _OBJECT.search(text, position):
-        start = candidate.start()
-        try:
-            value, length = _decode_object(text[start : start + _LONGEST])
-        except (json.JSONDecodeError, RecursionError) as error:
-            failed_at = start + getattr(error, "pos", 2 * _LOOK_BACK)  # too deep a nesting has no position
-            position = max(start + 1, failed_at - _LOOK_BACK)
-            broken = broken or f"not valid JSON: {getattr(error, 'msg', 'nested too deeply')}"
-            bad_json = True
+    for start, end, value in _objects(text, taken):
+        if end is None:
+            broken, bad_json = broken or value, True
             continue
-        end = start + length
         dropped += _leftover(text[taken:start], broken)
         item = _pair_or_drop(value, text[start:end])
         if isinstance(item, QAPair):
             pairs.append(item)
         else:
             dropped.append(item)
-        taken = position = end
-        broken = None
+        taken, broken = end, None
 
     rest = text[taken:]
     dropped += _leftover(rest, broken)
@@ -140,22 +131,32 @@ def places(reply: str) -> list[tuple[QAPair, int, int]]:
     None are found in a reply with a thought in its middle.
     """
     text = said(reply)
-    first, position = reply.find(text), 0
+    first = reply.find(text)
     found: list[tuple[QAPair, int, int]] = []
     if first < 0:
         return found
+    for start, end, value in _objects(text, 0):
+        if end is not None and isinstance(item := _pair_or_drop(value, ""), QAPair):
+            found.append((item, first + start, first + end))
+    return found
+
+
+def _objects(text: str, position: int) -> Iterator[tuple[int, int | None, Any]]:
+    """The JSON objects from a place on: where each begins, the place behind it, its value.
+
+    Of one that cannot be decoded: where it begins, None, and why.
+    """
     while candidate := _OBJECT.search(text, position):
         start = candidate.start()
         try:
             value, length = _decode_object(text[start : start + _LONGEST])
         except (json.JSONDecodeError, RecursionError) as error:
-            position = max(start + 1, start + getattr(error, "pos", 2 * _LOOK_BACK) - _LOOK_BACK)
+            failed_at = start + getattr(error, "pos", 2 * _LOOK_BACK)  # too deep a nesting has no position
+            position = max(start + 1, failed_at - _LOOK_BACK)
+            yield start, None, f"not valid JSON: {getattr(error, 'msg', 'nested too deeply')}"
             continue
         position = start + length
-        item = _pair_or_drop(value, "")
-        if isinstance(item, QAPair):
-            found.append((item, first + start, first + position))
-    return found
+        yield start, position, value
 
 
 def _decode_object(text: str) -> tuple[Any, int]:
