@@ -36,6 +36,8 @@ def test_different_texts_stay_different() -> None:
         ("Did Jean-Luc meet O’Neil in Lyon?", ["Jean-Luc", "O’Neil", "Lyon"]),
         ("One of them lives in Lyon. What is that person's job?", ["Lyon"]),
         ("I told you that I am tired", []),
+        ("Am I late? I'll hurry. Who'd know? Ana'd know.", ["Ana"]),
+        ("Which fruit do I object to on an Italian flatbread?", []),
         ("who wrote hamlet", []),
         ("玛丽住在哪里？", []),
         ("Where did Łukasz go? And Ana? Łukasz!", ["Łukasz", "Ana"]),

@@ -8,11 +8,11 @@ import unicodedata
 # Words that begin a question or a request with a capital letter and are nobody's name.
 _OPENERS = frozenset(
     """
-    a about after again also and any are as at before between but by can could did do does during explain for
-    from give had has have he her his how i if in into is it its just let list may might must my name near no
-    not of on one or our please say shall she should show since so some tell than that the their them then
-    there these they this those to under until was we were what what's when where where's which while who
-    who's whom whose why will with within would write yes you your
+    a about after again also am and any are as at because before between but by can could did do does during
+    explain for from give had has have he her here his how i if in into is it its just let list may might must my
+    name near no not of on one or ought our please say shall she should show since so some tell than that the
+    their them then there these they this those to under until was we were what whatever when where which while
+    who whom whose why will with within would write yes you your
     """.split()  # noqa: SIM905
 )
 CALENDAR = frozenset(
@@ -20,10 +20,21 @@ CALENDAR = frozenset(
     monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays fridays saturdays
     sundays january february march april may june july august september october november december
     """.split()  # noqa: SIM905
-)  # in capital letters, and nobody's name
+)  # in capital letters, and seldom somebody's name
+_NATIONS = frozenset(
+    """
+    african american arabic argentinian asian australian austrian basque belgian brazilian breton british bulgarian
+    canadian catalan chinese croatian cuban czech danish dutch egyptian english estonian ethiopian european finnish
+    french georgian german greek hebrew hindi hungarian icelandic indian indonesian iranian irish israeli italian
+    japanese korean latin latvian lebanese lithuanian mandarin mexican moroccan nigerian norwegian persian polish
+    portuguese romanian russian scottish serbian slovak slovenian spanish swedish swiss syrian thai tunisian turkish
+    ukrainian vietnamese welsh
+    """.split()  # noqa: SIM905
+)  # in capital letters, and hardly ever somebody's name
 _WORD = re.compile(r"[^\W\d_](?:[\w-]|['’](?=\w\w))*(?:['’]s\b)?")
 _END = re.compile(r"[.!?:]\s+$")
 _POSSESSIVE = re.compile(r"['’]s?$")
+_SHORT = re.compile(r"['’](?:m|d|ll|ve|re)$")  # "I'll", "Who'd"
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _LIKE = {"'": "‘’‛′´`", '"': "“”„‟", "-": "‐‑–—−", "": "\u00ad\u200b\u2060\ufeff"}  # the last are not seen
 _SIGNS = {ord(sign): plain for plain, signs in _LIKE.items() for sign in signs}
@@ -55,10 +66,10 @@ def names(text: str) -> list[str]:
     """
     found: dict[str, None] = {}
     for match in _WORD.finditer(text):
-        word = _POSSESSIVE.sub("", match.group())
+        word = _SHORT.sub("", _POSSESSIVE.sub("", match.group()))
         begins = match.start() == 0 or _END.search(text[: match.start()]) is not None
         if not word[:1].isupper() or word.isupper():  # "I", "PIN"
             continue
-        if not (begins and word.casefold() in _OPENERS):
+        if word.casefold() not in _NATIONS and not (begins and word.casefold() in _OPENERS):
             found[word] = None
     return list(found)

@@ -74,6 +74,7 @@ def test_names_decide_who_is_meant() -> None:
     assert meant("So what is Kevin's job?") != 2  # that is Maria's
     assert meant("What is Otto's vehicle?") is None  # of whom nothing was told
     assert meant("What is the whole budget?") == 3
+    assert meant("What is the whole budget on Monday?") == 3  # a day is nobody
 
 
 def test_what_is_like_nothing_stays_out_and_so_does_everything_for_an_empty_memory() -> None:

@@ -101,7 +101,10 @@ def rows_command(
     file: Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")],
     data: Annotated[Path | None, typer.Option(help="squad, personas, locomo: the data set's file.")] = None,
     without: Annotated[Path | None, typer.Option(help="squad: SEAL's passages, which are left out.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="Texts or requests, at most.")] = 3_000,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="Texts or requests, at most.", show_default="3000; of written all, else its last"),
+    ] = None,
     model: ModelOption = DEFAULT_MODEL,
     seed: SeedOption = 1,
     threads: ThreadsOption = None,
@@ -121,25 +124,26 @@ def rows_command(
 
     if (source in (Source.squad, Source.personas, Source.locomo)) != (data is not None):
         raise UsageError(f"tmem train rows {source.value} needs {'no' if data else 'its'} --data")
+    most = count or 3_000
     if source is Source.chat:
         from tmem.training.sources.chat import chat
 
-        lines = list(chat(load_model(model, threads), seed, count))
+        lines = list(chat(load_model(model, threads), seed, most))
     elif source is Source.everyday:
         from tmem.training.sources.everyday import everyday
 
-        lines = list(made.rows(everyday(seed, count)))
+        lines = list(made.rows(everyday(seed, most)))
     elif source is Source.written:
         from tmem.model.gate import EncoderKeys
         from tmem.training.sources.written import written
 
-        lines = list(made.rows(written(seed, EncoderKeys())))
+        lines = list(made.rows(written(seed, EncoderKeys(), count)))
     elif source is Source.squad:
         assert data is not None
         from tmem.training.sources.squad import squad
 
         texts = squad(data, seed, [one.context.strip() for one in passages(without)] if without else ())
-        lines = list(made.rows(random.Random(seed).sample(texts, min(count, len(texts)))))
+        lines = list(made.rows(random.Random(seed).sample(texts, min(most, len(texts)))))
     elif source is Source.locomo:
         from tmem.training.sources.locomo import TRAINING, locomo
 

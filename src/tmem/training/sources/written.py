@@ -24,12 +24,15 @@ from tmem.training.sources.rows import NOTHING, Text
 FILE = Path(__file__).with_name("written.jsonl")
 UNSAID = 2  # questions of one text that it does not answer, at most
 MEMORY = (8, 120)  # pairs that the gate chooses from
+ALSO = 2  # of the other pairs that it shows: so many are asked for, too
 SAME = 0.7  # another's pair that is so alike to one of a text's pairs or questions may answer it, too: it is left out
 
 
-def written(seed: int, keys: Keys) -> list[Text]:
-    """All texts of the file, in its order; behind each what a gate with these keys would read of a memory of it."""
-    lines = [line for _, line in read_jsonl(FILE)]
+def written(seed: int, keys: Keys, count: int | None = None) -> list[Text]:
+    """The file's texts in its order, or the ``count`` last, which are the newest; behind each what a gate with these
+    keys would read of a memory of it.
+    """
+    lines = [line for _, line in read_jsonl(FILE)][-(count or 0) :]
     memories = _Memories(lines, keys)
     made = []
     for place, line in enumerate(lines):
@@ -51,6 +54,7 @@ class _Memories:
     def __init__(self, lines: Sequence[dict[str, Any]], keys: Keys) -> None:
         self.lines, self.gate = lines, Gate(keys)
         self.pairs = [(one["ask"][0], one["answer"]) for line in lines for one in line["pairs"]]
+        self.otherwise = [one["ask"][1:] for line in lines for one in line["pairs"]]
         ends = list(accumulate(len(line["pairs"]) for line in lines))
         self.own = [range(end - len(line["pairs"]), end) for line, end in zip(lines, ends, strict=True)]
         self.keys = keys.pairs(self.pairs)
@@ -63,7 +67,7 @@ class _Memories:
         if not own:
             return
         right = draw.choice(own)
-        asked = [draw.choice(line["pairs"][right - own.start]["ask"][1:])]
+        asked = [draw.choice(self.otherwise[right])]
         asked += [draw.choice(line["never"])] if draw.random() < 0.35 else []
         near = torch.cat([self.keys[own.start : own.stop], self.gate.keys.questions(asked)])
         size = round(MEMORY[0] * (MEMORY[1] / MEMORY[0]) ** draw.random())
@@ -76,4 +80,13 @@ class _Memories:
             places = shown(like)
             if places:  # else theta_0 is not asked
                 told = right - own.start in places
-                yield Text(notes([pairs[one] for one in places]), None, [(question, answer if told else NOTHING)])
+                first = (question, answer if told else NOTHING)
+                shows = [memory[one] for one in places]
+                yield Text(notes([self.pairs[one] for one in shows]), None, [first, *self._also(shows, own, draw)])
+
+    def _also(self, shows: Sequence[int], own: range, draw: random.Random) -> Iterator[tuple[str, str]]:
+        """Questions that others of the pairs that are shown answer, each of which no other one is alike to."""
+        alike = (self.keys[shows] @ self.keys[shows].mT).fill_diagonal_(0.0).amax(1).tolist()
+        alone = [one for one, like in zip(shows, alike, strict=True) if one not in own and like < SAME]
+        for one in draw.sample(alone, min(ALSO, len(alone))):
+            yield draw.choice(self.otherwise[one]), self.pairs[one][1]
