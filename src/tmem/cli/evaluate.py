@@ -40,6 +40,7 @@ eval_app = typer.Typer(help="Measure whole episodes against gold answers.", no_a
 BENCHES = {
     "persona": "Fresh synthetic conversations: how much is remembered when nothing but the memory is left?",
     "everyday": "Everyday English, written by hand: what people tell an assistant, asked about in other words.",
+    "personas": "Synthetic-Persona-Chat: what is true of two people who talked (--data test.csv.gz).",
     "locomo": "LoCoMo: long conversations in dated sessions (--data locomo10.json).",
     "longmemeval": "LongMemEval: one question about some fifty chats (--data longmemeval_s_cleaned.json).",
     "search": "Several questions at once, answered by searching (--data questions --corpus passages.jsonl).",
@@ -139,6 +140,7 @@ def bench(
     options: dict[str, dict[str, Any]] = {
         "persona": {"facts": facts, "episodes": limit or 20, "people": people.value},
         "everyday": {"half": half},
+        "personas": {"path": data},
         "locomo": {"path": data, "questions": questions},
         "longmemeval": {"path": data},
         "search": {
@@ -162,10 +164,10 @@ def bench(
         recipe=recipe.value,
         changes=changes,
         # Passages and messages are read one by one, however short they are.
-        budget=1 if name in ("everyday", "seal") and budget is None else budget,
+        budget=1 if name in ("everyday", "personas", "seal") and budget is None else budget,
         question_known=None if question is None else question is Question.known,
         # Where nothing but the memory is to be left; the others are read as published.
-        write_tail=name in ("persona", "everyday", "seal") if tail is None else not tail,
+        write_tail=name in ("persona", "everyday", "personas", "seal") if tail is None else not tail,
         decoding=decoding.value,
         top_k=top_k,
         whole_units=whole_units,

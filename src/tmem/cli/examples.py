@@ -64,6 +64,7 @@ EXAMPLES: dict[str, Sequence[str]] = {
     "eval": ("tmem eval persona --memory none,full,tmem --seeds 1,2,3", "tmem eval report out --html report.html"),
     "eval persona": ("tmem eval persona --memory none,full,tmem --seeds 1,2,3",),
     "eval everyday": ("tmem eval everyday --model smollm2 --memory full,tmem --out out/everyday",),
+    "eval personas": ("tmem eval personas --data test.csv.gz --model smollm2 --limit 20 --out out/personas",),
     "eval locomo": ("tmem eval locomo --data locomo10.json --model smollm2 --memory full,tmem --limit 1",),
     "eval longmemeval": ("tmem eval longmemeval --data longmemeval_s_cleaned.json --model smollm2 --limit 10",),
     "eval search": ("tmem eval search --data questions.jsonl --corpus passages.jsonl",),

@@ -27,12 +27,14 @@ from tmem.tasks.everyday import Everyday
 from tmem.tasks.locomo import LoCoMo
 from tmem.tasks.longmemeval import LongMemEval
 from tmem.tasks.persona import Persona
+from tmem.tasks.personas import Personas
 from tmem.tasks.seal import Seal
 from tmem.tasks.search import Search
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "persona": Persona,
     "everyday": Everyday,
+    "personas": Personas,
     "locomo": LoCoMo,
     "longmemeval": LongMemEval,
     "search": Search,
