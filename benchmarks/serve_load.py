@@ -29,15 +29,17 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
-from serve_kill import quick, serve
 
 from tmem import Memory
-from tmem.model import Model
 from tmem.seeds import derive
+from tmem.server import heap
+
+if TYPE_CHECKING:
+    from tmem.model import Model
 
 CANARY = re.compile(r"canary([a-z]+)x(\d+)")
 THINGS = 6  # that each user tells of, again and again
@@ -209,6 +211,9 @@ def main() -> int:
     parser.add_argument("--compare", type=int, default=1000, help="answers that the library is asked again, at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    heap.keep_together()  # as `tmem serve` does, before torch is there
+    from serve_kill import quick, serve
+
     folder = Path(tempfile.mkdtemp(prefix="tmem-load-"))
     users, found = [User(name_of(number)) for number in range(options.users)], Found()
     model = quick(folder)
