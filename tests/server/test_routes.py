@@ -140,7 +140,8 @@ def test_errors_have_one_shape(server: Server, method: str, path: str, body: Any
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"] and "\n" not in error["message"]
     assert str(server.keys.home) not in reply.text and "secret" not in reply.text
-    assert ("allow" in reply.headers) == (status == 405)
+    assert ("allow" in reply.headers) == ("Allow" in error["message"]) == (status == 405)
+    assert ("/openapi.json" in error["message"]) == (path == "/v1/nothing")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,8 @@ def test_broken_bodies(server: Server, content: bytes) -> None:
     headers = ANA | {"Content-Type": "application/json"}
     reply = server.ask("POST", "/v1/ask", headers=headers, content=content)
     assert reply.status_code == 400 and reply.json()["error"]["type"] == "invalid_request_error"
+    said = reply.json()["error"]["message"]
+    assert "the body is not JSON" in said or "a body that is a JSON object" in said or "valid string" in said
 
 
 @pytest.mark.parametrize(
