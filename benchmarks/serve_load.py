@@ -168,7 +168,9 @@ def resident(process: int) -> float:
 
 
 async def load(port: int, process: int, users: list[User], found: Found, options: Any) -> None:
-    limits = httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections)
+    # Where all of them wait for a processor, a connection that is taken up again could be closed as idle meanwhile.
+    most = {"max_connections": options.connections, "max_keepalive_connections": options.connections}
+    limits = httpx.Limits(**most, keepalive_expiry=60)  # the server's own is longer
     base = f"http://127.0.0.1:{port}"
 
     async def watch() -> None:
@@ -179,7 +181,7 @@ async def load(port: int, process: int, users: list[User], found: Found, options
                 done = f"{len(found.memory)} %: {sum(found.statuses.values())} requests, {resident(process):.0f} MiB"
                 print(f"{done}, {len(found.wrong)} wrong", flush=True)
 
-    async with httpx.AsyncClient(base_url=base, timeout=600, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=base, timeout=3600, limits=limits) as client:
         own = [
             Connection(client, users[place % len(users)], found, random.Random(derive("load", options.seed, place)))
             for place in range(options.connections)
