@@ -314,6 +314,31 @@ def test_users_at_the_same_time_are_not_mixed(server: Server) -> None:
     asyncio.run(all_of_them())
 
 
+def test_an_answer_names_the_version_that_it_is_from_whatever_is_written_meanwhile(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ana, answers = server.memory.scope(user_id="ana"), server.actions.answers
+
+    def asked_while(happens: Callable[[], object]) -> tuple[str, str | None, list[str]]:
+        def meanwhile(*args: Any) -> Any:
+            found = answers(*args)
+            happens()
+            return found
+
+        monkeypatch.setattr(server.actions, "answers", meanwhile)
+        answer = server.memory.ask(LYON["question"], user_id="ana")
+        return answer.text, answer.version, answer.pairs
+
+    told = [(LYON["question"], LYON["answer"])]
+    assert asked_while(lambda: ana.add(pairs=told))[1] is None
+    [pair], before = ana.get_all(), ana.version
+    assert asked_while(lambda: ana.update(pair["id"], "Nice")) == ("Lyon", before, [pair["id"]])
+    [newer], before = ana.get_all(), ana.version
+    assert asked_while(lambda: ana.forget([newer["id"]])) == ("Nice", before, [newer["id"]])
+    before = ana.version
+    assert asked_while(ana.erase) == ("Lyon", before, [pair["id"]]) and ana.version is None
+
+
 def test_stopping_finishes_what_was_begun(make: Callable[..., Server]) -> None:
     server = make()
 
