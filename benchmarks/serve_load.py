@@ -2,11 +2,13 @@
 
     python benchmarks/serve_load.py --minutes 10
 
-Every connection is one user's, and sends one request after the other. Each user tells words that nobody else has
-("canaries"). What is looked for: a 5xx; a word of another user's, or one that was forgotten, anywhere in a reply;
-memory (RSS) of the server that grows after the first fifth; and, at the end, an answer that the library, asked on the
-same home and version, gives otherwise (of answers after the last forgetting of their user: without what was forgotten
-a version is another). 429 is what a client has to expect: it comes again after the time that it is told.
+First every user tells all of their things: from then on the weights of 64 users, as many as a server keeps, are in
+memory, and what is told later takes the place of what there is. Then every connection is one user's, and sends one
+request after the other. Each user tells words that nobody else has ("canaries"). What is looked for: a 5xx; a word of
+another user's, or one that was forgotten, anywhere in a reply; memory (RSS) of the server that grows after the first
+fifth; and, at the end, an answer that the library, asked on the same home and version, gives otherwise (of answers
+after the last forgetting of their user: without what was forgotten a version is another). 429 is what a client has to
+expect: it comes again after the time that it is told.
 
 The server is forked from this process with the model, and its writes take few steps, as in ``serve_kill.py``: what an
 answer has to be is what the library gives, however well it was taught. Needs the extra ``server`` and Linux; prints a
@@ -29,15 +31,17 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
-from serve_kill import quick, serve
 
 from tmem import Memory
-from tmem.model import Model
 from tmem.seeds import derive
+from tmem.server import heap
+
+if TYPE_CHECKING:
+    from tmem.model import Model
 
 CANARY = re.compile(r"canary([a-z]+)x(\d+)")
 THINGS = 6  # that each user tells of, again and again
@@ -77,11 +81,16 @@ class Connection:
     def __init__(self, client: httpx.AsyncClient, user: User, found: Found, draw: random.Random) -> None:
         self.client, self.user, self.found, self.draw = client, user, found, draw
 
+    async def begin(self) -> None:
+        """Tell all things at once, and ask for one of them."""
+        await self.add(THINGS, wait=True)
+        await self.ask()
+
     async def live(self, ends: float) -> None:
         while time.monotonic() < ends:
             what, known = self.draw.random(), list(self.user.holds)
             if what < 0.15:
-                await self.add()
+                await self.add(1, wait=self.draw.random() < 0.3)
             elif what < 0.2 and known:
                 await self.forget(self.draw.choice(known))
             elif what < 0.3:
@@ -123,14 +132,14 @@ class Connection:
             elif f"canary{owner}x{number}" in gone:
                 self.found.wrong.append(f"{asked} of {self.user.name}: a word that was forgotten")
 
-    async def add(self) -> None:
-        user = self.user
-        user.told += 1
-        canary = f"canary{user.name}x{user.told}"
-        pair = {"question": f"What is thing {user.told % THINGS} of {user.name}?", "answer": canary}
-        told = await self.call("add", "POST", "/v1/memories", {"pairs": [pair], "wait": self.draw.random() < 0.3})
-        for row in told["pairs"] if told else ():
-            user.holds[row["id"]] = canary
+    async def add(self, count: int, wait: bool) -> None:
+        user, pairs = self.user, []
+        for _ in range(count):
+            user.told += 1
+            question = f"What is thing {user.told % THINGS} of {user.name}?"
+            pairs.append({"question": question, "answer": f"canary{user.name}x{user.told}"})
+        told = await self.call("add", "POST", "/v1/memories", {"pairs": pairs, "wait": wait})
+        user.holds |= {row["id"]: row["answer"] for row in told["pairs"]} if told else {}
 
     async def forget(self, pair: str) -> None:
         canary = self.user.holds.pop(pair, None)
@@ -159,8 +168,9 @@ def resident(process: int) -> float:
 
 
 async def load(port: int, process: int, users: list[User], found: Found, options: Any) -> None:
-    began, seconds = time.monotonic(), 60 * options.minutes
-    limits = httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections)
+    # Where all of them wait for a processor, a connection that is taken up again could be closed as idle meanwhile.
+    most = {"max_connections": options.connections, "max_keepalive_connections": options.connections}
+    limits = httpx.Limits(**most, keepalive_expiry=60)  # the server's own is longer
     base = f"http://127.0.0.1:{port}"
 
     async def watch() -> None:
@@ -171,11 +181,14 @@ async def load(port: int, process: int, users: list[User], found: Found, options
                 done = f"{len(found.memory)} %: {sum(found.statuses.values())} requests, {resident(process):.0f} MiB"
                 print(f"{done}, {len(found.wrong)} wrong", flush=True)
 
-    async with httpx.AsyncClient(base_url=base, timeout=600, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=base, timeout=3600, limits=limits) as client:
         own = [
             Connection(client, users[place % len(users)], found, random.Random(derive("load", options.seed, place)))
             for place in range(options.connections)
         ]
+        await asyncio.gather(*(one.begin() for one in own[: len(users)]))
+        print(f"all have told: {resident(process):.0f} MiB", flush=True)
+        began, seconds = time.monotonic(), 60 * options.minutes
         lives = [asyncio.create_task(one.live(began + seconds)) for one in own]
         await watch()
         for life in lives:  # what is in the queue by then may take as long again
@@ -209,6 +222,9 @@ def main() -> int:
     parser.add_argument("--compare", type=int, default=1000, help="answers that the library is asked again, at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    heap.keep_together()  # as `tmem serve` does, before torch is there
+    from serve_kill import quick, serve
+
     folder = Path(tempfile.mkdtemp(prefix="tmem-load-"))
     users, found = [User(name_of(number)) for number in range(options.users)], Found()
     model = quick(folder)

@@ -140,7 +140,8 @@ def test_errors_have_one_shape(server: Server, method: str, path: str, body: Any
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"] and "\n" not in error["message"]
     assert str(server.keys.home) not in reply.text and "secret" not in reply.text
-    assert ("allow" in reply.headers) == (status == 405)
+    assert ("allow" in reply.headers) == ("Allow" in error["message"]) == (status == 405)
+    assert ("/openapi.json" in error["message"]) == (path == "/v1/nothing")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,8 @@ def test_broken_bodies(server: Server, content: bytes) -> None:
     headers = ANA | {"Content-Type": "application/json"}
     reply = server.ask("POST", "/v1/ask", headers=headers, content=content)
     assert reply.status_code == 400 and reply.json()["error"]["type"] == "invalid_request_error"
+    said = reply.json()["error"]["message"]
+    assert "the body is not JSON" in said or "a body that is a JSON object" in said or "valid string" in said
 
 
 @pytest.mark.parametrize(
@@ -309,6 +312,31 @@ def test_users_at_the_same_time_are_not_mixed(server: Server) -> None:
             await asyncio.gather(*[one(client, f"u{number}") for number in range(8)])
 
     asyncio.run(all_of_them())
+
+
+def test_an_answer_names_the_version_that_it_is_from_whatever_is_written_meanwhile(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ana, answers = server.memory.scope(user_id="ana"), server.actions.answers
+
+    def asked_while(happens: Callable[[], object]) -> tuple[str, str | None, list[str]]:
+        def meanwhile(*args: Any) -> Any:
+            found = answers(*args)
+            happens()
+            return found
+
+        monkeypatch.setattr(server.actions, "answers", meanwhile)
+        answer = server.memory.ask(LYON["question"], user_id="ana")
+        return answer.text, answer.version, answer.pairs
+
+    told = [(LYON["question"], LYON["answer"])]
+    assert asked_while(lambda: ana.add(pairs=told))[1] is None
+    [pair], before = ana.get_all(), ana.version
+    assert asked_while(lambda: ana.update(pair["id"], "Nice")) == ("Lyon", before, [pair["id"]])
+    [newer], before = ana.get_all(), ana.version
+    assert asked_while(lambda: ana.forget([newer["id"]])) == ("Nice", before, [newer["id"]])
+    before = ana.version
+    assert asked_while(ana.erase) == ("Lyon", before, [pair["id"]]) and ana.version is None
 
 
 def test_stopping_finishes_what_was_begun(make: Callable[..., Server]) -> None:

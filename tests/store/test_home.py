@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,14 @@ def test_what_others_write_is_read(tmp_path: Path) -> None:
     assert list(home.ledger(ana).current()) == [first, second] and home.ledger(ana) is home.ledger(ana)
     forget(other, ana, [first])
     assert list(home.ledger(ana).current()) == [second] and digest(home, ana) == digest(other, ana)
+
+
+def test_nobody_waits_for_a_connection(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", FakeTrainer())
+    with ExitStack() as open_at_once:
+        for _ in range(40):  # threads of a server
+            open_at_once.enter_context(home.db.read())
+    home.close()
 
 
 def test_a_newer_home_is_refused(tmp_path: Path) -> None:

@@ -112,17 +112,19 @@ def serve(
         raise UsageError(
             f"--host {host}: without a key only 127.0.0.1 or ::1 is served; make one: tmem keys make NAME --user ID"
         )
+    from tmem.server import heap
+
+    heap.keep_together()  # before torch is there
     try:
         import uvicorn
 
-        from tmem.server import heap, traces
+        from tmem.server import traces
         from tmem.server.app import make_app
         from tmem.server.metrics import write_lines
     except ImportError as error:
         raise UsageError(f"a server needs the extra server ({error.name}): pip install 'tmem[server]'") from None
     from tmem import Memory
 
-    heap.keep_together()
     traces.start()
     listening = listen(host, port)
     with listening, ExitStack() as ends:

@@ -15,6 +15,12 @@ from tmem.files import without_surrogates
 from tmem.store.ledger.database import Lost
 from tmem.store.ledger.locks import Busy
 
+# What the libraries say of a request that reaches no route, and what to do.
+UNROUTED = {
+    400: "the body is not JSON in UTF-8, or nested too deeply",
+    404: "there is nothing at this path: /openapi.json lists what there is",
+    405: "this path takes other methods: the header Allow names them",
+}
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 500: "server_error"}
 
 
@@ -64,7 +70,7 @@ def refusal_of(error: Exception, home: str) -> Refusal:
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
-        return Refusal(error.status_code, str(error.detail or HTTPStatus(error.status_code).phrase))
+        return Refusal(error.status_code, UNROUTED.get(error.status_code) or HTTPStatus(error.status_code).phrase)
     if isinstance(error, Lost | Busy):  # where the ledger is is nobody's business either
         return Refusal(503, "the memory cannot be reached just now; nothing was changed: try again", retry=5)
     if isinstance(error, TmemError):
@@ -82,8 +88,8 @@ def _invalid(error: RequestValidationError) -> Refusal:
         return Refusal(400, f"the body is not JSON: {first.get('ctx', {}).get('error', 'it does not end')}")
     place = [str(part) for part in first["loc"][1:]]
     param = ".".join(place) or None
-    if first["type"] == "missing" and not place:
-        return Refusal(400, "this needs a body of JSON (Content-Type: application/json)")
+    if not place and first["type"] in ("missing", "model_attributes_type", "dict_type"):  # none, a list, or no JSON
+        return Refusal(400, "this needs a body that is a JSON object (Content-Type: application/json)")
     if first["type"] == "extra_forbidden":
         return Refusal(400, f"there is no {param} here", param)
     text = str(first["msg"]).removeprefix("Value error, ")

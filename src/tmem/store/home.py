@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Container, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, delete, select
 from tmem.errors import IntegrityError
 from tmem.store.ledger import queries
 from tmem.store.ledger import schema as db
-from tmem.store.ledger.history import History, digest, view
+from tmem.store.ledger.history import History, Pair, digest, view
 from tmem.store.ledger.ledger import Ledger, read_on
 from tmem.store.ledger.queries import NewPair, Version
 from tmem.store.scopes import NAMED, Scopes, names_of
@@ -29,6 +30,19 @@ TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept fr
 STATES_KEPT = 64  # in memory, of all scopes together
 LEDGERS_KEPT = 64
 TOGETHER = 64  # pending writes that one training takes in
+
+
+@dataclass(frozen=True, eq=False)
+class AsOf:
+    """A version (None: nothing was written yet), the pairs that hold in it and its weights, all of one moment."""
+
+    version: Version | None
+    pairs: list[Pair]
+    state: Tensors
+
+    @property
+    def version_id(self) -> str | None:
+        return None if self.version is None else self.version.id
 
 
 class Home(Scopes):
@@ -95,17 +109,23 @@ class Home(Scopes):
         return self.ledger(scope).history(number)
 
     def state(self, scope: str, number: int | None = None) -> Tensors:
-        """The weights of a version, the head's by default: from memory, from their file, or trained anew.
+        """The weights of a version, as :meth:`as_of`."""
+        return self.as_of(scope, number).state
+
+    def as_of(self, scope: str, number: int | None = None) -> AsOf:
+        """A version, the head by default. Its weights are from memory, from their file, or trained anew.
 
         Raises :class:`IntegrityError` if file, ledger and what was published do not agree: nothing is used then.
         """
         for last in (False, False, True):
             ledger = self.ledger(scope)  # one state of the ledger, whatever is published or forgotten meanwhile
             wanted = ledger.head if number is None else number
-            if wanted is None:
-                return self.trainer.zeros()
+            version = None if wanted is None else ledger.version(wanted)
+            pairs = list(ledger.history(wanted).current.values())
+            if version is None:
+                return AsOf(None, pairs, self.trainer.zeros())
             try:
-                return self._state(scope, ledger, ledger.version(wanted))
+                return AsOf(version, pairs, self._state(scope, ledger, version))
             except IntegrityError:
                 if last or self.ledger(scope).versions == ledger.versions:
                     raise  # else a file that was there has been removed since

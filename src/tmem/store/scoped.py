@@ -13,6 +13,7 @@ from tmem.errors import IntegrityError, UsageError
 from tmem.store import revise
 from tmem.store.care import export
 from tmem.store.compare import distance, influence
+from tmem.store.home import AsOf
 from tmem.store.ledger.history import Pair
 from tmem.store.ledger.queries import NewPair, Version
 from tmem.store.loaded import Loaded
@@ -125,21 +126,18 @@ class ScopedMemory(Loaded):
             raise UsageError(f"unknown={unknown!r}: choose refuse or base")
         question = self.actions.fitting(clean(question))
         if self.by_pairs and not show_pairs:
-            with self._turn:  # a forgetting while it waits would leave pairs of one time and weights of another
-                number = self.home.head(self.id) if version is None else self._number(version)
-                pairs = list(self.home.history(self.id, number).current.values())
-                [found] = self.actions.answers(self.home.state(self.id, number), [question], pairs, unknown)
-            version_id = self._version(number)
-            meant = [pairs[place].id for place in found.pairs]
-            return Answer(found.text, version_id, [], milliseconds(began), found.source, meant)
+            with self._turn:
+                known = self._as_of(version)
+                [found] = self.actions.answers(known.state, [question], known.pairs, unknown)
+            meant = [known.pairs[place].id for place in found.pairs]
+            return Answer(found.text, known.version_id, [], milliseconds(began), found.source, meant)
         shown = self.search(question, top_k=show_pairs) if show_pairs else []
         texts = [f"{row['question']} {row['answer']}" for row in shown]
         prompt = self.model.encode_chat(self.prompts.answer(question, "\n".join(texts)))
-        number = self.home.head(self.id) if version is None else self._number(version)
         with self._turn:
-            state = self.home.state(self.id, number)
-            [text] = self.actions.reply(state, [prompt], self.model.settings.max_new_tokens_answer)
-        return Answer(text.strip(), self._version(number), [row["id"] for row in shown], milliseconds(began))
+            known = self._as_of(version)
+            [text] = self.actions.reply(known.state, [prompt], self.model.settings.max_new_tokens_answer)
+        return Answer(text.strip(), known.version_id, [row["id"] for row in shown], milliseconds(began))
 
     def chat(
         self,
@@ -284,6 +282,10 @@ class ScopedMemory(Loaded):
 
     # ---- parts ----
 
+    def _as_of(self, version: str | int | None) -> AsOf:
+        """What an answer is given from, the head by default: what is written meanwhile is no part of it."""
+        return self.home.as_of(self.id, None if version is None else self._number(version))
+
     def _pending(self) -> list[Pair]:
         """Pairs that were told and not trained on yet."""
         rows = self.get_all(status="pending")
@@ -321,15 +323,13 @@ class ScopedMemory(Loaded):
         limit = sampling.max_new_tokens or self.model.settings.max_new_tokens_memory
         self.home.check_engine(self.id)
         question = self.actions.fitting(clean(question))
-        with self._turn:  # as of ask
-            number = self.home.head(self.id)
-            pairs = list(self.home.history(self.id, number).current.values())
-            state = self.home.state(self.id, number)
-            found = self.actions.both(state, question, pairs, documents, prompt, limit, sampling)
-        meant = [] if found.pair is None else [pairs[found.pair].id]
+        with self._turn:
+            known = self._as_of(None)
+            found = self.actions.both(known.state, question, known.pairs, documents, prompt, limit, sampling)
+        meant = [] if found.pair is None else [known.pairs[found.pair].id]
         moved = {"memory": found.memory, "documents": list(found.documents)}
         source = "both" if meant else "documents"
-        return Reply(found.text.strip(), self._version(number), None, milliseconds(began), source, meant, moved)
+        return Reply(found.text.strip(), known.version_id, None, milliseconds(began), source, meant, moved)
 
     def say(self, prompt: list[int], sampling: GenerationConfig | None = None) -> str:
         """A reply to a chat prompt, from the weights in force: greedy, and as long as the model's settings say.

@@ -146,9 +146,9 @@ class View:
                     rows[row.id] = {**row._mapping, "metadata": row.metadata and json.loads(row.metadata)}  # type: ignore[typeddict-item]
         return [rows[pair_id] for pair_id in ids if pair_id in rows]
 
-    def _version(self, number: int | None = None) -> str | None:
-        number = self.home.head(self.id) if number is None else number
-        return None if number is None else self.home.version(self.id, number).id
+    def _version(self) -> str | None:
+        ledger = self.home.ledger(self.id)
+        return None if ledger.head is None else ledger.version(ledger.head).id
 
     def _number(self, version: str | int) -> int:
         """The number of a version that is named by number, id or tag."""

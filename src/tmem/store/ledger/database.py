@@ -159,7 +159,8 @@ class SQLite(Database):
         address = URL.create("sqlite", database=str(path))
         if only_read(path):
             address = URL.create("sqlite", database=reading(path), query={"uri": "true"})
-        engine = create_engine(address, connect_args={"timeout": 60})
+        # As many connections at once as there are threads: who waits, waits for the file and not for a connection.
+        engine = create_engine(address, connect_args={"timeout": 60}, max_overflow=-1)
         event.listen(engine, "connect", _prepare_reading if only_read(path) else _prepare)
         super().__init__(path, str(path), engine)
 
