@@ -26,7 +26,7 @@ from transformers import (
 
 from tmem.model.attention import after
 from tmem.model.cache import BegunLayer, RoomyLayer, begun, empty_cache, keeps_everything
-from tmem.model.packed import Product, product
+from tmem.model.packed import Product, Weights, product
 
 FAMILY = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 ROPES = {"default", "linear", "llama3", "yarn"}  # rotations that depend on a token's position alone
@@ -66,23 +66,25 @@ class _Layer:
 class Written:
     """The step of one model, with its weights as they are now. Made for a model whose :func:`linears` are not none.
 
-    ``packed``: with copies of its weights in float16. ``done`` counts its steps.
+    ``weights``: what its products read, if not these themselves a copy. ``done`` counts its steps.
     """
 
-    def __init__(self, hf: PreTrainedModel, packed: bool) -> None:
+    def __init__(self, hf: PreTrainedModel, weights: Weights) -> None:
         model: Any = hf
-        self.packed, self.done = packed, 0
+        self.weights, self.done = weights, 0
         self.hf, self.config, self.rotations = hf, model.config, model.model.rotary_emb
         self.table: Tensor = model.model.embed_tokens.weight
-        self.layers = [self._layer(layer, packed) for layer in model.model.layers]
-        self.last, self.head = _norm(model.model.norm), product([model.lm_head], packed)
+        self.layers = [self._layer(layer, weights) for layer in model.model.layers]
+        # Logits rounded to bfloat16 would be a sixteenth apart.
+        exact: Weights = "float16" if weights == "bfloat16" else weights
+        self.last, self.head = _norm(model.model.norm), product([model.lm_head], exact)
         first = model.model.layers[0].self_attn
         self.dim = int(first.head_dim)
         self.heads, self.groups = (len(own.weight) // self.dim for own in (first.q_proj, first.k_proj))
         self.scale = float(first.scaling)
 
     @staticmethod
-    def _layer(layer: Any, packed: bool) -> _Layer:
+    def _layer(layer: Any, weights: Weights) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         norms = None
         if hasattr(attention, "q_norm"):
@@ -92,13 +94,13 @@ class Written:
             norms = torch.cat(each), attention.q_norm.variance_epsilon
         return _Layer(
             _norm(layer.input_layernorm),
-            product([attention.q_proj, attention.k_proj, attention.v_proj], packed),
+            product([attention.q_proj, attention.k_proj, attention.v_proj], weights),
             norms,
-            product([attention.o_proj], packed),
+            product([attention.o_proj], weights),
             _norm(layer.post_attention_layernorm),
-            product([mlp.gate_proj], packed),
-            product([mlp.up_proj], packed),
-            product([mlp.down_proj], packed),
+            product([mlp.gate_proj], weights),
+            product([mlp.up_proj], weights),
+            product([mlp.down_proj], weights),
             (mlp.gate_proj, mlp.up_proj, mlp.down_proj),
         )
 
