@@ -5,6 +5,7 @@
     python benchmarks/decode.py --model smollm2-untaught --gguf F32.gguf Q4_1.gguf --rows 16
     python benchmarks/decode.py --model smollm2-untaught --gguf F32.gguf Q4_1.gguf --rows 16 --shared 2000
     python benchmarks/decode.py --model smollm2-untaught --quality --rows 16   # other types, word by word
+    python benchmarks/decode.py --model persona-nano --same 1000 --rows 16
 
 Ways take turns, each round in another order, and the quickest of all rounds counts: other work on the machine lends
 nobody an advantage. The difference of a long and a short reply is what its further tokens cost; reading the prompt and
@@ -23,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,14 @@ Way = Callable[[int], Any]  # generates so many tokens per row
 
 
 def asked(count: int) -> list[str]:
-    """Questions that differ in a word, of about forty tokens with a chat template."""
-    return [
-        f"Tell me a story about a fox who learns to read in the old library of town {number}."
-        for number in range(count)
-    ]
+    """Questions of about forty tokens with a chat template; 48 that differ in a number alone, then 48 others."""
+    kinds = (
+        "Tell me a story about a fox who learns to read in the old library of town {}.",
+        "Which of the {} books on the shelf by the window did Ada read on her way to Lisbon?",
+        "Explain to a child of {} years why the sea looks blue although water has no colour.",
+        "Write a letter to the mayor of town {} that asks for more trees along the market street.",
+    )
+    return [kinds[number // 48 % len(kinds)].format(number) for number in range(count)]
 
 
 class Ours:
@@ -98,14 +102,13 @@ def theirs(path: Path, prompts: Sequence[tuple[int, ...]], loras: Sequence[Path]
     params.n_ctx, params.n_parallel, params.port, params.verbosity, params.cache_ram_mib = rows * room, rows, 0, 0, 0
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0) for lora in loras]
     server = xllamacpp.Server(params)
-    client = httpx.Client(base_url=server.listening_address, timeout=1200, limits=httpx.Limits(max_connections=rows))
 
     def generate(new: int) -> Any:
         def one(row: int) -> Any:
             body: dict[str, Any] = {"prompt": list(prompts[row]), "n_predict": new, "temperature": 0}
             body |= {"cache_prompt": False, "ignore_eos": True}
             body["lora"] = [{"id": place, "scale": float(place == row)} for place in range(len(loras))]
-            done = client.post("/completion", json=body).json()
+            done = httpx.post(f"{server.listening_address}/completion", json=body, timeout=1200).json()
             assert done["tokens_predicted"] == new
             return done
 
@@ -141,6 +144,26 @@ def first_tokens(ways: dict[str, Way], rounds: int) -> dict[str, float]:
             best[name] = min(best[name], time.process_time() - started)
         print(f"{number + 1} of {rounds}: {json.dumps(best)}", file=sys.stderr)
     return best
+
+
+def same(ours: Ours, new: int, rows: int) -> dict[str, int]:
+    """How many greedy replies of ours are, token for token, those of the forward pass: alone and ``rows`` at once."""
+    steps: tuple[Written | None, ...] = (None, Written(ours.model.hf, "float32"))
+    found = dict[str, int]()
+    for memories in (False, True):
+        wanted = [Request(prompt, row if memories else None, new) for row, prompt in enumerate(ours.prompts)]
+        replies = []  # of each step, one by one and then together
+        for step, size in product(steps, (1, rows)):
+            ours.model.written = lambda step=step: step  # type: ignore[method-assign, misc]
+            groups = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+            done = [one for group in groups for one in ours.engine.generate(group, ours.delta, ours.fast)]
+            replies.append([one.ids for one in done])
+        first, *others = replies
+        names = ("the forward pass, many at once", "written out, one by one", "written out, many at once")
+        for name, own in zip(names, others, strict=True):
+            equal = sum(one == other for one, other in zip(own, first, strict=True))
+            found[f"{name}, {'with' if memories else 'no'} memories"] = equal
+    return found
 
 
 @torch.no_grad()
@@ -191,6 +214,7 @@ def main() -> None:
     parser.add_argument("--gguf", nargs="*", type=Path, default=[], help="the same model for llama.cpp")
     parser.add_argument("--only", nargs="+", help="names of ways, as the table has them; default: all")
     parser.add_argument("--quality", action="store_true")
+    parser.add_argument("--same", type=int, default=0, help="compare so many replies with the forward pass's")
     parser.add_argument("--shared", type=int, default=0, help="tokens of a text before all questions")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -200,6 +224,9 @@ def main() -> None:
         print(json.dumps(quality(models, 100, 24, args.rows), indent=1))
         return
     model = load(args.model, device="cpu", weights="float32")
+    if args.same:
+        print(json.dumps({"replies": args.same, **same(Ours(model, args.same), 16, max(2, args.rows))}, indent=1))
+        return
     ours, ways = Ours(model, args.rows, args.shared), dict[str, Way]()
     steps: dict[str, Written | None] = {"forward pass": None, "written out": Written(model.hf, "float32")}
     if available():
