@@ -225,7 +225,7 @@ def main() -> None:
         return
     model = load(args.model, device="cpu", weights="float32")
     if args.same:
-        print(json.dumps({"replies": args.same, **same(Ours(model, args.same), 16, max(2, args.rows))}, indent=1))
+        print(json.dumps({"replies": args.same, **same(Ours(model, args.same), 8, max(2, args.rows))}, indent=1))
         return
     ours, ways = Ours(model, args.rows, args.shared), dict[str, Way]()
     steps: dict[str, Written | None] = {"forward pass": None, "written out": Written(model.hf, "float32")}
