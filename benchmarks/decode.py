@@ -186,7 +186,8 @@ def quality(models: dict[str, Model], count: int, new: int, rows: int) -> dict[s
         for name, model in models.items():
             cache, ids = empty_cache(model.hf.config), torch.tensor(batch)
             hf: Any = model.hf
-            logits = hf(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+            with steps[name].reading():
+                logits = hf(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
             own = [logits.log_softmax(-1)]
             with steps[name].steps(cache, [len(batch[0])] * len(batch), {}) as step:
                 for place in range(new - 1):

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from tmem.errors import UsageError
-from tmem.model import HFEngine, Request, load, packed
+from tmem.model import HFEngine, Request, decode_step, load, packed
 from tmem.model.decode_step import linears
 from tmem.model.load import PACK_AFTER
 
@@ -138,14 +138,11 @@ def test_weights_beyond_float16_are_not_packed(checkpoint: Callable[[str], Path]
 
 @torch.no_grad()
 @pytest.mark.parametrize("bias", [False, True])
-def test_many_rows_are_multiplied_in_bfloat16_and_few_as_in_float16(
-    bias: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packed, "native", lambda: True)  # elsewhere oneDNN computes the same, slowly
+def test_many_rows_are_multiplied_in_bfloat16_and_few_as_in_float16(bias: bool) -> None:
     own, x = layers(bias, 400, 64), torch.randn(packed.MANY, WIDE)
     for linear in own:
         linear.weight.copy_(linear.weight.bfloat16())
-    many, few = packed.product(own, "bfloat16"), packed.product(own, "float16")
+    many, few = packed.product(own, "bfloat16", packed.Rounded()), packed.product(own, "float16")
     assert torch.equal(many(x[1:]), few(x[1:]))
     exact = torch.cat([(linear.weight.double() @ x.bfloat16().double().T).T for linear in own], 1)
     biases = torch.cat(
@@ -153,7 +150,7 @@ def test_many_rows_are_multiplied_in_bfloat16_and_few_as_in_float16(
     )
     torch.testing.assert_close(many(x).double(), exact + biases, rtol=2.0**-8, atol=2.0**-12)
     assert not torch.equal(many(x), few(x))  # it is another product
-    assert torch.equal(packed.product(own, "bfloat16")(x[:1]), few(x[:1]))
+    assert torch.equal(packed.product(own, "bfloat16", packed.Rounded())(x[:1]), few(x[:1]))
 
 
 def test_bfloat16_rounds_the_weights_for_all(
@@ -177,7 +174,7 @@ def test_in_bfloat16_many_answer_nearly_what_each_answers_alone(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packed, "SMALL", 1)
-    monkeypatch.setattr(packed, "native", lambda: True)
+    monkeypatch.setattr(decode_step, "native", lambda: True)  # elsewhere oneDNN computes the same, slowly
     model = load(checkpoint("qwen3"), device="cpu", weights="bfloat16")
     wanted = [Request(prompt(3 + row), None, 2) for row in range(2 * packed.MANY)]
     together = HFEngine(model).generate(wanted)
@@ -187,3 +184,23 @@ def test_in_bfloat16_many_answer_nearly_what_each_answers_alone(
     assert len(same) > len(wanted) // 2
     apart = max(abs(one.logprobs[1] - other.logprobs[1]) for one, other in same)
     assert 1e-7 < apart < 0.05  # rounded, and no more than that
+
+
+def test_in_bfloat16_long_prompts_are_read_in_it_but_for_the_head(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "SMALL", 1)
+    first = []
+    for native in (False, True):
+        monkeypatch.setattr(decode_step, "native", lambda native=native: native)
+        model = load(checkpoint("qwen3"), device="cpu", weights="bfloat16")
+        first.append([HFEngine(model).generate([Request(prompt(length), None, 1)])[0] for length in (3, 40)])
+    (few, many), (few_rounded, many_rounded) = first
+    assert few.logprobs == few_rounded.logprobs  # few rows are those of float16
+    assert 1e-7 < abs(many.logprobs[0] - many_rounded.logprobs[0]) < 0.05
+    written = model.written()
+    assert written is not None
+    x = torch.randn(packed.MANY, model.hf.config.hidden_size)
+    with torch.no_grad(), written.reading():
+        head: nn.Linear = model.hf.lm_head  # type: ignore[assignment]
+        assert torch.equal(head(x), x @ head.weight.mT)

@@ -8,7 +8,7 @@ every other one takes the forward pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,8 @@ from transformers import (
 
 from tmem.model.attention import after
 from tmem.model.cache import BegunLayer, RoomyLayer, begun, empty_cache, keeps_everything
-from tmem.model.packed import Product, Weights, product
+from tmem.model.onednn import large_products
+from tmem.model.packed import Product, Rounded, RoundedReading, Weights, native, product
 
 FAMILY = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 ROPES = {"default", "linear", "llama3", "yarn"}  # rotations that depend on a token's position alone
@@ -72,6 +73,7 @@ class Written:
     def __init__(self, hf: PreTrainedModel, weights: Weights) -> None:
         model: Any = hf
         self.weights, self.done = weights, 0
+        self._rounded = Rounded() if weights == "bfloat16" and native() else None
         self.hf, self.config, self.rotations = hf, model.config, model.model.rotary_emb
         self.table: Tensor = model.model.embed_tokens.weight
         self.layers = [self._layer(layer, weights) for layer in model.model.layers]
@@ -83,8 +85,7 @@ class Written:
         self.heads, self.groups = (len(own.weight) // self.dim for own in (first.q_proj, first.k_proj))
         self.scale = float(first.scaling)
 
-    @staticmethod
-    def _layer(layer: Any, weights: Weights) -> _Layer:
+    def _layer(self, layer: Any, weights: Weights) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         norms = None
         if hasattr(attention, "q_norm"):
@@ -94,15 +95,21 @@ class Written:
             norms = torch.cat(each), attention.q_norm.variance_epsilon
         return _Layer(
             _norm(layer.input_layernorm),
-            product([attention.q_proj, attention.k_proj, attention.v_proj], weights),
+            product([attention.q_proj, attention.k_proj, attention.v_proj], weights, self._rounded),
             norms,
-            product([attention.o_proj], weights),
+            product([attention.o_proj], weights, self._rounded),
             _norm(layer.post_attention_layernorm),
-            product([mlp.gate_proj], weights),
-            product([mlp.up_proj], weights),
-            product([mlp.down_proj], weights),
+            product([mlp.gate_proj], weights, self._rounded),
+            product([mlp.up_proj], weights, self._rounded),
+            product([mlp.down_proj], weights, self._rounded),
             (mlp.gate_proj, mlp.up_proj, mlp.down_proj),
         )
+
+    def reading(self) -> AbstractContextManager[Any]:
+        """Inside, the model's own forward pass makes its large products as suits its weights; all but the head's."""
+        if self._rounded is None:
+            return large_products(self.hf.parameters())
+        return RoundedReading(self._rounded, linears(self.hf)[:-1])
 
     @contextmanager
     def steps(self, cache: DynamicCache, read: Sequence[int], additions: Additions) -> Iterator[Step]:

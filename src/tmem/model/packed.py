@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.overrides import TorchFunctionMode
 
 from tmem.model import onednn
 
@@ -45,11 +46,11 @@ def native() -> bool:
     return onednn.AVAILABLE and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def product(linears: Sequence[nn.Linear], weights: Weights) -> Product:
+def product(linears: Sequence[nn.Linear], weights: Weights, rounded: Rounded | None = None) -> Product:
     """The product with linear layers that read the same input, (N, in), their results side by side.
 
-    ``float16``: by a copy in that type, if the weights are large enough to gain by it. ``bfloat16``: many rows in that
-    type where the processor has it, few rows by the copy in float16.
+    ``float16``: by a copy in that type, if the weights are large enough to gain by it. ``bfloat16``: many rows as
+    ``rounded`` has them, few by the copy in float16.
     """
     if weights != "float32" and sum(own.weight.numel() for own in linears) >= SMALL:
         bias = None
@@ -58,9 +59,45 @@ def product(linears: Sequence[nn.Linear], weights: Weights) -> Product:
                 [own.weight.new_zeros(len(own.weight)) if own.bias is None else own.bias for own in linears]
             )
         few = _packed(torch.cat([own.weight for own in linears]), bias)
-        return _rounded(linears, bias, few) if weights == "bfloat16" and native() else few
+        if weights == "float16" or rounded is None:
+            return few
+        matrices = [own.weight for own in linears]
+        return lambda x: few(x) if len(x) < MANY else rounded.times(x, matrices, bias)
     each = [_plain(own.weight, own.bias) for own in linears]
     return each[0] if len(each) == 1 else lambda x: torch.cat([own(x) for own in each], 1)
+
+
+class Rounded:
+    """Products of many rows in bfloat16, by copies of weights that the first of them makes."""
+
+    def __init__(self) -> None:
+        self._copies: dict[tuple[int, ...], Tensor] = {}
+
+    def times(self, x: Tensor, weights: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+        """x (..., in) with weights (out, in), side by side, and their bias in float32: (..., out) in float32."""
+        key = tuple(map(id, weights))
+        if key not in self._copies:
+            rounded = torch.cat([weight.detach().bfloat16() for weight in weights])
+            self._copies[key] = torch.ops.mkldnn._reorder_linear_weight(rounded, 2 * MANY)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self._copies[key], None, "none", [], "").float()
+        return y if bias is None else y.add_(bias)
+
+
+class RoundedReading(TorchFunctionMode):
+    """Inside, this thread multiplies many rows with the weights of these layers by ``rounded``: for reading prompts."""
+
+    def __init__(self, rounded: Rounded, linears: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self._rounded, self._own = rounded, {id(own.weight) for own in linears if own.weight.numel() >= SMALL}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is linear and not kwargs and id(args[1]) in self._own:
+            x, weight, *bias = args
+            if x.numel() >= MANY * x.shape[-1]:
+                return self._rounded.times(x, [weight], bias[0] if bias else None)
+        return func(*args, **kwargs or {})
 
 
 def _plain(weight: Tensor, bias: Tensor | None) -> Product:
@@ -74,21 +111,3 @@ def _packed(weight: Tensor, bias: Tensor | None) -> Product:
     copy = torch.ops.quantized.linear_prepack_fp16(weight, bias)
     by_fbgemm: Any = torch.ops.quantized.linear_dynamic_fp16.default
     return lambda x: by_fbgemm(x, copy)
-
-
-def _rounded(linears: Sequence[nn.Linear], bias: Tensor | None, few: Product) -> Product:
-    """Products in bfloat16 of many rows, by a copy that the first of them makes; ``few`` has the others."""
-    by_onednn: Any = torch.ops.mkldnn._linear_pointwise.default
-    copy: Tensor | None = None
-
-    def times(x: Tensor) -> Tensor:
-        nonlocal copy
-        if len(x) < MANY:
-            return few(x)
-        if copy is None:
-            rounded = torch.cat([own.weight.detach().bfloat16() for own in linears])
-            copy = torch.ops.mkldnn._reorder_linear_weight(rounded, 2 * MANY)
-        y: Tensor = by_onednn(x.bfloat16(), copy, None, "none", [], "").float()
-        return y if bias is None else y.add_(bias)
-
-    return times
