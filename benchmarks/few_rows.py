@@ -56,11 +56,23 @@ def four_bits(weight: Tensor, group: int = 32) -> Any:
     return torch._convert_weight_to_int4pack_for_cpu(whole, 1), places
 
 
+def by_onednn(x: Tensor, weight: Any) -> Tensor:
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+    return y
+
+
+def reordered(weight: Tensor, rows: int) -> Any:
+    """A copy in the order that oneDNN likes best for so many rows."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+
+
 KERNELS: dict[str, Kernel] = {
     "float32, torch": (lambda w: w, lambda x, w: linear(x, w)),
-    "float32, oneDNN": (lambda w: w, lambda x, w: torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")),
+    "float32, oneDNN": (lambda w: w, by_onednn),
     "float16 packed, FBGEMM": (lambda w: packed._packed(w, None), lambda x, own: own(x)),
     "bfloat16": (lambda w: w.bfloat16(), lambda x, w: linear(x.bfloat16(), w)),
+    "float32 packed, oneDNN": (lambda w: reordered(w, 16), by_onednn),
+    "bfloat16 packed, oneDNN": (lambda w: reordered(w.bfloat16(), 16), lambda x, w: by_onednn(x.bfloat16(), w)),
     "int8 weights, bfloat16": (eight_bits_of_weights, lambda x, w: torch._weight_int8pack_mm(x.bfloat16(), *w)),
     "int8 both, FBGEMM": (eight_bits, lambda x, w: torch.ops.quantized.linear_dynamic(x, w, True)),
     "int4 weights, bfloat16": (

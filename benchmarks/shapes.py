@@ -72,7 +72,12 @@ def qwen3_4b(dtype: str = "float32") -> Model:
     return random_model(36, 2560, 9728, 32, 8, 128, 151_936, dtype)
 
 
-SHAPES = {"small": small, "0.6B": qwen3_06b, "4B": qwen3_4b}
+def smollm2_135m(dtype: str = "float32") -> Model:
+    """Random weights in the shape of SmolLM2-135M, with norms of queries and keys besides."""
+    return random_model(30, 576, 1536, 9, 3, 64, 49_152, dtype)
+
+
+SHAPES = {"small": small, "135M": smollm2_135m, "0.6B": qwen3_06b, "4B": qwen3_4b}
 
 
 def recipe_for(model: Model) -> Recipe:

@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +399,19 @@ LOOKS = [
     "why What?",
     "export file",
 ]
+
+
+HEAVY = {"torch", "transformers", "numpy", "sqlalchemy.dialects.postgresql"}
+
+
+def test_what_looks_imports_nothing_that_it_does_not_need(own: Run, tmem: Run, tmp_path: Path) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper")
+    program = "import sys; from tmem.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+    words = ("list", "--user", "u", "--home", str(tmp_path / "home"))
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    *shown, modules = done.stdout.splitlines()
+    assert any("camper" in line for line in shown) and "tmem.store.home" in modules.split()
+    assert not HEAVY & set(modules.split())
 
 
 @pytest.mark.parametrize("command", [("doctor",), ("backup", "copy"), *((*look.split(), "-u", "u") for look in LOOKS)])

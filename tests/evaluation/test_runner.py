@@ -95,6 +95,18 @@ def test_every_question_of_every_cell_is_recorded_once(whole: Path) -> None:
     assert (first["recipe"], first["tmem"]) == ("sgd", json.loads((whole / "run.json").read_text())["version"])
 
 
+def test_weights_of_another_type_are_another_run(checkpoint: Path, model: Model, whole: Path, tmp_path: Path) -> None:
+    rounded = spec(checkpoint, weights="bfloat16")
+    base = rounded.load()  # as every process of the run has it
+    assert base.weights_hash != model.weights_hash
+    run(rounded, base, ["none"], [1], tmp_path, limit=1)
+    about = json.loads((tmp_path / "run.json").read_text())
+    assert (about["settings"]["weights"], about["model_hash"]) == ("bfloat16", base.weights_hash)
+    assert "weights" not in json.loads((whole / "run.json").read_text())["settings"]
+    with pytest.raises(DataError, match="holds another run"):
+        run(spec(checkpoint), model, ["none"], [1], tmp_path, limit=1)
+
+
 def test_a_run_that_is_over_does_nothing_more(model: Model, checkpoint: Path, whole: Path) -> None:
     before = {path: path.read_bytes() for path in whole.glob("*.jsonl")}
     assert run(spec(checkpoint), model, MEMORIES, SEEDS, whole) > 30

@@ -28,6 +28,8 @@ from tmem.cli.common import (
     RecipeName,
     SeedOption,
     ThreadsOption,
+    Weights,
+    WeightsOption,
     choose_recipe,
     err,
     load_model,
@@ -134,13 +136,14 @@ def options(
 def demo(
     model: ModelOption = DEFAULT_MODEL,
     seed: SeedOption = 7,
+    weights: WeightsOption = Weights.auto,
 ) -> None:
     """Watch a model read a conversation, write it into its own weights, drop the text and answer from memory."""
     from tmem.agent.prompts import PROMPTS
     from tmem.cli.demo import tour
     from tmem.cli.talk import talk
 
-    loaded = load_model(model)
+    loaded = load_model(model, weights=weights)
     if PROMPTS[loaded.settings.prompts].converses:
         talk(loaded, out)
     else:
@@ -159,13 +162,14 @@ def run(
     seed: SeedOption = 1,
     folder: Annotated[Path | None, typer.Option("--out", help="Write trajectory.jsonl and answers.jsonl here.")] = None,
     threads: ThreadsOption = None,
+    weights: WeightsOption = Weights.auto,
     as_json: JsonOption = False,
 ) -> None:
     """Read one conversation as an agent, and answer its questions."""
     from tmem.cli.run import run_conversation
     from tmem.policies import make_agent
 
-    loaded = load_model(model, threads)
+    loaded = load_model(model, threads, weights=weights)
     agent = make_agent(loaded, choose_recipe(loaded, recipe.value, lr), memory, seed=seed)
     if budget is not None:
         agent = replace(agent, budget=budget)

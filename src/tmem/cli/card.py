@@ -16,6 +16,8 @@ from tmem.cli.common import (
     RateOption,
     RecipeName,
     ThreadsOption,
+    Weights,
+    WeightsOption,
     choose_recipe,
     err,
     load_model,
@@ -52,6 +54,7 @@ def card(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Also write a figure (SVG) into this folder.")] = None,
     threads: ThreadsOption = None,
+    weights: WeightsOption = Weights.auto,
     as_json: JsonOption = False,
 ) -> None:
     """See what a recipe does to a model: what is recalled, what is refused, what else changes."""
@@ -61,7 +64,7 @@ def card(
 
     sizes = sorted(set(numbers("--pairs", pairs)))
     questions = asked(source)
-    loaded = load_model(model, threads)
+    loaded = load_model(model, threads, weights=weights)
     chosen = choose_recipe(loaded, recipe.value, lr, **recipe_changes(change or []))
     with err.status("begins") as status:
         result = make(loaded, chosen, sizes, questions, lambda text: status.update(escape(text)))

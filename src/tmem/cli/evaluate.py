@@ -25,6 +25,8 @@ from tmem.cli.common import (
     RateOption,
     RecipeName,
     ThreadsOption,
+    Weights,
+    WeightsOption,
     choose_recipe,
     err,
     load_model,
@@ -64,6 +66,7 @@ def bench(
     data: Annotated[str | None, typer.Option(help="The benchmark's file; for search also a hub data set.")] = None,
     model: ModelOption = DEFAULT_MODEL,
     engine: EngineOption = None,
+    weights: WeightsOption = Weights.auto,
     memory: Annotated[str, typer.Option(help="Memories to compare, e.g. none,full,rag,memagent,tmem.")] = "tmem",
     seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Numbers, e.g. 1,2,3.")] = "1",
     limit: Annotated[
@@ -153,7 +156,7 @@ def bench(
         "clbench": {"path": data, "subset": subset, "accept_license": accept},
         "seal": {"path": data, "passages": passages, "completions": completions},
     }
-    loaded = load_model(model, threads)
+    loaded = load_model(model, threads, weights=weights)
     changes = recipe_changes(change or [])
     if lr is not None:
         changes["lr"] = choose_recipe(loaded, recipe.value, lr, **changes).lr
@@ -175,6 +178,7 @@ def bench(
         grammar=grammar,
         extractions=extractions,
         engine=engine,
+        weights=weights.value,
     )
     memories, chosen = names("--memory", memory), numbers("--seeds", seeds)
     command = shlex.join(["tmem", *sys.argv[1:]])

@@ -16,6 +16,8 @@ from tmem.cli.common import (
     ModelOption,
     SeedOption,
     ThreadsOption,
+    Weights,
+    WeightsOption,
     load_model,
     out,
 )
@@ -108,6 +110,7 @@ def rows_command(
     model: ModelOption = DEFAULT_MODEL,
     seed: SeedOption = 1,
     threads: ThreadsOption = None,
+    weights: WeightsOption = Weights.auto,
 ) -> None:
     """Make rows for tmem train sft: what a text gives, what it answers and what it does not.
 
@@ -128,7 +131,7 @@ def rows_command(
     if source is Source.chat:
         from tmem.training.sources.chat import chat
 
-        lines = list(chat(load_model(model, threads), seed, most))
+        lines = list(chat(load_model(model, threads, weights=weights), seed, most))
     elif source is Source.everyday:
         from tmem.training.sources.everyday import everyday
 

@@ -8,7 +8,7 @@ every other one takes the forward pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,8 @@ from transformers import (
 
 from tmem.model.attention import after
 from tmem.model.cache import BegunLayer, RoomyLayer, begun, empty_cache, keeps_everything
-from tmem.model.packed import Product, product
+from tmem.model.onednn import large_products
+from tmem.model.packed import Product, Rounded, RoundedReading, Weights, native, product
 
 FAMILY = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 ROPES = {"default", "linear", "llama3", "yarn"}  # rotations that depend on a token's position alone
@@ -66,23 +67,25 @@ class _Layer:
 class Written:
     """The step of one model, with its weights as they are now. Made for a model whose :func:`linears` are not none.
 
-    ``packed``: with copies of its weights in float16. ``done`` counts its steps.
+    ``weights``: what its products read, if not these themselves a copy. ``done`` counts its steps.
     """
 
-    def __init__(self, hf: PreTrainedModel, packed: bool) -> None:
+    def __init__(self, hf: PreTrainedModel, weights: Weights) -> None:
         model: Any = hf
-        self.packed, self.done = packed, 0
+        self.weights, self.done = weights, 0
+        self._rounded = Rounded() if weights == "bfloat16" and native() else None
         self.hf, self.config, self.rotations = hf, model.config, model.model.rotary_emb
         self.table: Tensor = model.model.embed_tokens.weight
-        self.layers = [self._layer(layer, packed) for layer in model.model.layers]
-        self.last, self.head = _norm(model.model.norm), product([model.lm_head], packed)
+        self.layers = [self._layer(layer, weights) for layer in model.model.layers]
+        # Logits rounded to bfloat16 would be a sixteenth apart.
+        exact: Weights = "float16" if weights == "bfloat16" else weights
+        self.last, self.head = _norm(model.model.norm), product([model.lm_head], exact)
         first = model.model.layers[0].self_attn
         self.dim = int(first.head_dim)
         self.heads, self.groups = (len(own.weight) // self.dim for own in (first.q_proj, first.k_proj))
         self.scale = float(first.scaling)
 
-    @staticmethod
-    def _layer(layer: Any, packed: bool) -> _Layer:
+    def _layer(self, layer: Any, weights: Weights) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         norms = None
         if hasattr(attention, "q_norm"):
@@ -92,15 +95,21 @@ class Written:
             norms = torch.cat(each), attention.q_norm.variance_epsilon
         return _Layer(
             _norm(layer.input_layernorm),
-            product([attention.q_proj, attention.k_proj, attention.v_proj], packed),
+            product([attention.q_proj, attention.k_proj, attention.v_proj], weights, self._rounded),
             norms,
-            product([attention.o_proj], packed),
+            product([attention.o_proj], weights, self._rounded),
             _norm(layer.post_attention_layernorm),
-            product([mlp.gate_proj], packed),
-            product([mlp.up_proj], packed),
-            product([mlp.down_proj], packed),
+            product([mlp.gate_proj], weights, self._rounded),
+            product([mlp.up_proj], weights, self._rounded),
+            product([mlp.down_proj], weights, self._rounded),
             (mlp.gate_proj, mlp.up_proj, mlp.down_proj),
         )
+
+    def reading(self) -> AbstractContextManager[Any]:
+        """Inside, the model's own forward pass makes its large products as suits its weights; all but the head's."""
+        if self._rounded is None:
+            return large_products(self.hf.parameters())
+        return RoundedReading(self._rounded, linears(self.hf)[:-1])
 
     @contextmanager
     def steps(self, cache: DynamicCache, read: Sequence[int], additions: Additions) -> Iterator[Step]:

@@ -56,7 +56,7 @@ ATTENDING = {"full_attention", "sliding_attention", "chunked_attention"}
 # Steps after which a copy in float16 has cost less than it gains: packing takes as long as 100 to 150 steps spare.
 PACK_AFTER = 128
 
-Weights = Literal["auto", "float32", "float16"]
+Weights = Literal["auto", "float32", "float16", "bfloat16"]
 
 # What is fetched from the hub. Mistral's repositories hold a second copy of the weights under another name.
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
@@ -73,10 +73,10 @@ class Model:
         hf: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         settings: ModelSettings,
-        packed: bool = False,
+        weights: packing.Weights = "float32",
     ) -> None:
         self.name = name
-        self.packed = packed  # decoding reads a copy of the weights in float16; see tmem.model.packed
+        self.weights = weights  # what decoding reads, if not these themselves a copy; see tmem.model.packed
         self.directory = directory
         self.hf = hf.eval().requires_grad_(False)
         self.turn = Turn()
@@ -100,7 +100,7 @@ class Model:
     def twin(self) -> Model:
         """The same model for another thread at the same time: its weights, with hooks, caches and a turn of its own."""
         hf = copy.deepcopy(self.hf, {id(parameter): parameter for parameter in self.hf.parameters()})
-        other = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.packed)
+        other = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.weights)
         other.weights_hash, other.held = self.weights_hash, self.held
         other._fast = {key: FastWeights(hf, fast.basis) for key, fast in self._fast.items()}
         return other
@@ -208,16 +208,21 @@ class Model:
         step = self._written[1] if versions == self._written[0] else None
         if step is None:
             if self._follows is None:
-                self._follows = Written(self.hf, packed=False).agrees()
+                self._follows = Written(self.hf, "float32").agrees()
                 if not self._follows:
                     warnings.warn(
                         f"{self.name}: its layers do something else than the step of decoding that is written out for "
                         "its family: it takes the forward pass, which is slower",
                         stacklevel=2,
                     )
-            step = Written(self.hf, packed=False) if self._follows else None
-        elif self.packed and not step.packed and step.done >= PACK_AFTER:
-            step = Written(self.hf, packed=True)
+            step = Written(self.hf, "float32") if self._follows else None
+        # In bfloat16 an answer must not hang on how much was answered before it.
+        if (
+            step is not None
+            and step.weights != self.weights
+            and (step.done >= PACK_AFTER or self.weights == "bfloat16")
+        ):
+            step = Written(self.hf, self.weights)
         self._written = versions, step
         return step
 
@@ -246,8 +251,9 @@ def load(
     ``notice`` is told what takes long, once: a GGUF file is turned into safetensors (:mod:`tmem.model.gguf`).
     ``weights``: what decoding on a CPU reads the weights of a model in float32 from. ``auto`` is a copy in float16,
     half of the bytes, where the checkpoint is in float16 or bfloat16, whose numbers it holds. ``float16`` rounds other
-    checkpoints to it: writes see these weights, too, and memories are those of another base. Sums are float32 in any
-    case (:mod:`tmem.model.packed`). Where that cannot be, ``float32`` is taken, and ``notice`` told if it was wanted.
+    checkpoints to it, and ``bfloat16`` to that: writes see these weights, too, and memories are those of another base.
+    ``bfloat16`` besides multiplies many rows in it where the processor can (:mod:`tmem.model.packed`). Sums are float32
+    in any case. Where that cannot be, ``notice`` is told if it was wanted, and what is more exact is taken.
     Nothing is unpickled and no code of a model is ever run. Raises :class:`ModelError` in one line for whatever is
     missing or broken.
     """
@@ -267,16 +273,22 @@ def load(
     if dtype == "auto" and exact and hf.num_parameters() < FLOAT32_BELOW:
         hf = hf.float()
     torch.nn.Module.to(hf, device)
-    packed = weights == "float16" or (weights == "auto" and stored in packing.HELD)
-    if packed and (problem := _cannot_pack(hf)) is not None:
-        packed = False
-        if weights == "float16":
+    reads: packing.Weights = "float16" if weights == "auto" and stored in packing.HELD else "float32"
+    if weights in ("float16", "bfloat16"):
+        reads = weights
+    if reads != "float32" and (problem := _cannot_pack(hf)) is not None:
+        reads = "float32"
+        if weights != "auto":
             notice(f"{name}: {problem}: its weights are read in float32")
-    if packed and stored not in packing.HELD:
-        with torch.no_grad():
-            for linear in linears(hf):
-                linear.weight.copy_(linear.weight.half())
-    return Model(name, directory, hf, tokenizer, settings, packed)
+    if reads == weights and reads != "float32":
+        if reads == "bfloat16" and not packing.native():
+            notice(f"{name}: this processor does not multiply bfloat16: its products are those of float16")
+        held = packing.HELD if reads == "float16" else (torch.bfloat16,)
+        if stored not in held:
+            with torch.no_grad():
+                for linear in linears(hf):
+                    linear.weight.copy_(linear.weight.to(getattr(torch, reads)))
+    return Model(name, directory, hf, tokenizer, settings, reads)
 
 
 def _cannot_pack(hf: PreTrainedModel) -> str | None:

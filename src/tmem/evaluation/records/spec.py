@@ -17,6 +17,7 @@ from tmem.errors import DataError, UsageError
 from tmem.files import read_json, write_json
 from tmem.model import Model, load
 from tmem.model.engines import open_engine
+from tmem.model.load import Weights
 from tmem.model.request import Sampling
 from tmem.model.served import ServedEngine
 from tmem.policies import make_agent
@@ -68,9 +69,10 @@ class Spec:
     grammar: bool = False
     extractions: int = 1
     engine: str | None = None  # None: the model's own loop
+    weights: Weights = "auto"  # what decoding on a CPU reads
 
     def load(self) -> Model:
-        return load(self.model)
+        return load(self.model, weights=self.weights)
 
     def benchmark(self, model: Model) -> Benchmark:
         """Raises :class:`UsageError` or :class:`DataError` for options and data that cannot be used."""
@@ -137,6 +139,7 @@ class Spec:
                 "grammar": agent.grammar,
                 "extractions": agent.extractions,
                 **({} if self.engine is None else {"engine": self.engine}),
+                **({} if self.weights == "auto" else {"weights": self.weights}),
                 "device": model.device.type,
                 "dtype": model.dtype,
                 "max_new_tokens": {

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tmem.dates import Moment
 from tmem.errors import StoreError
@@ -84,8 +83,11 @@ def make(connection: Connection, scope: str, names: Names | None, engine: dict[s
     if names is None:  # nobody asked for it by name: it is there
         return
     row = dict(zip(NAMES, names, strict=True)) | {"engine": json.dumps(engine)}
-    dialects: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-    made = dialects[connection.dialect.name](db.scopes).values(id=scope, created=now(), **row)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_or  # every command that only looks would pay for it
+    else:
+        from sqlalchemy.dialects.sqlite import insert as insert_or  # type: ignore[assignment]
+    made = insert_or(db.scopes).values(id=scope, created=now(), **row)
     kept = func.coalesce(db.scopes.c.engine, made.excluded.engine)
     connection.execute(made.on_conflict_do_update(index_elements=["id"], set_=row | {"engine": kept}))
 
