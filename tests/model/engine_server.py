@@ -115,8 +115,11 @@ class VllmLikeServer(EngineServer):
             return (200, "Success") if self.adapters.pop(body["lora_name"], None) else (404, {"error": "none"})
         if self.dev and route == "/collective_rpc":
             assert body["method"] == "reload_weights"
-            weights = load_file(Path(body["kwargs"]["weights_path"]) / "model.safetensors")
-            self.model.hf.load_state_dict(weights, strict=False)
+            for path in Path(body["kwargs"]["weights_path"]).glob("*.safetensors"):
+                weights = load_file(path)
+                if strange := weights.keys() - self.model.hf.state_dict().keys():
+                    return 500, {"error": {"message": f"There is no parameter named {min(strange)!r}"}}
+                self.model.hf.load_state_dict(weights, strict=False)
             return 200, {"results": [None]}
         if self.dev and route == "/reset_prefix_cache":
             self._cache.clear()

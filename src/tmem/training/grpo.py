@@ -237,7 +237,8 @@ class Trainer:
         if isinstance(engine, ServedEngine):
             if self.accelerator.is_main_process:
                 with tempfile.TemporaryDirectory(dir=self.folder, prefix=".served-") as folder:
-                    checkpoint.export(Path(folder) / "model", self.model, self.fast, {})
+                    # Without A: vLLM reads every file of tensors that it finds.
+                    checkpoint.export(Path(folder) / "model", self.model, None, {})
                     engine.learn(Path(folder) / "model")
             self.accelerator.wait_for_everyone()
 
