@@ -24,7 +24,9 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +69,17 @@ def quick(folder: Path) -> Model:
 
 def serve(model: Model, home: Path, listening: socket.socket) -> int:
     """A server in a process of its own; its number."""
+    return serve_memory(partial(Memory, model, home, side_by_side=True), home, listening)
+
+
+def serve_memory(make: Callable[[], Memory], home: Path, listening: socket.socket) -> int:
+    """The same of a memory that is made there."""
     child = os.fork()
     if child:
         return child
     write_lines()
     try:
-        app = make_app(Memory(model, home, side_by_side=True), model.name, Keys(home), each=64)
+        app = make_app(make(), "persona-nano", Keys(home), each=64)
         settings: Any = {"log_level": "error", "access_log": False, "timeout_keep_alive": KEEP_ALIVE}
         uvicorn.Server(uvicorn.Config(app, **settings)).run([listening])
     except Exception:

@@ -60,6 +60,16 @@ def test_a_reward_of_one_s_own(run: Run, tmp_path: Path) -> None:
     assert "step 1 reward: " in shown and (tmp_path / "model" / "model.safetensors").exists()
 
 
+def test_rollouts_for_another_trainer(run: Run) -> None:
+    counts, *apart = run("skyrl_rollouts.py").splitlines()
+    assert counts.startswith("4 trajectories, ")
+    (own, close), (without, far) = (
+        line.split(": log-probabilities of rollouts and learner at most ") for line in apart
+    )
+    assert (own, without) == ("under its Delta", "without")
+    assert float(close.split()[0]) < 1e-4 and float(far.split()[0]) > 0.1
+
+
 def test_an_export(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     shown = run("export.py", tmp_path)

@@ -34,6 +34,7 @@ EXTRAS = {
     "gguf": "import gguf; from tmem.model import gguf, to_gguf",
     "postgres": "import psycopg",
     "ray": "import psycopg, ray",
+    "s3": "import s3fs",
     "engine": "import httpx; from tmem.model import servers",
     "smollm2": "import gguf; from tmem.retrieval import PACKAGE; import importlib; importlib.import_module(PACKAGE)",
 }

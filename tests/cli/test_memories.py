@@ -168,13 +168,23 @@ def test_what_waits_is_written_for_everybody(tmem: Run, tmp_path: Path) -> None:
     ("to", "said"),
     [
         ("sqlite", "its ledger is in SQLite already"),
-        ("mysql://x@y/z", "give where the ledger is to be: postgresql://user@host/database, or sqlite"),
+        ("mysql://x@y/z", "Protocol not known: mysql; a ledger goes to postgresql://, weights to what fsspec knows"),
+        ("nowhere", "give where to: postgresql://user@host/database or sqlite for the ledger"),
     ],
 )
 def test_a_ledger_that_cannot_be_moved_there(own: Run, tmem: Run, tmp_path: Path, to: str, said: str) -> None:
     told(own, "-q", VEHICLE, "-a", "camper")
     code, _, err = tmem("migrate", to, "--home", tmp_path / "home")
     assert code == 2 and said in err and "1 active" in own("stats")[1]
+
+
+def test_weights_go_elsewhere_and_back(own: Run, tmem: Run, tmp_path: Path) -> None:
+    told(own, "-q", VEHICLE, "-a", "camper")
+    home, there = ("--home", tmp_path / "home"), f"file://{tmp_path}/there"
+    assert one_object(tmem("migrate", there, *home, "--json")[1])["files"] == 1
+    assert len(list((tmp_path / "there").rglob("*.safetensors"))) == 1 and "camper" in own("ask", VEHICLE)[1]
+    assert "are in folder now: 1 files, read back and compared" in tmem("migrate", "folder", *home)[1]
+    assert not list((tmp_path / "there").rglob("*")) and "camper" in own("ask", VEHICLE)[1]
 
 
 def test_a_short_id_forgets_nothing(own: Run) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import checkpoints
 import pytest
+from nodes import two_nodes
 
 from tmem.errors import DataError, ModelError, UsageError
 from tmem.evaluation import runner
@@ -176,6 +177,37 @@ def test_workers_end_with_the_process_that_started_them(checkpoint: Path, whole:
 def test_several_processes_give_the_records_of_one(model: Model, checkpoint: Path, whole: Path, tmp_path: Path) -> None:
     run(spec(checkpoint), model, MEMORIES, SEEDS, tmp_path, workers=2)
     assert lines(tmp_path) == lines(whole)
+
+
+def test_two_nodes_of_which_one_goes_give_the_records_of_one_process(
+    model: Model, checkpoint: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with two_nodes(monkeypatch) as (address, take_away):
+        broken = Spec(**(vars(spec(checkpoint)) | {"model": str(tmp_path / "gone")}))  # this process has the model
+        with pytest.raises(ModelError, match="unknown model") as caught:
+            run(broken, model, ["memagent"], [1], tmp_path / "broken", ray=address)
+        assert "\n" not in str(caught.value)
+        here = model.weights_hash
+        with monkeypatch.context() as patch:
+            patch.setitem(vars(model), "weights_hash", "0" * 64)
+            with pytest.raises(DataError, match=f"another model_hash \\({here}, here 0{{64}}\\): make them alike"):
+                run(spec(checkpoint), model, ["none"], [1], tmp_path / "other", ray=address)
+        gone = list[int]()
+
+        def tell(*counts: int) -> None:
+            if counts[1] > 3 and not gone:  # lives
+                gone.append(counts[1])
+                take_away()
+
+        run(spec(checkpoint), model, MEMORIES, SEEDS, tmp_path / "run", workers=2, progress=tell, ray=address)
+        assert gone and gone[0] < len(MEMORIES) * len(SEEDS) * 3
+    assert lines(tmp_path / "run") == lines(whole)
+
+
+def test_no_ray(model: Model, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'tmem\[ray\]'"):
+        run(spec(checkpoint), model, ["none"], [1], tmp_path, ray="auto")
 
 
 def test_a_second_worker_takes_what_the_first_has_not_claimed(

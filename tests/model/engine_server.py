@@ -52,8 +52,11 @@ class EngineServer:
         raise NotImplementedError
 
     @torch.no_grad()
-    def say(self, prompt: list[int], count: int, scaled: list[tuple[Matrices, float]]) -> list[tuple[int, float]]:
-        """Tokens and their log-probabilities, greedily, until one ends the turn."""
+    def say(
+        self, prompt: list[int], count: int, scaled: list[tuple[Matrices, float]], seed: int | None = None
+    ) -> list[tuple[int, float]]:
+        """Tokens and their log-probabilities, drawn with a seed or greedily, until one ends the turn."""
+        draw = None if seed is None else torch.Generator().manual_seed(seed)
         layers, found = dict(self.model.hf.named_modules()), list[tuple[int, float]]()
         with self._turn, ExitStack() as hooks:
             for matrices, scale in scaled:
@@ -61,8 +64,9 @@ class EngineServer:
                     hooks.callback(layers[name].register_forward_hook(_adding(*pair, scale)).remove)
             while len(found) < count and not (found and found[-1][0] in self.model.stop_ids):
                 ids = torch.tensor([[*prompt, *(token for token, _ in found)]])
-                best = self.model.hf(ids).logits[0, -1].log_softmax(-1).max(-1)
-                found.append((int(best.indices), float(best.values)))
+                said = self.model.hf(ids).logits[0, -1].log_softmax(-1)
+                token = int(said.argmax() if draw is None else said.exp().multinomial(1, generator=draw))
+                found.append((token, float(said[token])))
         return found
 
 
@@ -89,11 +93,11 @@ class LlamaCppServer(EngineServer):
 
 
 class VllmLikeServer(EngineServer):
-    """As ``vllm serve --enable-lora`` with adapters that come and go while it runs."""
+    """As ``vllm serve --enable-lora`` with adapters that come and go while it runs; ``dev``: and weights."""
 
-    def __init__(self, model: Model, rank: int = 16, key: str = "") -> None:
+    def __init__(self, model: Model, rank: int = 16, key: str = "", dev: bool = False) -> None:
         super().__init__(model, key)
-        self.rank = rank
+        self.rank, self.dev = rank, dev
         self.adapters: dict[str, str] = {}  # name -> path
         self._cache: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
 
@@ -109,15 +113,28 @@ class VllmLikeServer(EngineServer):
             return 200, "Success"
         if route == "/v1/unload_lora_adapter":
             return (200, "Success") if self.adapters.pop(body["lora_name"], None) else (404, {"error": "none"})
+        if self.dev and route == "/collective_rpc":
+            assert body["method"] == "reload_weights"
+            for path in Path(body["kwargs"]["weights_path"]).glob("*.safetensors"):
+                weights = load_file(path)
+                if strange := weights.keys() - self.model.hf.state_dict().keys():
+                    return 500, {"error": {"message": f"There is no parameter named {min(strange)!r}"}}
+                self.model.hf.load_state_dict(weights, strict=False)
+            return 200, {"results": [None]}
+        if self.dev and route == "/reset_prefix_cache":
+            self._cache.clear()
+            return 200, ""
         if route != "/v1/completions":
             return 404, {"detail": "Not Found"}
         name = body["model"]
         if name not in ("base", *self.adapters):
             return 404, {"error": {"message": f"The model `{name}` does not exist.", "type": "NotFoundError"}}
         path = self.adapters.get(name, "")
-        key = (name, path, json.dumps([body["prompt"], body["max_tokens"]]))
+        seed = body["seed"] if body["temperature"] else None
+        key = (name, path, json.dumps([body["prompt"], body["max_tokens"], seed]))
         if key not in self._cache:
-            self._cache[key] = self.say(body["prompt"], body["max_tokens"], [(_peft(path), 1.0)] if path else [])
+            scaled = [(_peft(path), 1.0)] if path else []
+            self._cache[key] = self.say(body["prompt"], body["max_tokens"], scaled, seed)
         ids, logprobs = map(list, zip(*self._cache[key], strict=True))
         return 200, {"model": name, "choices": [{"token_ids": ids, "logprobs": {"token_logprobs": logprobs}}]}
 

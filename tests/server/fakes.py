@@ -139,9 +139,9 @@ class Actions:
         return [self.say(["one", "two", "three", "four", "five", "six"][:limit]) for _ in prompts]
 
 
-def open_memory(home: Path, converses: bool = False) -> tuple[Memory, Actions]:
+def open_memory(home: Path, converses: bool = False, trainer: FakeTrainer | None = None) -> tuple[Memory, Actions]:
     """A memory in ``home``, and what its model does."""
-    trainer = PairsTrainer()
+    trainer = trainer or PairsTrainer()
     actions = Actions(trainer, converses)
     memory = object.__new__(Memory)
     memory._ends = ExitStack()

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 from store.fakes import FakeTrainer
 
 from tmem.errors import StoreError
-from tmem.store.care import backup as module
 from tmem.store.care.backup import backup
 from tmem.store.care.doctor import examine
 from tmem.store.home import Home
 from tmem.store.ledger import schema as db
 from tmem.store.ledger.queries import NewPair
 from tmem.store.revise import forget
+from tmem.store.weights.snapshots import Snapshots
 from tmem.store.weights.states import state_digest
 
 ANA, BEN = ("ana", None, None), ("ben", None, None)
@@ -96,13 +94,13 @@ def test_weights_that_were_thinned_out_meanwhile_are_made_anew(tmp_path: Path, m
     for number in range(5):
         told(home, scope, f"q{number}")
     gone = home.files.file(scope, str(home.version(scope, 3).snapshot))
-    real = shutil.copyfile
+    real = Snapshots.get
 
-    def copyfile(source: Path, target: Path) -> Any:
-        source.unlink() if source == gone else None
-        return real(source, target)
+    def get(files: Snapshots, scope: str, name: str) -> bytes:
+        gone.unlink() if name == gone.name else None
+        return real(files, scope, name)
 
-    monkeypatch.setattr(module.shutil, "copyfile", copyfile)
+    monkeypatch.setattr(Snapshots, "get", get)
     assert backup(tmp_path / "home", tmp_path / "copy") == 2
     copy = open_home(tmp_path / "copy")
     assert copy.version(scope, 3).snapshot is None and copy.version(scope, 3).weights is not None

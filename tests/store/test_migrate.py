@@ -44,7 +44,7 @@ def test_there_and_back(tmp_path: Path, url: str) -> None:
     home.tell(ana, [NewPair("waits", "a", created="2026-01-01T00:00:00.000+00:00")])
     before = content(home)
     states = {(scope, v.number): v.weights for scope in (ana, ben) for v in home.versions(scope)}
-    counts = migrate(path, url)
+    counts = migrate(path, url)["rows"]
     assert counts == {name: len(own) for name, own in before.items()} and counts["pairs"] == 13
     with pytest.raises(StoreError, match="removed or exchanged while it was open"):
         home.tell(ana, [NewPair("late", "a")])
@@ -79,7 +79,8 @@ def test_a_ledger_that_was_moved_is_no_longer_written_to_elsewhere(tmp_path: Pat
 @pytest.mark.parametrize(
     ("to", "said"),
     [
-        ("mysql://u@h/d", "postgresql://user@host/database, or sqlite"),
+        ("mysql://u@h/d", "Protocol not known: mysql"),
+        ("nowhere", "postgresql://user@host/database or sqlite for the ledger"),
         ("sqlite", "in SQLite already"),
         ("postgresql://tmem:x@h/d", "holds a password"),
         ("postgresql://tmem@127.0.0.1:1/d", "refused"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nodes import two_nodes
 from store.cluster import Cluster, point
 
 from tmem import Memory
@@ -79,32 +80,24 @@ def test_processes_of_which_one_is_killed(model: Model, tmp_path: Path) -> None:
 def test_a_ray_cluster_of_two_nodes_of_which_one_goes(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray", reason="needs the extra ray")
-    from ray.cluster_utils import Cluster as Nodes
-
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     server, users = Cluster(), 12
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
-        second = nodes.add_node(num_cpus=1)
         point(tmp_path / "home", server.database())
-        with Memory(model, tmp_path / "home") as memory:
+        with two_nodes(monkeypatch) as (address, take_away), Memory(model, tmp_path / "home") as memory:
             told(memory, users)
 
             def later() -> None:
                 while len(memory.pending()) > users - 3:
                     time.sleep(0.05)
-                nodes.remove_node(second, allow_graceful=False)
+                take_away()
 
             thread = threading.Thread(target=later)
             thread.start()
-            found = list(writers.on_ray(partial(Memory, nano, tmp_path / "home"), tmp_path / "home", 2, nodes.address))
+            found = list(writers.on_ray(partial(Memory, nano, tmp_path / "home"), tmp_path / "home", 2, address))
             thread.join()
             assert all(reason is None for _, reason in found)
             check(memory, users)
     finally:
-        nodes.shutdown()
         server.close()
 
 

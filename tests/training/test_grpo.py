@@ -8,6 +8,7 @@ import linecache
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from tmem.agent.trajectory import Trajectory
-from tmem.errors import DataError, ModelError, UsageError
+from tmem.errors import DataError, EngineError, ModelError, UsageError
 from tmem.evaluation.records.spec import Spec
 from tmem.fastweights import FastWeights
 from tmem.model import Model, load, logprobs
@@ -90,6 +91,38 @@ def test_what_acts_is_what_learns_when_memories_are_written_from_zero(tmp_path: 
     [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
     assert step["learnt_tokens"] > 0 and abs(step["kl"]) < 1e-5 and step["clip_fraction"] == 0
     assert (tmp_path / "model/model.safetensors").is_file()
+
+
+def test_a_server_that_generates_gets_the_weights_of_every_step(tmp_path: Path) -> None:
+    from model.engine_server import VllmLikeServer
+
+    with VllmLikeServer(load("persona-nano", "cpu"), rank=64, dev=True) as server:
+        spec = replace(SPEC, engine=server.url)
+        changes: dict[str, Any] = {"spec": spec, "lr": 1e-3, "slow_lora": 4, "held_out": 0}
+        begun = trainer(tmp_path, replace(RUNNING, steps=1), **changes)
+        begun.train()
+        trained = trainer(tmp_path, **changes)  # goes on
+        trained.train()
+        given = [body for route, body in server.asked if route == "/collective_rpc"]
+        assert len(given) == 4 and server.adapters
+        for one in (begun, trained):
+            one.agent.engine.close()  # type: ignore[union-attr]
+        assert not server.adapters
+        own = slow_lora.merged_state(trained.model.hf)
+        for name, value in server.model.hf.named_parameters():
+            assert torch.equal(value, own[name]), name
+    steps = [one for one in metrics(tmp_path) if one["type"] == "step"]
+    assert [step["step"] for step in steps] == [1, 2] and all(step["learnt_tokens"] > 0 for step in steps)
+    assert all(abs(step["kl"]) < 1e-5 and step["clip_fraction"] == 0 for step in steps)  # what acts is what learns
+    assert not list(tmp_path.glob(".served-*"))
+
+
+def test_servers_that_take_no_weights(tmp_path: Path) -> None:
+    from model.engine_server import LlamaCppServer, VllmLikeServer
+
+    for kind, said in ((VllmLikeServer, "VLLM_SERVER_DEV_MODE=1"), (LlamaCppServer, "only when it starts")):
+        with kind(load("persona-nano", "cpu")) as server, pytest.raises(EngineError, match=said):
+            trainer(tmp_path / kind.__name__, spec=replace(SPEC, engine=server.url)).train()
 
 
 def test_resuming_gives_the_same_bits(trained: Path, tmp_path: Path) -> None:
@@ -564,7 +597,12 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     resumed = trainer(two, **same_as_launched)  # by one process: the parts that two kept are there
     for name, value in optimizer_tensors(resumed.optimizer).items():
         assert torch.equal(value, b[name]), name
-    subprocess.run([*launch, "--steps", "2"], env=environment, check=True, timeout=240)
+    nodes = [*launch, "--steps", "2"]  # now as two machines, that see one folder
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        meet = f"127.0.0.1:{free.getsockname()[1]}"
+    nodes[3:6] = ["--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d", "--rdzv_endpoint", meet]
+    running = [subprocess.Popen(nodes, env=environment) for _ in range(2)]
+    assert [process.wait(timeout=240) for process in running] == [0, 0]
     trainer(one, **same_as_launched).train()
     start = dict(load("persona-nano", "cpu").hf.named_parameters())
     c, d = load_file(one / CHECKPOINT), load_file(two / CHECKPOINT)

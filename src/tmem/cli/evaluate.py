@@ -76,6 +76,9 @@ def bench(
         Path | None, typer.Option("--out", help="Record here; the same command goes on after an interruption.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each if more than one.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Processes of this Ray cluster (auto: the one here).")
+    ] = None,
     recipe: Annotated[RecipeName, typer.Option("--recipe", help="How a write trains.")] = RecipeName.tmem,
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: rank=12, init=random.")] = None,
     lr: RateOption = None,
@@ -185,7 +188,7 @@ def bench(
     with tempfile.TemporaryDirectory() as temporary, bar() as progress:
         place = folder or Path(temporary)
         try:
-            run(spec, loaded, memories, chosen, place, limit, workers, progress, command, say)
+            run(spec, loaded, memories, chosen, place, limit, workers, progress, command, say, ray)
         except KeyboardInterrupt:
             kept = (
                 f"what was done is kept in {folder}: the same command goes on"

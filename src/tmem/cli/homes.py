@@ -123,18 +123,26 @@ def restore(
 
 
 def migrate(
-    to: Annotated[str, typer.Argument(help="postgresql://user@host/database, or sqlite: the home's own file.")],
+    to: Annotated[
+        str,
+        typer.Argument(
+            help="The ledger: postgresql://user@host/database, or sqlite: the home's own file. "
+            "The weights: s3://bucket/folder or what else fsspec knows, or folder: the home's own."
+        ),
+    ],
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Move the ledger of a home, which may be a new one, into Postgres or back; its folder stays where it is."""
+    """Move the ledger of a home, which may be a new one, into Postgres or its weights into storage, or back."""
     from tmem.store.care.migrate import migrate as move
 
-    rows = move(Path(home).expanduser(), to)
+    moved = move(Path(home).expanduser(), to)
     if as_json:
-        print_json({"home": str(Path(home).expanduser()), "to": to, "rows": rows})
+        print_json({"home": str(Path(home).expanduser()), "to": to, **moved})
+    elif "files" in moved:
+        print_plain(f"the weights of {home} are in {to} now: {moved['files']} files, read back and compared")
     else:
-        count = f"{rows['scopes']} memories with {rows['pairs']} pairs"
+        count = f"{moved['rows']['scopes']} memories with {moved['rows']['pairs']} pairs"
         print_plain(f"the ledger of {home} is in {to} now: {count}, read back and compared")
 
 

@@ -127,6 +127,14 @@ def rl(
     max_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens in one forward pass of learning.", rich_help_panel="running")
     ] = 4_096,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A server of vLLM's that generates, and gets the weights of every step.",
+            rich_help_panel="running",
+        ),
+    ] = None,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Save memory: make activations again.", rich_help_panel="running")
     ] = False,
@@ -178,6 +186,7 @@ def rl(
         budget=budget,
         question_known=None if question is None else question is Question.known,
         write_tail=bench is Bench.persona,
+        engine=engine,
     )
     config = Config(
         spec,

@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from importlib.metadata import version
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from threading import Thread
 
@@ -26,6 +25,7 @@ from tmem.errors import DataError, TmemError, UsageError
 from tmem.evaluation.records.episode import episode_records
 from tmem.evaluation.records.files import Claim, Claims, Records, repair
 from tmem.evaluation.records.spec import Spec, open_run
+from tmem.evaluation.spread import lives, on_ray, parts, stamp
 from tmem.files import check_folder
 from tmem.model import Model
 from tmem.tasks.base import Benchmark, Task
@@ -44,12 +44,13 @@ def run(
     progress: Tell | None = None,
     command: str = "",
     notice: Callable[[str], None] | None = None,
+    ray: str | None = None,
 ) -> int:
     """Run what is not recorded yet in ``folder``; returns how many questions had been done before.
 
-    ``limit``: only the first episodes of the benchmark. ``notice`` is told what to know before the work. Raises
-    :class:`DataError` if the folder holds another run or cannot be written to, and :class:`UsageError` for what cannot
-    work.
+    ``limit``: only the first episodes of the benchmark. ``workers``: processes of this machine, or of the Ray cluster
+    at the address ``ray``. ``notice`` is told what to know before the work. Raises :class:`DataError` if the folder
+    holds another run or cannot be written to, and :class:`UsageError` for what cannot work.
     """
     check_folder(folder)
     bench = spec.benchmark(model)
@@ -70,7 +71,12 @@ def run(
             raise DataError(f"{spec.bench}: there is no question in this data; give other data or another --limit")
         records.wanted = {(memory, seed) for memory in memories for seed in seeds}
         before = records.progress()[0]
-        if workers == 1:
+        if ray is not None:
+            todo = parts(spec, model, memories, seeds, limit, records, workers)
+            for _ in on_ray(spec, todo, stamp(spec, model, bench), workers, ray, records):
+                if progress is not None:
+                    progress(*records.progress(), total, records.triggers, records.tokens)
+        elif workers == 1:
             _work(spec, model, bench, memories, seeds, limit, records, total, progress)
         else:
             _spawn(spec, memories, seeds, limit, workers, records, total, progress)
@@ -110,15 +116,7 @@ def _work(
     progress: Tell | None = None,
 ) -> None:
     """One process's share: whatever nobody else has claimed."""
-    stamp = {
-        "bench": spec.bench,
-        "recipe": spec.recipe,
-        "recipe_sha256": spec.recipe_sha256(model),
-        "model": model.name,
-        "model_hash": model.weights_hash,
-        "data_sha256": bench.identity().get("sha256"),
-        "tmem": version("tmem"),
-    }
+    said = stamp(spec, model, bench)
     claims = Claims(records.folder)
     try:
         for seed, memory in product(seeds, memories):
@@ -128,7 +126,7 @@ def _work(
             tell = progress and _told(progress, records, total)
             for number, trajectory in agent.stream(episodes, tell):
                 task, claim = open_.pop(number)
-                records.add([record | stamp for record in episode_records(bench, task, trajectory, agent)])
+                records.add([record | said for record in episode_records(bench, task, trajectory, agent)])
                 claims.drop(claim)
     finally:
         claims.close()
@@ -156,22 +154,20 @@ def _open_episodes(
 ) -> Iterator[Episode]:
     """The episodes that are neither recorded nor claimed, numbered, claimed as they are taken."""
     number = 0
-    for task in islice(bench.tasks(seed), limit):
-        asks = task.episode.asks
-        for own in [(ask,) for ask in asks] if agent.split else [asks]:
-            questions = [ask.id for ask in own]
-            if records.has(memory, seed, questions):
-                continue
-            claim = (memory, seed, *questions)
-            if not claims.take(claim):
-                continue
-            records.refresh()  # another process may have ended it since
-            if records.has(memory, seed, questions):
-                claims.drop(claim)
-                continue
-            open_[number] = (task, claim)
-            number += 1
-            yield replace(task.episode, asks=own)
+    for task, own in lives(bench, seed, limit, agent.split):
+        questions = [ask.id for ask in own]
+        if records.has(memory, seed, questions):
+            continue
+        claim = (memory, seed, *questions)
+        if not claims.take(claim):
+            continue
+        records.refresh()  # another process may have ended it since
+        if records.has(memory, seed, questions):
+            claims.drop(claim)
+            continue
+        open_[number] = (task, claim)
+        number += 1
+        yield replace(task.episode, asks=own)
 
 
 def _spawn(

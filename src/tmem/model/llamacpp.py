@@ -97,6 +97,9 @@ class LlamaCpp:
         assert self._server is not None
         return self._server.complete(request, adapter, seed)
 
+    def learn(self, folder: Path) -> None:
+        raise EngineError(f"{self.name}: llama.cpp takes weights only when it starts; vLLM takes them while it runs")
+
     def close(self) -> None:
         with self._turn:
             self._stop()

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -55,6 +56,13 @@ class Server(Protocol):
 
     def complete(self, request: Request, adapter: str | None, seed: int) -> Part:
         """At most ``request.max_new_tokens`` more tokens under one adapter and no other, None: under none."""
+        ...
+
+    def learn(self, folder: Path) -> None:
+        """Put the weights of a checkpoint of the same model in the place of the base's; nobody generates meanwhile.
+
+        Raises :class:`EngineError` where an engine takes none while it runs.
+        """
         ...
 
     def close(self) -> None:
@@ -134,6 +142,10 @@ class ServedEngine:
                 dataset.shutdown(wait=False, cancel_futures=True)
                 raise
         return [found[place] for place in range(len(requests))]
+
+    def learn(self, folder: Path) -> None:
+        """See :meth:`Server.learn`."""
+        self.server.learn(folder)
 
     def close(self) -> None:
         """Take the memories back from the engine."""

@@ -157,6 +157,9 @@ class LlamaServer:
         # Of tokens that are parts of one character, it gives none.
         return Part(ids, logprobs if told == ids else ())
 
+    def learn(self, folder: Path) -> None:
+        raise EngineError(f"{self.name}: llama.cpp takes weights only when it starts; vLLM takes them while it runs")
+
     def close(self) -> None:
         self.client.close()
 
@@ -266,6 +269,16 @@ class VllmServer:
         except (TypeError, KeyError, ValueError, AttributeError):
             raise EngineError(f"{self.name}/v1/completions: not a completion, as OpenAI's interface gives it") from None
         return Part(ids, logprobs if len(logprobs) == len(ids) else ())
+
+    def learn(self, folder: Path) -> None:
+        reload = {"method": "reload_weights", "kwargs": {"weights_path": str(folder.resolve())}}
+        # What is kept of earlier prompts is the older weights'.
+        for route, body in (("/collective_rpc", reload), ("/reset_prefix_cache", {})):
+            if self.client.post(route, body, missing=True) is None:
+                raise EngineError(
+                    f"{self.name}: takes no other weights while it runs: start it with VLLM_SERVER_DEV_MODE=1, "
+                    "where nobody else can reach it"
+                )
 
     def close(self) -> None:
         with self._lock:

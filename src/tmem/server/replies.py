@@ -14,6 +14,7 @@ from tmem.errors import DeltaError, NotFound, StoreError, TmemError
 from tmem.files import without_surrogates
 from tmem.store.ledger.database import Lost
 from tmem.store.ledger.locks import Busy
+from tmem.store.weights.snapshots import Unreachable
 
 # What the libraries say of a request that reaches no route, and what to do.
 UNROUTED = {
@@ -73,6 +74,8 @@ def refusal_of(error: Exception, home: str) -> Refusal:
         return Refusal(error.status_code, UNROUTED.get(error.status_code) or HTTPStatus(error.status_code).phrase)
     if isinstance(error, Lost | Busy):  # where the ledger is is nobody's business either
         return Refusal(503, "the memory cannot be reached just now; nothing was changed: try again", retry=5)
+    if isinstance(error, Unreachable):  # nor where the weights are
+        return Refusal(503, "the weights cannot be reached just now; what was told is kept: try again", retry=5)
     if isinstance(error, TmemError):
         text = str(error).replace(f"{home}: ", "").replace(home, "the home")
         if isinstance(error, NotFound):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from tmem.store.ledger.history import History, Pair, digest, view
 from tmem.store.ledger.ledger import Ledger, read_on
 from tmem.store.ledger.queries import NewPair, Version
 from tmem.store.scopes import NAMED, Scopes, names_of
-from tmem.store.weights.snapshots import ANEW, Snapshots
+from tmem.store.weights.opening import open_snapshots
+from tmem.store.weights.snapshots import ANEW, Unreachable
 from tmem.store.weights.states import Tensors, Trained, Trainer, processor, state_digest
 
 TO_WIPE = "to wipe"  # the receipt of a forgetting that a crash may have kept from its end
@@ -54,7 +56,7 @@ class Home(Scopes):
     def __init__(self, path: str | Path, trainer: Trainer, snapshot_every: int = 16) -> None:
         super().__init__(path, trainer)
         self.snapshot_every = snapshot_every
-        self.files = Snapshots(self.path, lambda: digest(trainer.engine), self.db.mark)
+        self.files = open_snapshots(self.path, lambda: digest(trainer.engine), self.db.mark)
         self._ledgers: OrderedDict[str, Ledger] = OrderedDict()
         self._states: OrderedDict[tuple[str, str], Tensors] = OrderedDict()  # by scope and ledger digest
         self.found: Counter[str] = Counter()  # states: in memory, read or made, and those that made room
@@ -64,7 +66,8 @@ class Home(Scopes):
             unwiped = select(db.receipts.c.scope).where(db.receipts.c.kind == TO_WIPE)
             left = set(connection.execute(unwiped).scalars())
         for scope in left:
-            with self._locks.hold(scope):  # another process may be at it, or forgetting again
+            # Another process may be at it, or forgetting again; weights that cannot be reached now are the next one's.
+            with self._locks.hold(scope), suppress(Unreachable):
                 self.wipe(scope)
 
     def erase(self, scope: str) -> bool:

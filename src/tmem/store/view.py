@@ -110,12 +110,12 @@ class View:
         with self.home.db.read() as connection:
             pairs = {status: count for status, count in connection.execute(counted.group_by(db.pairs.c.status))}
         found = self.home.versions(self.id)
-        files = {self.home.files.file(self.id, version.snapshot) for version in found if version.snapshot is not None}
+        files, sizes = {version.snapshot for version in found} - {None}, self.home.files.sizes(self.id)
         return {
             "pairs": pairs,
             "versions": len(found),
             "snapshots": len(files),
-            "bytes": sum(file.stat().st_size for file in files if file.exists()),
+            "bytes": sum(size for name, size in sizes.items() if name in files),
         }
 
     def export(self, path: str | Path, *, version: str | int | None = None) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tmem.errors import StoreError, TmemError, UsageError
+from tmem.nodes import cluster, share
 from tmem.store.ledger.locks import Busy
 from tmem.store.ledger.opening import elsewhere
 from tmem.store.loaded import Shared
@@ -99,32 +100,21 @@ def _process(pipe: Connection, open_memory: Open) -> None:
 
 
 def on_ray(open_memory: Open, home: Path, count: int, address: str) -> Iterator[Written]:
-    """The same by so many processes of a Ray cluster, one core each; one whose node goes begins again on another.
+    """The same by so many processes of a Ray cluster; one whose node goes begins again on another.
 
-    Every node has to see the folder ``home``, of which the memory is. Raises :class:`UsageError` without Ray, for a
+    Every node has to have the folder ``home``, of which the memory is. Raises :class:`UsageError` without Ray, for a
     cluster that cannot be reached, and for a ledger in SQLite, whose locks are one machine's.
     """
     if elsewhere(home / "tmem.db") is None:
         raise UsageError(
             f"{home}: writers on several machines need a ledger in Postgres: tmem migrate postgresql://..."
         )
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("writers on several machines need the extra ray: pip install 'tmem[ray]'") from None
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError) as error:
-        raise UsageError(f"there is no Ray cluster at {address} ({error}); ray start makes one") from None
-    try:
-        again = {"max_retries": -1, "num_cpus": 1, "scheduling_strategy": "SPREAD"}
-        writer = ray.remote(**again)(_written)
+    with cluster(address) as ray:
+        writer = ray.remote(**share(ray), max_retries=-1, scheduling_strategy="SPREAD")(_written)
         left = [writer.remote(open_memory) for _ in range(count)]
         while left:
             [done], left = ray.wait(left)
             yield from ray.get(done)
-    finally:
-        ray.shutdown()
 
 
 def _written(open_memory: Open) -> list[Written]:

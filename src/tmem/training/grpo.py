@@ -8,7 +8,8 @@ What is simpler than elsewhere, and why:
 
 1. Rollouts and learning take turns in one process: nothing is ever learnt from an older policy than that of its step.
 2. Several processes share the tasks of a step and add up their gradients; each holds the whole model.
-3. The advantage is not divided by the group's spread unless asked: hard tasks do not count more than others.
+3. An engine elsewhere that generates gets all weights again before every step, through the disk.
+4. The advantage is not divided by the group's spread unless asked: hard tasks do not count more than others.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from tmem.fastweights import FastWeights
 from tmem.files import append_line, check_folder, read_jsonl
 from tmem.model import Model
 from tmem.model.request import Sampling
+from tmem.model.served import ServedEngine
 from tmem.seeds import derive
 from tmem.training import checkpoint, measure
 from tmem.training.advantages import Credit, How, ScoredTrajectory, Weighting, samples
@@ -154,7 +156,8 @@ class Trainer:
         if accelerator.is_main_process:
             forget_after(folder / METRICS, self.step)
             self._note_reward()
-            for left in folder.glob(".deltas-*"):  # by a run that was killed; before anyone makes a new one
+            # By a run that was killed; before anyone makes a new one.
+            for left in (*folder.glob(".deltas-*"), *folder.glob(".served-*")):
                 shutil.rmtree(left, ignore_errors=True)
         accelerator.wait_for_everyone()
         if running.track:
@@ -208,6 +211,7 @@ class Trainer:
 
         Raises :class:`Diverged` when something is not finite; the last checkpoint is left as it was.
         """
+        self._serve()
         if self.step == 0:
             self._record(self._evaluate(), tell)
         elif checkpoint.exported(self.folder / "model") != self.step:
@@ -215,6 +219,7 @@ class Trainer:
         while self.step < self.running.steps:
             figures = self._learn(self.step, progress)
             self.step += 1
+            self._serve()
             last = self.step >= self.running.steps
             world = self.accelerator.num_processes
             self._record({"type": "step", "step": self.step, "processes": world, **figures}, tell)
@@ -225,6 +230,17 @@ class Trainer:
                 self._save()
         if self.running.track:
             self.accelerator.end_training()
+
+    def _serve(self) -> None:
+        """Let the engine elsewhere that generates have theta_0 as it is now."""
+        engine = self.agent.engine
+        if isinstance(engine, ServedEngine):
+            if self.accelerator.is_main_process:
+                with tempfile.TemporaryDirectory(dir=self.folder, prefix=".served-") as folder:
+                    # Without A: vLLM reads every file of tensors that it finds.
+                    checkpoint.export(Path(folder) / "model", self.model, None, {})
+                    engine.learn(Path(folder) / "model")
+            self.accelerator.wait_for_everyone()
 
     def _save(self) -> None:
         """Write the checkpoint to go on from, whatever the number of processes then."""

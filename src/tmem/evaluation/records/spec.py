@@ -6,6 +6,7 @@ import atexit
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tmem.agent.agent import Agent
-from tmem.errors import DataError, UsageError
+from tmem.errors import DataError, EngineError, UsageError
 from tmem.files import read_json, write_json
 from tmem.model import Model, load
 from tmem.model.engines import open_engine
@@ -162,7 +163,12 @@ def _embedder(name: str) -> Embedder:
 def _engine(model: Model, where: str) -> ServedEngine:
     """Opened once in a process, and closed when that ends."""
     engine = open_engine(model, where)
-    atexit.register(engine.close)
+
+    def close() -> None:
+        with suppress(EngineError):  # it has ended before
+            engine.close()
+
+    atexit.register(close)
     return engine
 
 

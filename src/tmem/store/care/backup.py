@@ -13,6 +13,7 @@ from tmem.errors import DataError, StoreError
 from tmem.files import check_folder, on_disk
 from tmem.store.ledger.database import reading
 from tmem.store.ledger.opening import elsewhere
+from tmem.store.weights.opening import open_snapshots
 
 
 def backup(home: Path, target: Path) -> int:
@@ -86,13 +87,13 @@ def restore(source: Path, home: Path) -> Path | None:
 
 def _weights(home: Path, beside: Path, copy: sqlite3.Connection) -> int:
     """Copy the files that the copied database names, and strike out those that are no longer there."""
-    count = 0
+    count, files = 0, open_snapshots(home)
     named = "SELECT DISTINCT scope, snapshot FROM versions WHERE snapshot IS NOT NULL"
     for scope, name in copy.execute(named).fetchall():
         place = Path("scopes", scope[:16], Path(name).name)
         (beside / place).parent.mkdir(exist_ok=True, mode=0o700)
         try:
-            shutil.copyfile(home / place, beside / place)
+            (beside / place).write_bytes(files.get(scope, place.name))
             count += 1
         except FileNotFoundError:
             with copy:

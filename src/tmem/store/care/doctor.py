@@ -46,7 +46,7 @@ def examine(home: Home, fix: bool = False, turn: AbstractContextManager[Any] | N
         except IntegrityError as error:
             found.append(Finding(name, str(error), "put a backup in its place: tmem restore FOLDER"))
     known = {scope[:16] for scope in scopes}
-    strange = [entry.name for entry in (home.path / "scopes").iterdir() if entry.name not in known]
+    strange = [name for name in home.files.folders() if name not in known]
     found += [Finding("", f"scopes/{name} belongs to nobody", "remove it by hand") for name in sorted(strange)]
     return found
 
@@ -83,8 +83,8 @@ def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
         problem = _broken(home, scope, version)
         if problem is not None:
             yield _anew(home, scope, name, version, problem) if fix else Finding(name, problem, "--fix makes it anew")
-    folder, kept = home.path / "scopes" / scope[:16], {version.snapshot for version in found}
-    spare = [entry.name for entry in folder.iterdir() if entry.name not in kept] if folder.is_dir() else []
+    kept = {version.snapshot for version in found}
+    spare = [name for name in home.files.sizes(scope) if name not in kept]
     if spare:
         if fix:
             home.clean(scope)

@@ -38,7 +38,7 @@ class Database(ABC):
 
     def __init__(self, path: Path, name: str, engine: Engine) -> None:
         self.path, self.name, self.engine, self.read_only = path, name, engine, only_read(path)
-        self._process, self._file = os.getpid(), _which(path)
+        self._process, self._file = os.getpid(), which(path)
         with self.read() if self.read_only else self.write() as connection:
             layout = self._layout(connection)
             if layout > len(MIGRATIONS):
@@ -134,7 +134,7 @@ class Database(ABC):
             raise StoreError(
                 f"{self.path}: this memory was opened before the process forked; open it again in this one"
             )
-        if _which(self.path) != self._file:
+        if which(self.path) != self._file:
             raise StoreError(
                 f"{self.path}: the home was removed or exchanged while it was open; nothing was written: open it again"
             )
@@ -194,7 +194,7 @@ class SQLite(Database):
         return found + ([f"tmem.db: {len(loose)} rows belong to nothing"] if loose else [])
 
 
-def _which(path: Path) -> tuple[int, int] | None:
+def which(path: Path) -> tuple[int, int] | None:
     """What tells a file from one that took its place; None if there is none."""
     try:
         found = os.stat(path)
