@@ -72,7 +72,7 @@ def run(
         records.wanted = {(memory, seed) for memory in memories for seed in seeds}
         before = records.progress()[0]
         if ray is not None:
-            todo = parts(spec, model, memories, seeds, limit, records, workers)
+            todo = parts(spec, model, bench, memories, seeds, limit, records, workers)
             for _ in on_ray(spec, todo, stamp(spec, model, bench), workers, ray, records):
                 if progress is not None:
                     progress(*records.progress(), total, records.triggers, records.tokens)

@@ -60,6 +60,7 @@ class Part:
 def parts(
     spec: Spec,
     model: Model,
+    bench: Benchmark,
     memories: Sequence[str],
     seeds: Sequence[int],
     limit: int | None,
@@ -67,7 +68,7 @@ def parts(
     workers: int,
 ) -> list[Part]:
     """All lives that are not recorded, in parts of at most as many as run in one batch."""
-    bench, left, most = spec.benchmark(model), dict[tuple[str, int], list[int]](), 1
+    left, most = dict[tuple[str, int], list[int]](), 1
     for seed, memory in product(seeds, memories):
         agent = spec.agent(model, memory, seed)
         most = max(most, agent.at_once)
@@ -86,8 +87,8 @@ def parts(
 
 def _live(spec: Spec, part: Part) -> list[dict[str, Any]]:
     """The records of these lives, in a process of the cluster."""
-    model = _model(json.dumps(asdict(spec), sort_keys=True))
-    bench, agent = spec.benchmark(model), spec.agent(model, part.memory, part.seed)
+    model, bench = _loaded(json.dumps(asdict(spec), sort_keys=True))
+    agent = spec.agent(model, part.memory, part.seed)
     numbered = enumerate(lives(bench, part.seed, part.limit, agent.split))
     chosen = [life for number, life in numbered if number in part.numbers]
     said, found = stamp(spec, model, bench), list[dict[str, Any]]()
@@ -97,13 +98,15 @@ def _live(spec: Spec, part: Part) -> list[dict[str, Any]]:
 
 
 @lru_cache(maxsize=1)
-def _model(spec: str) -> Model:
-    """The model of a spec (JSON), loaded once by a process that lives several parts."""
+def _loaded(spec: str) -> tuple[Model, Benchmark]:
+    """The model of a spec (JSON) and its data, read once by a process that lives several parts."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import torch
 
     torch.set_num_threads(1)
-    return Spec(**json.loads(spec)).load()
+    found = Spec(**json.loads(spec))
+    model = found.load()
+    return model, found.benchmark(model)
 
 
 def on_ray(

@@ -23,7 +23,7 @@ from tmem.model.gguf import cache
 from tmem.model.load import Model
 from tmem.model.request import Request
 from tmem.model.served import Part
-from tmem.model.servers import KEPT, Client, LlamaServer
+from tmem.model.servers import KEPT, Client, LlamaServer, takes_none
 from tmem.model.to_gguf import BASE, Type, base_name, save_base, save_lora
 
 SLOTS = 4  # texts that are generated side by side; more help little where every one has a memory of its own
@@ -98,7 +98,7 @@ class LlamaCpp:
         return self._server.complete(request, adapter, seed)
 
     def learn(self, folder: Path) -> None:
-        raise EngineError(f"{self.name}: llama.cpp takes weights only when it starts; vLLM takes them while it runs")
+        raise takes_none(self.name)
 
     def close(self) -> None:
         with self._turn:

@@ -95,6 +95,11 @@ class Client:
         return self._connection.line(text, 300)
 
 
+def takes_none(name: str) -> EngineError:
+    """What is said where llama.cpp is to learn."""
+    return EngineError(f"{name}: llama.cpp takes weights only when it starts; vLLM takes them while it runs")
+
+
 class LlamaServer:
     """llama.cpp's own server. It takes adapters when it starts and never after.
 
@@ -158,7 +163,7 @@ class LlamaServer:
         return Part(ids, logprobs if told == ids else ())
 
     def learn(self, folder: Path) -> None:
-        raise EngineError(f"{self.name}: llama.cpp takes weights only when it starts; vLLM takes them while it runs")
+        raise takes_none(self.name)
 
     def close(self) -> None:
         self.client.close()

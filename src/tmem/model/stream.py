@@ -157,9 +157,10 @@ class Stream:
         gone = [row for row in self._waiting if row.listener is not None and row.listener.gone]
         if gone:
             self._waiting = [row for row in self._waiting if row not in gone]
-        written = self.model.written()
-        with large_products(self.model.hf.parameters()) if written is None else written.reading():
-            self._let_in()
+        if self._waiting:
+            written = self.model.written()
+            with large_products(self.model.hf.parameters()) if written is None else written.reading():
+                self._let_in()
         rows = self._rows
         if rows and all(row.finish is None for row in rows):
             self._decode(pause)

@@ -11,7 +11,7 @@ about. A question of the kind ``never_said``, and each one beside ``small_talk``
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -23,8 +23,8 @@ from tmem.dates import moment, spoken
 from tmem.errors import UsageError
 from tmem.tasks.base import Item, Task
 from tmem.tasks.locomo import NO_INFORMATION
-from tmem.tasks.scoring import normalize
 from tmem.tasks.sources import identity
+from tmem.tasks.told import Told
 
 FILE = Path(__file__).with_name("everyday.jsonl")
 HALVES = ("dev", "test")
@@ -62,11 +62,10 @@ class Statement:
     questions: tuple[Asked, ...]
 
 
-class Everyday:
+class Everyday(Told):
     """The benchmark: the tasks of one half. Raises :class:`UsageError` for a half that there is not."""
 
     name = "everyday"
-    scorers: tuple[str, ...] = ("tmem_token",)
 
     def __init__(self, half: str = "dev", official: bool = False) -> None:
         if half not in HALVES:
@@ -77,18 +76,6 @@ class Everyday:
 
     def identity(self) -> dict[str, Any]:
         return {**identity(FILE), "half": self.half}
-
-    def count(self, seed: int, limit: int | None = None) -> int:
-        return sum(len(task.items) for task in self.all[:limit])
-
-    def tasks(self, seed: int) -> Iterator[Task]:
-        yield from self.all
-
-    def prediction(self, item: Item, reply: str, seed: int) -> str:
-        """The reply's first line that is not empty; "" if it refuses what was said, which beside "No" would score."""
-        line = next((line.strip() for line in reply.splitlines() if line.strip()), "")
-        refuses = normalize(line) == normalize(NO_INFORMATION)
-        return "" if refuses and item.evidence else line
 
 
 @lru_cache(maxsize=1)

@@ -229,6 +229,11 @@ def question_prompt(question: Question, official: bool, seed: int) -> str:
     return question.text
 
 
+def first_line(reply: str) -> str:
+    """The first line that is not empty; "" if there is none."""
+    return next((line.strip() for line in reply.splitlines() if line.strip()), "")
+
+
 def resolve(question: Question, reply: str, official: bool, seed: int) -> str:
     """The prediction to score: the reply's first non-empty line.
 
@@ -236,7 +241,7 @@ def resolve(question: Question, reply: str, official: bool, seed: int) -> str:
     becomes the text of option (a) if it names (a) and of option (b) otherwise, whatever it says; any
     other reply loses option marks and ``answer:`` and is lower-cased.
     """
-    line = next((line.strip() for line in reply.splitlines() if line.strip()), "")
+    line = first_line(reply)
     if not official:
         return line
     line = line.lower()

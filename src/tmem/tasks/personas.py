@@ -11,7 +11,7 @@ import csv
 import gzip
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from tmem.seeds import derive
 from tmem.tasks.base import Item, Task
 from tmem.tasks.everyday import message
 from tmem.tasks.locomo import NO_INFORMATION
-from tmem.tasks.scoring import normalize
 from tmem.tasks.sources import identity
+from tmem.tasks.told import Told
 
 NEAR = (
     "mother|father|sister|brother|husband|wife|son|daughter|grandmother|grandfather|aunt|uncle|cousin|mom|dad|flatmate|"
@@ -129,14 +129,13 @@ class Conversation:
     traits: tuple[Trait, ...]
 
 
-class Personas:
+class Personas(Told):
     """The benchmark over a file. Each conversation is read in parts of :data:`TURNS` turns.
 
     ``never said``: what only the other speaker has, where nothing of the kind is in this one's turns or persona.
     """
 
     name = "personas"
-    scorers: tuple[str, ...] = ("tmem_token",)
 
     def __init__(self, path: str | Path, official: bool = False) -> None:
         """Raises :class:`DataError` for another file."""
@@ -146,18 +145,6 @@ class Personas:
 
     def identity(self) -> dict[str, Any]:
         return identity(self.path)
-
-    def count(self, seed: int, limit: int | None = None) -> int:
-        return sum(len(task.items) for task in self.all[:limit])
-
-    def tasks(self, seed: int) -> Iterator[Task]:
-        yield from self.all
-
-    def prediction(self, item: Item, reply: str, seed: int) -> str:
-        """The reply's first line; "" if it refuses what was said."""
-        line = next((line.strip() for line in reply.splitlines() if line.strip()), "")
-        refuses = normalize(line) == normalize(NO_INFORMATION)
-        return "" if refuses and item.evidence else line
 
 
 def conversations(path: str | Path) -> list[Conversation]:
@@ -242,18 +229,16 @@ def _task(number: int, told: Conversation) -> Task:
         places = [place for place, part in enumerate(units) if any(trait.heard(part) for trait in traits)]
         gold = [", ".join(answers), *answers] if len(answers) > 1 else answers
         ask(named(otherwise, who, names), kind, gold, places or range(len(units)))
-    for who, _, otherwise in list(asked):
-        other = 1 - who
-        if _never(told, other, otherwise):
-            ask(named(otherwise, other, names), "never said", (NO_INFORMATION,), ())
+    for (who, _, otherwise), traits in asked.items():
+        if _never(told, 1 - who, traits[0]):
+            ask(named(otherwise, 1 - who, names), "never said", (NO_INFORMATION,), ())
     parts = tuple(spoken(part, names) for part in units)
     return Task(Episode(id=f"conversation {number}", units=parts, asks=tuple(asks)), tuple(items))
 
 
-def _never(told: Conversation, who: int, otherwise: str) -> bool:
-    """Whether a speaker has no trait of this question, says none of its words, and never says "me too"."""
-    own = [trait for trait in told.traits if trait.who == who and trait.otherwise == otherwise]
-    noted = next(trait.ask for trait in told.traits if trait.otherwise == otherwise)
+def _never(told: Conversation, who: int, others: Trait) -> bool:
+    """Whether a speaker has nothing like another's trait, says no word of its question, and never says "me too"."""
+    own = any(trait.who == who and trait.otherwise == others.otherwise for trait in told.traits)
     text = " ".join(line for speaker, line in told.lines if speaker == who).lower()
-    words = [word for word in WORD.findall(f"{noted} {otherwise}".lower()) if word not in LITTLE | _ASKING]
+    words = set(WORD.findall(f"{others.ask} {others.otherwise}".lower())) - LITTLE - _ASKING
     return not own and not _AGREES.search(text) and not any(re.search(rf"\b{re.escape(word)}", text) for word in words)
