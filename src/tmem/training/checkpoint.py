@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from tmem.errors import DataError, ModelError
@@ -25,7 +26,7 @@ from tmem.training.slow_lora import merged_state
 
 # What a training's folder holds, beside the folder model/.
 CHECKPOINT, METRICS, ABOUT = "checkpoint.safetensors", "metrics.jsonl", "training.json"
-BASIS = "basis.safetensors"  # the A that it was begun with, from the first checkpoint on
+BASIS = "basis.safetensors"  # the A that it was begun with, from the first checkpoint on; also in model/
 
 
 def save(folder: Path, step: int, identity: str, trained: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
@@ -145,8 +146,9 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
                 (target.name, own[target.name][slice(*target.rows)] if target.rows else own[target.name])
                 for target in fast.target_modules
             )
-            replace(fast.basis, weights_hash=tensors_hash(blocks)).save(new / "basis.safetensors")
-            settings["basis"] = "basis.safetensors"
+            _index(new)
+            replace(fast.basis, weights_hash=tensors_hash(blocks)).save(new / BASIS)
+            settings["basis"] = BASIS
         write_json(new / FILE_NAME, settings)
         if folder.exists():
             folder.rename(old)
@@ -154,6 +156,14 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _index(folder: Path) -> None:
+    """Say which file has which tensor: without, vLLM (0.32) takes every file of tensors in a folder for the model's."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():  # transformers writes one where there are several files
+        with safe_open(folder / "model.safetensors", "pt") as file:
+            write_json(index, {"metadata": {}, "weight_map": dict.fromkeys(file.keys(), "model.safetensors")})
 
 
 def _all_float32(state: Mapping[str, Tensor]) -> bool:
