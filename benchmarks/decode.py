@@ -22,7 +22,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, product
 from pathlib import Path
@@ -35,7 +35,7 @@ from torch import Tensor
 
 from tmem.fastweights import Delta
 from tmem.fastweights.delta import rank_first
-from tmem.model import HFEngine, Model, Request, load
+from tmem.model import Completion, HFEngine, Model, Request, load
 from tmem.model.adapter import matrices_of
 from tmem.model.cache import empty_cache
 from tmem.model.decode_step import Written
@@ -146,10 +146,13 @@ def first_tokens(ways: dict[str, Way], rounds: int) -> dict[str, float]:
     return best
 
 
-def same(ours: Ours, new: int, rows: int) -> dict[str, int]:
-    """How many greedy replies of ours are, token for token, those of the forward pass: alone and ``rows`` at once."""
+def same(ours: Ours, new: int, rows: int) -> dict[str, str]:
+    """How many greedy replies of ours are, token for token, those of the forward pass: alone and ``rows`` at once.
+
+    Beside it how far the log-probabilities of the tokens that are the same, and stand behind the same, are apart.
+    """
     steps: tuple[Written | None, ...] = (None, Written(ours.model.hf, "float32"))
-    found = dict[str, int]()
+    found = dict[str, str]()
     for memories in (False, True):
         wanted = [Request(prompt, row if memories else None, new) for row, prompt in enumerate(ours.prompts)]
         replies = []  # of each step, one by one and then together
@@ -157,13 +160,23 @@ def same(ours: Ours, new: int, rows: int) -> dict[str, int]:
             ours.model.written = lambda step=step: step  # type: ignore[method-assign, misc]
             groups = [wanted[start : start + size] for start in range(0, len(wanted), size)]
             done = [one for group in groups for one in ours.engine.generate(group, ours.delta, ours.fast)]
-            replies.append([one.ids for one in done])
+            replies.append(done)
+            print(f"{len(replies)} of 4 ways, {'with' if memories else 'no'} memories", file=sys.stderr)
         first, *others = replies
         names = ("the forward pass, many at once", "written out, one by one", "written out, many at once")
         for name, own in zip(names, others, strict=True):
-            equal = sum(one == other for one, other in zip(own, first, strict=True))
-            found[f"{name}, {'with' if memories else 'no'} memories"] = equal
+            equal = sum(one.ids == other.ids for one, other in zip(own, first, strict=True))
+            apart = max(abs(a - b) for one, other in zip(own, first, strict=True) for a, b in alike(one, other))
+            found[f"{name}, {'with' if memories else 'no'} memories"] = f"{equal}, apart {apart:.1e}"
     return found
+
+
+def alike(one: Completion, other: Completion) -> Iterator[tuple[float, float]]:
+    """The log-probabilities of two replies, as far as they say the same."""
+    for a, b, own, others in zip(one.ids, other.ids, one.logprobs, other.logprobs, strict=False):
+        if a != b:
+            return
+        yield own, others
 
 
 @torch.no_grad()
