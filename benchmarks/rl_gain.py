@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes, one torch thread each")
     parser.add_argument("--examples", type=int, default=10, help="conversations whose pairs are shown side by side")
     parser.add_argument("--people", nargs="+", choices=["seen", "unseen"], default=["seen", "unseen"])
+    parser.add_argument("--facts", nargs="+", type=int, help="of a stream; default: as in training, and twice as many")
     parser.add_argument("--parts", nargs="+", default=["all", "answers", "paper", "memagent", "rag"])
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -185,7 +186,7 @@ def main() -> None:
         )
         print("|---|---|---|---|---|---|---|---|")
         for people in args.people:
-            for length in (facts, 2 * facts):
+            for length in args.facts or (facts, 2 * facts):
                 condition = (recipe, memory, length, people, args.episodes, args.workers)
                 place = f"{recipe}-{memory}-{length}-{people}"
                 before = rolled_out(start, *condition, args.out / f"start-{place}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli.running import Run, one_object
+from tasks.test_personas import table
 
 SMALL = ["--facts", 1, "--tasks", 1, "--group", 2, "--held-out", 1, "--eval-every", 1, "--set", "fresh.steps=2"]
 
@@ -38,6 +39,16 @@ def test_train_goes_on_and_reports(tmem: Run, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
 
 
+def test_training_on_what_people_say_of_themselves(tmem: Run, tmp_path: Path) -> None:
+    """Every turn is read by itself, and asked for when nothing but the memory is left."""
+    rows = [["I drive a van.", "I sell maps.", "User 1: Hi! I drive a van.\nUser 2: I sell maps."]] * 2
+    data = table(tmp_path / "valid.csv.gz", rows)
+    code, _, err = tmem("train", "rl", "personas", "--data", data, *SMALL[2:], "--steps", 1, "--out", tmp_path / "rl")
+    assert (code, err) == (0, "")
+    spec = json.loads((tmp_path / "rl" / "training.json").read_text())["spec"]
+    assert (spec["bench"], spec["budget"], spec["write_tail"]) == ("personas", 1, True)
+
+
 @pytest.mark.parametrize(
     ("options", "code", "problem"),
     [
@@ -50,6 +61,7 @@ def test_train_goes_on_and_reports(tmem: Run, tmp_path: Path) -> None:
         (("persona", "--tasks", 1, "--parts", 2), 2, "at least one task for every part"),
         (("persona", "--reward", "my:reward", "--wrong", 0.5), 2, "--wrong is taken off f1 and em"),
         (("locomo",), 2, "tmem train rl locomo needs --data"),
+        (("personas",), 2, "tmem train rl personas needs --data"),
         (("locomo", "--held-out-people", "seen"), 2, "--held-out-people is an option of persona"),
         (("persona", "--track", "abacus"), 2, "--track abacus"),
         (("persona", "--model", "nobody"), 1, "unknown model 'nobody'"),

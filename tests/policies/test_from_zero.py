@@ -9,7 +9,7 @@ import pytest
 from tmem.agent.agent import Agent
 from tmem.agent.extraction import QAPair
 from tmem.agent.trajectory import Trajectory
-from tmem.errors import UsageError
+from tmem.errors import DataError, UsageError
 from tmem.fastweights import Recipe
 from tmem.model import Model, load
 from tmem.model.answering import Asked
@@ -28,8 +28,9 @@ def model() -> Model:
 
 
 def agent(model: Model, memory: str, **changes: Any) -> Agent:
-    recipe = model.recipe("tmem", **QUICK)
-    return make_agent(model, recipe, memory, write_tail=True, keep_deltas=True, question_known=False, **changes)
+    recipe = changes.pop("recipe", model.recipe("tmem", **QUICK))
+    how = {"write_tail": True, "keep_deltas": True, "question_known": False} | changes
+    return make_agent(model, recipe, memory, **how)
 
 
 def lived(model: Model, memory: str, **changes: Any) -> Trajectory:
@@ -54,6 +55,22 @@ def test_extraction_does_not_know_the_memory_and_answers_hear_it_on_the_bare_que
     extracted = [action.output_ids for action in own.actions if action.kind == "extract"]
     plain = [action.output_ids for action in lived(model, "pairs").actions if action.kind == "extract"]
     assert extracted == plain and all(action.row is None for action in own.actions if action.kind == "extract")
+
+
+def test_written_once_the_memory_is_the_same(model: Model) -> None:
+    every, once = (lived(model, "gold", keep_deltas=False, write_once=own) for own in (False, True))
+    assert once.answers == every.answers and once.ledger == every.ledger
+    heard = [[(one.row, one.output_ids, one.logprobs) for one in own.actions] for own in (every, once)]
+    assert heard[0] == heard[1]
+    tokens = [[write.account.tokens for write in own.writes] for own in (every, once)]
+    assert tokens[1][0] == 0 < tokens[1][1] < sum(tokens[0])
+    kept = lived(model, "gold", write_once=True)  # who wants every Delta gets every Delta
+    assert len(kept.deltas) == 3 and [write.account.tokens for write in kept.writes] == tokens[0]
+
+
+def test_a_memory_that_cannot_be_written_once_is_an_error(model: Model) -> None:
+    with pytest.raises(DataError, match=r"cannot be written: .*finite"):
+        lived(model, "gold", keep_deltas=False, write_once=True, recipe=model.recipe("tmem", **QUICK, lr=1e30))
 
 
 @pytest.mark.parametrize("memory", ["tmem+full", "tmem+rag", "tmem+explicit"])

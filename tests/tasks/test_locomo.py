@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tmem.errors import DataError
+from tmem.errors import DataError, UsageError
 from tmem.tasks import locomo
 from tmem.tasks.locomo import NO_INFORMATION, Question
 from tmem.tasks.scoring import exact_match, f1
@@ -378,6 +378,15 @@ def test_real_scores_of_constant_answers(real, reply: str, expected_f1: float, e
     golds = [question.gold for conversation in real for question in conversation.questions]
     assert 100 * sum(f1(reply, gold) for gold in golds) / len(golds) == pytest.approx(expected_f1, abs=0.005)
     assert 100 * sum(exact_match(reply, gold) for gold in golds) / len(golds) == pytest.approx(expected_em, abs=0.005)
+
+
+def test_some_conversations_of_a_file(sample: dict[str, Any], file) -> None:
+    path = file([sample, sample | {"sample_id": "other"}])
+    every, one = locomo.LoCoMo(path, official=True), locomo.LoCoMo(path, official=True, samples=["other"])
+    assert [task.episode.id for task in one.tasks(1)] == ["other"] and one.count(1) * 2 == every.count(1)
+    assert one.identity() == every.identity() | {"samples": ["other"]}
+    with pytest.raises(UsageError, match=f"sample nobody: .* has {sample['sample_id']}, other"):
+        locomo.LoCoMo(path, official=True, samples=["nobody"])
 
 
 def test_a_file_with_kinds_of_its_own_is_not_scored_by_locomos_rules(sample: dict[str, Any], tmp_path: Path) -> None:

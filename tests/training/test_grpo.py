@@ -134,6 +134,19 @@ def test_resuming_gives_the_same_bits(trained: Path, tmp_path: Path) -> None:
     assert (tmp_path / "model/model.safetensors").read_bytes() == (trained / "model/model.safetensors").read_bytes()
 
 
+def test_resuming_gives_the_same_bits_when_memories_are_written_from_zero(tmp_path: Path) -> None:
+    """What a write holds is what theta_0 says now, in a run that goes on as in one that never stopped."""
+    changes = {"fresh.steps": 4, "fresh.steps_per_pair": 1}
+    how: dict[str, Any] = {"spec": replace(SPEC, recipe="tmem", changes=changes), "held_out": 0, "lr": 1e-3, "tasks": 1}
+    whole = trainer(tmp_path / "whole", **how)
+    whole.train()
+    trainer(tmp_path / "parts", replace(RUNNING, steps=1), **how).train()
+    parts = trainer(tmp_path / "parts", **how)
+    parts.train()
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    assert all(one.model.weights_hash != one.config.spec.load().weights_hash for one in (whole, parts))
+
+
 def same(one: Path, other: Path) -> bool:
     a, b = load_file(one / CHECKPOINT), load_file(other / CHECKPOINT)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from tmem.agent.context import Packed
@@ -122,6 +122,8 @@ class AgentConfig:
     those of answers. ``extractions``: how often each context is read for pairs, after the first time by sampling: more
     of what it says is found, and more that it does not say. ``top_k``: what a memory that retrieves shows to an answer;
     ``whole_units``: its notes are the units themselves (sessions) instead of what a benchmark cuts them into (turns).
+    ``write_once``: a memory that is written from zero, and that nothing hears while a stream is read, is trained when
+    the stream has ended. Its B, which follows from its pairs alone, is the same. Not where ``keep_deltas`` wants each.
     """
 
     model: Model
@@ -138,6 +140,7 @@ class AgentConfig:
     extractions: int = 1
     top_k: int = 10
     whole_units: bool = False
+    write_once: bool = False
     retriever: Callable[[Sequence[str]], Any] | None = None  # makes an index of texts; None: BM25
     keep_deltas: bool = False
     at_once: int = 16  # episodes in one batch; does not change results
@@ -160,6 +163,7 @@ class Rollout:
         self.units = list(episode.units)
         self.delta: Delta | None = None  # of this rollout alone
         self.contents: Contents | None = None  # whose Delta that is, under a recipe that writes from zero
+        self._put_off: WriteJob | None = None  # all that is to be written before it is asked
         self.trajectory = Trajectory(episode.id, agent.policy.name, agent.seed)
         self.seconds: dict[str, float] = {}  # of the rollout's own work, by kind
         self.policy = agent.policy(self)
@@ -286,8 +290,26 @@ class Rollout:
     ) -> Steps[WriteAccount]:
         """Write pairs into this rollout's Delta; the caller records it as a Write of the trajectory."""
         seed = derive(self.agent.seed, self.key, len(self.trajectory.writes), "write")
-        account: WriteAccount = yield WriteJob(new, old, seed, pairs)
+        job = WriteJob(new, old, seed, pairs)
+        agent, waiting = self.agent, [] if self._put_off is None else self._put_off.new
+        if agent.write_once and not agent.keep_deltas and self.contents is not None and self.episode.search is None:
+            self._put_off = replace(job, new=[*waiting, *new])
+            return WriteAccount.put_off(self.agent.recipe.name)
+        account: WriteAccount = yield job
         return account
+
+    def _write_now(self) -> Steps[None]:
+        """Write what was put off; the last Write of the trajectory says what that did.
+
+        Raises :class:`DataError` where it cannot be trained.
+        """
+        if self._put_off is None or not self._put_off.new:
+            return
+        account: WriteAccount = yield self._put_off
+        if not account.applied:
+            raise DataError(f"{self.episode.id}: its memory cannot be written: {account.reason}")
+        writes = self.trajectory.writes
+        writes[-1] = replace(writes[-1], account=account)
 
     # ---- reading a stream ----
 
@@ -301,6 +323,7 @@ class Rollout:
         for trigger in triggers:
             self.trajectory.triggers += 1
             yield from policy.observe(trigger)
+        yield from self._write_now()
         asks = self.episode.asks
         memories = yield from policy.recall(asks, tail)
         tail = self._that_fits(tail, memories)

@@ -118,6 +118,9 @@ def bench(
     questions: Annotated[
         int | None, typer.Option(min=1, help="Only the first N of each category.", rich_help_panel="locomo")
     ] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="Only these conversations, e.g. conv-26,conv-30.", rich_help_panel="locomo")
+    ] = None,
     corpus: Annotated[Path | None, typer.Option(help="Passages, JSONL.", rich_help_panel="search")] = None,
     retriever_url: Annotated[str | None, typer.Option(help="MEM1's retriever.", rich_help_panel="search")] = None,
     objectives: Annotated[int, typer.Option(min=1, help="Questions at once.", rich_help_panel="search")] = 4,
@@ -135,7 +138,7 @@ def bench(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from tmem.evaluation.records.spec import Spec
+    from tmem.evaluation.records.spec import NOTHING_LEFT, ONE_BY_ONE, Spec
     from tmem.evaluation.runner import run
 
     name = context.info_name or ""
@@ -147,7 +150,11 @@ def bench(
         "persona": {"facts": facts, "episodes": limit or 20, "people": people.value},
         "everyday": {"half": half},
         "personas": {"path": data},
-        "locomo": {"path": data, "questions": questions},
+        "locomo": {
+            "path": data,
+            "questions": questions,
+            "samples": None if sample is None else names("--sample", sample),
+        },
         "longmemeval": {"path": data},
         "search": {
             "questions": data,
@@ -169,11 +176,9 @@ def bench(
         model=model,
         recipe=recipe.value,
         changes=changes,
-        # Passages and messages are read one by one, however short they are.
-        budget=1 if name in ("everyday", "personas", "seal") and budget is None else budget,
+        budget=1 if name in ONE_BY_ONE and budget is None else budget,
         question_known=None if question is None else question is Question.known,
-        # Where nothing but the memory is to be left; the others are read as published.
-        write_tail=name in ("persona", "everyday", "personas", "seal") if tail is None else not tail,
+        write_tail=name in NOTHING_LEFT if tail is None else not tail,
         decoding=decoding.value,
         top_k=top_k,
         whole_units=whole_units,

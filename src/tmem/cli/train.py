@@ -41,6 +41,7 @@ train_app = typer.Typer(help="Train the model that the memory lives in.", no_arg
 
 class Bench(StrEnum):
     persona = "persona"
+    personas = "personas"
     locomo = "locomo"
     longmemeval = "longmemeval"
     search = "search"
@@ -154,7 +155,7 @@ def rl(
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    from tmem.evaluation.records.spec import Spec
+    from tmem.evaluation.records.spec import NOTHING_LEFT, ONE_BY_ONE, Spec
     from tmem.training.checkpoint import METRICS
     from tmem.training.grpo import Config, Running, Trainer
     from tmem.training.rewards import Reward
@@ -173,6 +174,7 @@ def rl(
         raise UsageError(f"tmem train rl {bench.value} needs --data")
     options: dict[str, dict[str, Any]] = {
         "persona": {"facts": facts, "episodes": tasks, "people": people.value},
+        "personas": {"path": data},
         "locomo": {"path": data},
         "longmemeval": {"path": data},
         "search": {"questions": data, "corpus": corpus, "objectives": objectives, "turns": turns},
@@ -183,9 +185,9 @@ def rl(
         model,
         recipe=recipe.value,
         changes=recipe_changes(change or []),
-        budget=budget,
+        budget=1 if bench.value in ONE_BY_ONE and budget is None else budget,
         question_known=None if question is None else question is Question.known,
-        write_tail=bench is Bench.persona,
+        write_tail=bench.value in NOTHING_LEFT,
         engine=engine,
     )
     config = Config(

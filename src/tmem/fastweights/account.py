@@ -32,3 +32,26 @@ class WriteAccount(BaseModel):
     seconds: float  # of the whole call, which all its sessions share
     applied: bool
     reason: str | None  # why not applied
+
+    @classmethod
+    def put_off(cls, recipe: str) -> WriteAccount:
+        """Of a write that is done later, together with others."""
+        return cls(
+            recipe=recipe,
+            lr=0.0,
+            seed=0,
+            pairs=0,
+            rehearsed=0,
+            dropped=[],
+            steps=0,
+            tokens=0,
+            loss=[],
+            new_loss=[],
+            delta_ratio=0.0,
+            delta_ratio_by_site={},
+            log_sigma={},
+            ax2={},
+            seconds=0.0,
+            applied=True,
+            reason=None,
+        )

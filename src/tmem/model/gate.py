@@ -28,7 +28,6 @@ from tmem.model.engine import Engine
 from tmem.model.load import STORE_BASIS_FROM, Model
 from tmem.model.request import Request
 from tmem.retrieval import MINILM, Embedder, shipped_encoder
-from tmem.seeds import derive
 from tmem.texts import CALENDAR, fold, names, said
 
 WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the rest is the question
@@ -147,14 +146,14 @@ class TrunkKeys:
     def _bank(self) -> Tensor:
         """States of questions that must stay out, (n, hidden); of a large model kept beside its basis."""
         prompts = [self.model.bare(question) for question in general_questions()]
-        name = derive(self.model.weights_hash, prompts, self.replay.first_layer)
-        path = self.model.directory / f"gate-{name:016x}.safetensors"
-        with suppress(DataError):  # missing or damaged: only a cache
-            found, facts = read_safetensors(path)
-            if facts.get("checksum") == tensors_hash(found.items()):
-                return found["states"]
+        path = self.model.beside("gate", prompts, self.replay.first_layer)
+        if path is not None:
+            with suppress(DataError):  # missing or damaged: only a cache
+                found, facts = read_safetensors(path)
+                if facts.get("checksum") == tensors_hash(found.items()):
+                    return found["states"]
         states = self._states(general_questions())
-        if self.model.hf.num_parameters() >= STORE_BASIS_FROM:
+        if path is not None and self.model.hf.num_parameters() >= STORE_BASIS_FROM:
             kept = {"states": states}
             with suppress(DataError):  # a read-only model folder costs time at the next start, nothing else
                 save_safetensors(path, kept, {"checksum": tensors_hash(kept.items())})

@@ -23,7 +23,6 @@ from tmem.model.gate import general_questions
 from tmem.model.load import STORE_BASIS_FROM, Model
 from tmem.model.request import Request
 from tmem.model.score import answer_logits
-from tmem.seeds import derive
 
 QUESTIONS = 180  # of the general ones
 TOKENS = 8  # of each answer
@@ -41,15 +40,15 @@ def held_questions(model: Model, recipe: Recipe) -> Held:
 def _read_or_make(model: Model, recipe: Recipe) -> Held:
     questions = general_questions()[:QUESTIONS]
     prompts = [model.bare(question) for question in questions]
-    name = derive(model.weights_hash, prompts, TOKENS, LIKELIEST, recipe.layers)
-    path = model.directory / f"held-{name:016x}.safetensors"
-    kept = _kept(path)
+    path = model.beside("held", prompts, TOKENS, LIKELIEST, recipe.layers)
+    kept = None if path is None else _kept(path)
     made = _make(prompts, model) if kept is None else dict(kept)
     held = _held(model, recipe, prompts, made)
     if held.dataset.stored is not None:
         made["stored"] = held.dataset.stored.cpu()
     # What comes with a model comes without the trunk's states, which are ten times as large and quickly made.
-    if model.hf.num_parameters() >= STORE_BASIS_FROM and (kept is None or len(kept) < len(made)):
+    more = kept is None or len(kept) < len(made)
+    if path is not None and more and model.hf.num_parameters() >= STORE_BASIS_FROM:
         checksum = tensors_hash((key, value.float()) for key, value in made.items())
         with suppress(DataError):  # a read-only model folder costs time at the next start, nothing else
             save_safetensors(path, made, {"checksum": checksum})

@@ -42,6 +42,7 @@ from tmem.model.decode_step import Written, linears
 from tmem.model.head import Head
 from tmem.model.settings import ModelSettings, read_settings
 from tmem.model.wordings import Wordings
+from tmem.seeds import derive
 from tmem.turn import Turn
 
 # On a CPU smaller models are computed in float32 whatever they are stored in: exact, and on most of them also faster.
@@ -96,6 +97,7 @@ class Model:
         self._follows: bool | None = None  # True if its step of decoding is what is written out
         self.gates: dict[int, Any] = {}  # by first adapted layer; see tmem.model.gate
         self.held: dict[int, Held] = {}  # by first adapted layer; see tmem.model.held
+        self._changed = False
 
     def twin(self) -> Model:
         """The same model for another thread at the same time: its weights, with hooks, caches and a turn of its own."""
@@ -104,6 +106,19 @@ class Model:
         other.weights_hash, other.held = self.weights_hash, self.held
         other._fast = {key: FastWeights(hf, fast.basis) for key, fast in self._fast.items()}
         return other
+
+    def changed(self) -> None:
+        """Say that a training changed the weights: what was made from the old ones is made anew when it is needed."""
+        self._changed = True
+        self.gates.clear()
+        self.held.clear()
+        self.__dict__.pop("weights_hash", None)
+
+    def beside(self, kind: str, *what: Any) -> Path | None:
+        """The file beside the weights that keeps what was made from them; None once they are no longer its folder's."""
+        if self._changed:
+            return None
+        return self.directory / f"{kind}-{derive(self.weights_hash, *what):016x}.safetensors"
 
     @property
     def origin(self) -> str:

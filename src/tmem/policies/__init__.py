@@ -51,6 +51,7 @@ class Changes(TypedDict, total=False):
     extractions: int
     top_k: int
     whole_units: bool
+    write_once: bool
     retriever: Callable[[Sequence[str]], Any] | None
     keep_deltas: bool
     at_once: int

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tmem.agent.episode import Ask, Episode
-from tmem.errors import DataError
+from tmem.errors import DataError, UsageError
 from tmem.files import read_json, without_surrogates
 from tmem.seeds import derive
 from tmem.tasks.base import Item, Task
@@ -292,17 +292,30 @@ class LoCoMo:
 
     name = "locomo"
 
-    def __init__(self, path: str | Path, official: bool, questions: int | None = None) -> None:
-        """``questions``: only the first of each category of a conversation. Errors as :func:`load`."""
+    def __init__(
+        self, path: str | Path, official: bool, questions: int | None = None, samples: Sequence[str] | None = None
+    ) -> None:
+        """``questions``: only the first of each category of a conversation; ``samples``: only these, None: all.
+
+        Errors as :func:`load`, and :class:`UsageError` for a sample that is not there.
+        """
         self.path, self.official, self.questions = Path(path), official, questions
+        self.samples = None if samples is None else tuple(samples)
         self.conversations = load(path)
+        there = [conversation.id for conversation in self.conversations]
+        for name in self.samples or ():
+            if name not in there:
+                raise UsageError(f"sample {name}: {path} has {', '.join(there)}")
+        if self.samples is not None:
+            self.conversations = [one for one in self.conversations if one.id in self.samples]
         self._by_id = {question.id: question for c in self.conversations for question in c.questions}
         # LoCoMo's own scorer has rules for its five categories only; a generated file may have others.
         own = {question.kind for question in self._by_id.values()} <= set(KINDS.values())
         self.scorers: tuple[str, ...] = ("tmem_token", *(["locomo_official"] if own else []), "amem_set")
 
     def identity(self) -> dict[str, Any]:
-        return {**identity(self.path, {LOCOMO10_SHA256: "LoCoMo-10"}), "questions": self.questions}
+        chosen = {} if self.samples is None else {"samples": list(self.samples)}
+        return {**identity(self.path, {LOCOMO10_SHA256: "LoCoMo-10"}), "questions": self.questions, **chosen}
 
     def count(self, seed: int, limit: int | None = None) -> int:
         return sum(len(first_of_each(c.questions, self.questions)) for c in self.conversations[:limit])

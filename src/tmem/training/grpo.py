@@ -151,7 +151,7 @@ class Trainer:
         self.trained = self._choose()
         self.optimizer = self._optimizer()
         set_seed(derive(config.seed, "global") % 2**32)  # nothing here draws from it; a user's own reward may
-        self.step = checkpoint.restore(folder, self.identity, self.trained, self.optimizer)
+        self.step = self._restore()
         self.reward_changed = False
         if accelerator.is_main_process:
             forget_after(folder / METRICS, self.step)
@@ -242,6 +242,12 @@ class Trainer:
                     engine.learn(Path(folder) / "model")
             self.accelerator.wait_for_everyone()
 
+    def _restore(self) -> int:
+        """Go back to the last checkpoint; its step, 0 if there is none."""
+        step = checkpoint.restore(self.folder, self.identity, self.trained, self.optimizer)
+        self.model.changed()
+        return step
+
     def _save(self) -> None:
         """Write the checkpoint to go on from, whatever the number of processes then."""
         if self.accelerator.num_processes > 1:
@@ -324,13 +330,14 @@ class Trainer:
         if not math.isfinite(norm):  # the same on all processes
             self._give_up("the loss is not finite")
         self.optimizer.step()
+        self.model.changed()
         self.optimizer.zero_grad(set_to_none=True)
         return sums, norm
 
     def _give_up(self, why: str) -> NoReturn:
         """Raise :class:`Diverged`, on all processes; the last checkpoint is there as a model to begin from."""
         steps, model = self.step, self.folder / "model"
-        self.step = checkpoint.restore(self.folder, self.identity, self.trained, self.optimizer)
+        self.step = self._restore()
         if self.step and checkpoint.exported(model) != self.step:
             self._export()
         self.accelerator.wait_for_everyone()  # the first to end takes the others with it

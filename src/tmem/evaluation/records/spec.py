@@ -43,6 +43,8 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "clbench": ClBench,
     "seal": Seal,
 }
+ONE_BY_ONE = ("everyday", "personas", "seal")  # messages and passages, each read by itself however short it is
+NOTHING_LEFT = ("persona", *ONE_BY_ONE)  # but the memory, when it is asked; the others are read as published
 # How tokens are chosen while the memory is built, and in answers. "published": as in the public reproduction of TMEM,
 # which samples extractions as Qwen3 recommends and answers as LoCoMo's own script does.
 DECODING = {
@@ -93,6 +95,7 @@ class Spec:
             write_tail=self.write_tail,
             top_k=self.top_k,
             whole_units=self.whole_units,
+            write_once=True,
             retriever=self._retriever(),
             grammar=self.grammar,
             extractions=self.extractions,
