@@ -93,6 +93,15 @@ def test_what_acts_is_what_learns_when_memories_are_written_from_zero(tmp_path: 
     assert (tmp_path / "model/model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("memory", ["tmem+rag", "tmem+explicit"])
+def test_what_acts_is_what_learns_when_the_memory_is_a_voice(tmp_path: Path, memory: str) -> None:
+    spec = replace(SPEC, recipe="tmem", changes={"fresh.steps": 4, "fresh.steps_per_pair": 1})
+    trainer(tmp_path, replace(RUNNING, steps=1), spec=spec, held_out=0, memory=memory, credit="answers").train()
+    [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
+    assert step["learnt_tokens"] > 0 and abs(step["kl"]) < 1e-5 and step["clip_fraction"] == 0
+    assert step["entropy"] > 0
+
+
 def test_a_server_that_generates_gets_the_weights_of_every_step(tmp_path: Path) -> None:
     from model.engine_server import VllmLikeServer
 
@@ -123,6 +132,8 @@ def test_servers_that_take_no_weights(tmp_path: Path) -> None:
     for kind, said in ((VllmLikeServer, "VLLM_SERVER_DEV_MODE=1"), (LlamaCppServer, "only when it starts")):
         with kind(load("persona-nano", "cpu")) as server, pytest.raises(EngineError, match=said):
             trainer(tmp_path / kind.__name__, spec=replace(SPEC, engine=server.url)).train()
+    with VllmLikeServer(load("persona-nano", "cpu")) as server, pytest.raises(UsageError, match="no engine elsewhere"):
+        trainer(tmp_path, memory="tmem+rag", spec=replace(SPEC, recipe="tmem", changes={}, engine=server.url))
 
 
 def test_resuming_gives_the_same_bits(trained: Path, tmp_path: Path) -> None:

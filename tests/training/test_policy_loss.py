@@ -13,8 +13,8 @@ from references import MemoryModel, merged, prompt, teacher_forced
 from torch import Tensor
 
 from tmem.fastweights import FastWeights
-from tmem.model import Model, logprobs
-from tmem.model.score import score_batch
+from tmem.model import Model, Voices, logprobs
+from tmem.model.score import score_batch, voiced_logprobs
 from tmem.training.advantages import Sample
 from tmem.training.policy_loss import Objective, backward, batches, token_loss
 
@@ -116,6 +116,68 @@ def test_gradient_equals_that_of_separately_merged_models(mixed: tuple[Model, Fa
     norm = torch.cat([value.flatten() for value in expected.values()]).norm()
     away = torch.cat([(actual[name] - expected[name]).flatten() for name in actual]).norm()
     assert away < 1e-4 * norm
+
+
+def voiced(with_memories: WithMemories) -> tuple[Model, FastWeights, list[Sample]]:
+    """Answers that hear a memory beside their text; the last one's begins with a refusal, and is doubted."""
+    model, fast, delta = with_memories("qwen3")
+    found = [
+        sample(length, tokens, advantage) for length, tokens, advantage in ((9, 4, 0.5), (21, 3, -1.0), (5, 6, 0.25))
+    ]
+    heard = [said(merged(model, fast, delta, row), prompt(6, seed=row), found[row]) for row in range(3)]
+    refusals = [int(heard[0][0].argmin()), None, int(heard[2][0].argmax())]
+    voices = [Voices(prompt(6, seed=row), 0.7, refusal) for row, refusal in enumerate(refusals)]
+    with torch.no_grad():
+        scores = voiced_logprobs(
+            model, [s.prompt_ids for s in found], [s.output_ids for s in found], voices, delta, fast, [0, 1, 2]
+        )
+    return (
+        model,
+        fast,
+        [
+            replace(s, logprobs=tuple(own.tolist()), delta=delta.select([row]), voices=voices[row])
+            for row, (s, own) in enumerate(zip(found, scores, strict=True))
+        ],
+    )
+
+
+def said(hf: torch.nn.Module, prompt_ids: Sequence[int], one: Sample) -> Tensor:
+    """The distribution of every output token behind a prompt, (K, V)."""
+    logits: Tensor = hf(torch.tensor([[*prompt_ids, *one.output_ids]])).logits
+    return logits[0, len(prompt_ids) - 1 : -1].log_softmax(-1)
+
+
+def test_gradient_through_voices_equals_that_of_separately_merged_models(with_memories: WithMemories) -> None:
+    model, fast, found = voiced(with_memories)
+    plain = replace(sample(12, 5, 1.0), logprobs=(-3.0,) * 5)
+    expected: dict[str, Tensor] = {}
+    for place, one in enumerate(found):
+        assert one.delta is not None and one.voices is not None
+        memory = merged(model, fast, one.delta, 0)
+        for hf in (model.hf, memory):
+            hf.requires_grad_(True)
+        text, heard, bare = (
+            said(model.hf, one.prompt_ids, one),
+            said(memory, one.voices.prompt_ids, one),
+            said(model.hf, one.voices.prompt_ids, one),
+        )
+        mixed = text + 0.7 * heard - 0.7 * bare if place < 2 else 0.8 * text + 0.2 * heard
+        scores = mixed.log_softmax(-1).gather(1, torch.tensor(one.output_ids)[:, None])[:, 0]
+        assert scores.tolist() == pytest.approx(one.logprobs, abs=1e-4)
+        (-one.weight * one.advantage[0] * scores.sum()).backward()
+        for hf in (model.hf, memory):
+            for name, value in hf.named_parameters():
+                if value.grad is not None:
+                    expected[name] = expected.get(name, torch.zeros_like(value)) + value.grad
+            hf.requires_grad_(False)
+            hf.zero_grad(set_to_none=True)
+    actual = gradients(model, fast, found)
+    norm = torch.cat([value.flatten() for value in expected.values()]).norm()
+    away = torch.cat([(actual[name] - expected[name]).flatten() for name in expected]).norm()
+    assert away < 1e-4 * norm
+    alone = gradients(model, fast, [plain])
+    both = gradients(model, fast, [found[0], plain, *found[1:]], recompute=True)
+    assert all(torch.allclose(both[name], actual[name] + alone[name], rtol=1e-3, atol=1e-6) for name in both)
 
 
 def test_neither_padding_nor_other_episodes_contribute(mixed: tuple[Model, FastWeights, list[Sample]]) -> None:

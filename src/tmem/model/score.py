@@ -115,24 +115,38 @@ def voiced_logprobs(
     ``memories[i]`` is the row of ``delta`` that is heard beside text i. Gradients flow through all voices if they are
     enabled; whether a memory is doubted is a constant.
     """
+    with active(fast, delta, sessions_of_voices(memories)):
+        scores, _ = voiced_batch(model, prompts, outputs, voices)
+    return list(scores.split([len(output) for output in outputs]))
+
+
+def sessions_of_voices(memories: Sequence[int]) -> list[int]:
+    """The rows of Delta that :func:`voiced_batch` has to run under: -1 (none) for the texts and the bare questions."""
+    nobody = [-1] * len(memories)
+    return [*nobody, *memories, *nobody]
+
+
+def voiced_batch(
+    model: Model, prompts: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]], voices: Sequence[Voices]
+) -> tuple[Tensor, Tensor]:
+    """As :func:`score_batch`, of the mixed distributions: scores and entropies of all output tokens, (K,) each."""
     texts = [[*prompt, *output] for prompt, output in zip(prompts, outputs, strict=True)]
     bare = [[*one.prompt_ids, *output] for one, output in zip(voices, outputs, strict=True)]
     count, rows = len(texts), [*texts, *bare, *bare]
-    starts = [len(row) - len(output) for row, output in zip(rows, [*outputs] * 3, strict=True)]
-    sessions = [*([-1] * count), *memories, *([-1] * count)]
-    with active(fast, delta, sessions):
-        hidden = _hidden(model, rows)
+    hidden = _hidden(model, rows)
     said = [
-        model.head(own[start - 1 : len(row) - 1]).float() for own, start, row in zip(hidden, starts, rows, strict=True)
+        model.head(own[len(row) - len(output) - 1 : len(row) - 1]).float()
+        for own, row, output in zip(hidden, rows, [*outputs] * 3, strict=True)
     ]
-    found = []
+    scores, entropies = [], []
     for place, output in enumerate(outputs):
         text, heard, known = (said[place + part * count] for part in range(3))
         doubted = voices[place].refusal is not None and int(heard[0].argmax()) == voices[place].refusal
         weights = torch.tensor([voices[place].weights(doubted)], device=text.device).expand(len(output), -1)
         mixed = mix(text, heard, known, weights)
-        found.append(mixed.gather(1, torch.tensor(output, device=text.device)[:, None])[:, 0])
-    return found
+        scores.append(mixed.gather(1, torch.tensor(output, device=text.device)[:, None])[:, 0])
+        entropies.append(-(mixed.detach().exp() * mixed.detach()).sum(-1))
+    return torch.cat(scores), torch.cat(entropies)
 
 
 def _hidden(model: Model, texts: Sequence[Sequence[int]]) -> Tensor:

@@ -16,6 +16,7 @@ from tmem.agent.rollout import ANSWERS, GATE
 from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import UsageError
 from tmem.fastweights import Delta
+from tmem.model.request import Voices
 from tmem.tasks.scoring import normalize
 from tmem.texts import fold
 
@@ -43,7 +44,11 @@ class ScoredTrajectory:
 
 @dataclass(frozen=True)
 class Sample:
-    """One action to learn from. ``delta`` is the memory that was in force, None for none (or nothing written yet)."""
+    """One action to learn from.
+
+    ``delta`` is the memory that was in force, None for none (or nothing written yet); with ``voices`` it was heard
+    beside the prompt.
+    """
 
     kind: str
     prompt_ids: tuple[int, ...]
@@ -52,6 +57,7 @@ class Sample:
     advantage: tuple[float, ...]  # of each of its tokens
     weight: float  # of each of them
     delta: Delta | None
+    voices: Voices | None = None
 
 
 def advantages(group: Sequence[ScoredTrajectory], how: How = "episode", scale: bool = False) -> list[list[float]]:
@@ -211,4 +217,4 @@ def _sample(trajectory: Trajectory, action: Action, advantage: tuple[float, ...]
             "generate with tmem's own loop"
         )
     tokens = action.prompt_ids, action.output_ids, action.logprobs
-    return Sample(action.kind, *tokens, advantage, weight, delta)
+    return Sample(action.kind, *tokens, advantage, weight, delta, action.voices if heard else None)

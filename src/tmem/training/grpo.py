@@ -127,8 +127,12 @@ class Trainer:
             limit = {"max_new_tokens_extract": config.extract_tokens}
             model.settings = model.settings.model_copy(update=limit)
         agent = config.spec.agent(model, config.memory, config.seed)
-        if agent.recipe.fresh is not None and agent.policy.learns and config.memory != "tmem":
-            raise UsageError(f"{config.memory} hears its weights in a voice of their own: train it with --recipe sgd")
+        voiced = agent.recipe.fresh is not None and agent.policy.learns and config.memory != "tmem"
+        if voiced and config.spec.engine is not None:
+            raise UsageError(
+                f"{config.memory} hears its weights in a voice of their own, which no engine elsewhere mixes: "
+                "train it without --engine, or with --recipe sgd"
+            )
         self.agent = replace(agent, building=SAMPLED, answering=SAMPLED, keep_deltas=True, at_once=running.at_once)
         self.fast: FastWeights | None = model.fast(agent.recipe) if agent.policy.learns else None
         self.curriculum = Curriculum(

@@ -17,7 +17,7 @@ from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import active, together
 from tmem.fastweights.target_modules import decoder
 from tmem.model import Model
-from tmem.model.score import score_batch
+from tmem.model.score import score_batch, sessions_of_voices, voiced_batch
 from tmem.training.advantages import Sample
 
 PADDED = 1.5  # the longest text of a batch is at most so many times as long as the shortest
@@ -66,16 +66,16 @@ def backward(
     useful = [sample for sample in found if any(sample.advantage) or objective.kl > 0.0]
     for batch in batches(useful, max_tokens):
         delta, rows = stack(batch)
-        texts = [[*sample.prompt_ids, *sample.output_ids] for sample in batch]
-        starts = [len(sample.prompt_ids) for sample in batch]
+        if batch[0].voices is not None:
+            rows = sessions_of_voices(rows)
         reference = None
         if objective.kl > 0.0:
             assert objective.start is not None
             with torch.no_grad(), active(objective.start_fast, delta, rows):
-                reference, _ = score_batch(objective.start, texts, starts)
+                reference, _ = _scores(objective.start, batch)
         # Recomputed layers run again inside backward(): it belongs under the same hooks.
         with active(fast, delta, rows), _recomputing(model, recompute):
-            scores, entropy = score_batch(model, texts, starts)  # (K,) each
+            scores, entropy = _scores(model, batch)  # (K,) each
             loss, measured = token_loss(scores, batch, objective, reference)
             loss.backward()
         measured.entropy = float(entropy.sum())
@@ -114,8 +114,26 @@ def token_loss(
     return loss, measured
 
 
+def _scores(model: Model, batch: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """log pi and entropy of all output tokens of a batch, (K,) each; of voices those of their mixture."""
+    voices = [sample.voices for sample in batch if sample.voices is not None]
+    outputs = [sample.output_ids for sample in batch]
+    if voices:
+        return voiced_batch(model, [sample.prompt_ids for sample in batch], outputs, voices)
+    texts = [[*sample.prompt_ids, *sample.output_ids] for sample in batch]
+    return score_batch(model, texts, [len(sample.prompt_ids) for sample in batch])
+
+
 def batches(found: Sequence[Sample], max_tokens: int) -> Iterator[list[Sample]]:
-    """Samples of similar length together: at most ``max_tokens`` in a batch with its padding, and little padding."""
+    """Samples of similar length together: at most ``max_tokens`` in a batch with its padding, and little padding.
+
+    Those whose memory is a voice are by themselves: each is three texts.
+    """
+    yield from _batches([sample for sample in found if sample.voices is None], max_tokens)
+    yield from _batches([sample for sample in found if sample.voices is not None], max_tokens // 3)
+
+
+def _batches(found: Sequence[Sample], max_tokens: int) -> Iterator[list[Sample]]:
     rest = sorted(found, key=_length, reverse=True)
     while rest:
         longest = _length(rest[0])
