@@ -27,9 +27,8 @@ from tmem.evaluation.stats import Score, estimate
 from tmem.files import write_json
 from tmem.model import HFEngine, Model, Request, load
 from tmem.tasks.everyday import Everyday, Statement, statements
-from tmem.tasks.locomo import NO_INFORMATION
 from tmem.tasks.scoring import f1
-from tmem.texts import fold
+from tmem.texts import NO_INFORMATION, fold
 
 Answers = list[str]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+NO_INFORMATION = "No information available"  # as LoCoMo wants what was never said answered, and taught models refuse
 # Words that begin a question or a request with a capital letter and are nobody's name.
 _OPENERS = frozenset(
     """
@@ -39,6 +40,11 @@ _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _LIKE = {"'": "‘’‛′´`", '"': "“”„‟", "-": "‐‑–—−", "": "\u00ad\u200b\u2060\ufeff"}  # the last are not seen
 _SIGNS = {ord(sign): plain for plain, signs in _LIKE.items() for sign in signs}
 _SPACED = re.compile(r" +(?=[?!.,;:])")
+
+
+def first_line(reply: str) -> str:
+    """The first line that is not empty; "" if there is none."""
+    return next((line.strip() for line in reply.splitlines() if line.strip()), "")
 
 
 def fold(text: str) -> str:

@@ -13,9 +13,10 @@ from tmem.errors import DataError
 from tmem.evaluation.judging.endpoint import Endpoint, RefusedError
 from tmem.evaluation.judging.judge import LongMemEvalJudge
 from tmem.evaluation.judging.run import judge_run
-from tmem.tasks.locomo import NO_INFORMATION, parse_sample
+from tmem.tasks.locomo import parse_sample
 from tmem.tasks.longmemeval import LongMemEval, parse_instance
 from tmem.tasks.scoring import SCORERS
+from tmem.texts import NO_INFORMATION
 
 
 def endpoint(server: ChatServer) -> Endpoint:

@@ -18,8 +18,8 @@ from tmem.evaluation.runner import run
 from tmem.evaluation.stats import unanswerable
 from tmem.model import load
 from tmem.tasks.everyday import HALVES, KINDS, Everyday, Statement, statements
-from tmem.tasks.locomo import NO_INFORMATION
 from tmem.tasks.scoring import tmem_token
+from tmem.texts import NO_INFORMATION
 
 ALL = statements()
 TASKS = [list(part) for _, part in groupby(ALL, lambda statement: statement.task)]

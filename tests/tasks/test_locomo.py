@@ -9,8 +9,9 @@ import pytest
 
 from tmem.errors import DataError, UsageError
 from tmem.tasks import locomo
-from tmem.tasks.locomo import NO_INFORMATION, Question
+from tmem.tasks.locomo import Question
 from tmem.tasks.scoring import exact_match, f1
+from tmem.texts import NO_INFORMATION
 
 SAMPLE: dict[str, Any] = {
     "sample_id": "conv-0",

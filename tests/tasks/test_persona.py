@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmem.tasks.locomo import NO_INFORMATION, parse_sample
+from tmem.tasks.locomo import parse_sample
 from tmem.tasks.persona import MAX_FACTS, make_sample, make_world
 from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona.world import when_answer
+from tmem.texts import NO_INFORMATION
 
 people = st.sampled_from(["train", "seen", "unseen", "open"])
 

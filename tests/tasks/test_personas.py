@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tmem.errors import DataError
-from tmem.tasks.locomo import NO_INFORMATION
 from tmem.tasks.personas import TURNS, Personas, pair
+from tmem.texts import NO_INFORMATION
 
 COLUMNS = ["user 1 personas", "user 2 personas", "Best Generated Conversation"]
 TALK = ["User 1: Hi, I'm [User 1's name]! I drive a van and I love jazz.", 'User 2: I sell "old" maps.']

@@ -17,10 +17,10 @@ from tmem.agent.extraction import QAPair
 from tmem.agent.splitting import LINE
 from tmem.dates import Moment, moment
 from tmem.errors import UsageError
+from tmem.texts import NO_INFORMATION
 from tmem.when import resolved
 
 Message = dict[str, str]
-NO_INFORMATION = "No information available"  # as taught models refuse
 _DATE = re.compile(r"DATE: (.+)")
 
 

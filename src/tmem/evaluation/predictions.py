@@ -9,9 +9,9 @@ from typing import Any
 from tmem.errors import DataError
 from tmem.files import read_jsonl, without_surrogates
 from tmem.tasks.base import Gold
-from tmem.tasks.locomo import ADVERSARIAL, NO_INFORMATION
+from tmem.tasks.locomo import ADVERSARIAL
 from tmem.tasks.scoring import Score, locomo_category, scorer
-from tmem.texts import said
+from tmem.texts import NO_INFORMATION, said
 
 SEVERAL = ("mem1", "ordered_list")  # scorers of several questions at once
 LOCOMO = ("tmem_token", "locomo_official", "amem_set")  # what LoCoMo is scored by: it has no adversarial golds

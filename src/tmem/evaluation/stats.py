@@ -20,7 +20,7 @@ from tmem.evaluation.records.summary import mean
 from tmem.policies import ABLATIONS, MEMORIES
 from tmem.seeds import derive
 from tmem.tasks.base import Gold, Item
-from tmem.tasks.locomo import NO_INFORMATION
+from tmem.texts import NO_INFORMATION
 
 RESAMPLES = 2000
 LEVEL = 0.95

@@ -22,9 +22,9 @@ from tmem.agent.episode import Ask, Episode
 from tmem.dates import moment, spoken
 from tmem.errors import UsageError
 from tmem.tasks.base import Item, Task
-from tmem.tasks.locomo import NO_INFORMATION
 from tmem.tasks.sources import identity
 from tmem.tasks.told import Told
+from tmem.texts import NO_INFORMATION
 
 FILE = Path(__file__).with_name("everyday.jsonl")
 HALVES = ("dev", "test")

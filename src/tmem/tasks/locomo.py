@@ -20,9 +20,9 @@ from tmem.files import read_json, without_surrogates
 from tmem.seeds import derive
 from tmem.tasks.base import Item, Task
 from tmem.tasks.sources import identity
+from tmem.texts import NO_INFORMATION, first_line
 
 LOCOMO10_SHA256 = "79fa87e90f04081343b8c8debecb80a9a6842b76a7aa537dc9fdf651ea698ff4"
-NO_INFORMATION = "No information available"  # gold of every adversarial question, and one of its two options
 NOT_MENTIONED = "not mentioned"  # gold of any other question that comes without an answer
 KINDS = {1: "multi-hop", 2: "temporal", 3: "open", 4: "single-hop", 5: "adversarial"}
 ADVERSARIAL = 5
@@ -227,11 +227,6 @@ def question_prompt(question: Question, official: bool, seed: int) -> str:
         first, second = _options(question, seed)
         return f"{question.text} (a) {first} (b) {second}. Select the correct answer by writing (a) or (b)."
     return question.text
-
-
-def first_line(reply: str) -> str:
-    """The first line that is not empty; "" if there is none."""
-    return next((line.strip() for line in reply.splitlines() if line.strip()), "")
 
 
 def resolve(question: Question, reply: str, official: bool, seed: int) -> str:

@@ -22,9 +22,9 @@ from tmem.errors import DataError
 from tmem.seeds import derive
 from tmem.tasks.base import Item, Task
 from tmem.tasks.everyday import message
-from tmem.tasks.locomo import NO_INFORMATION
 from tmem.tasks.sources import identity
 from tmem.tasks.told import Told
+from tmem.texts import NO_INFORMATION
 
 NEAR = (
     "mother|father|sister|brother|husband|wife|son|daughter|grandmother|grandfather|aunt|uncle|cousin|mom|dad|flatmate|"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tmem.tasks.base import Item, Task
-from tmem.tasks.locomo import NO_INFORMATION, first_line
 from tmem.tasks.scoring import normalize
+from tmem.texts import NO_INFORMATION, first_line
 
 
 class Told:

@@ -21,6 +21,7 @@ from tmem.tasks.persona import lexicon as lx
 from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.lexicon import Attribute
 from tmem.tasks.persona.world import World, canonical, invent, sentence
+from tmem.texts import NO_INFORMATION
 from tmem.training.branches import Row
 
 COMPACT = PROMPTS["compact"]
@@ -28,7 +29,7 @@ COMPACT = PROMPTS["compact"]
 # layers that are written to later to keep facts by person and attribute.
 FAMOUS, FACTS_EACH = lx.seen(lx.NAMES)[::2], 8
 RARE = ("update", "temporal", "open", "adversarial")
-NOTHING = lx.NO_INFORMATION
+NOTHING = NO_INFORMATION
 # Of the bare questions: enough to be the most likely answer, not so much that a write must fight a certainty.
 NOTHING_SHARE = 0.3
 # From a plain list to turns of a conversation (None: with its wordings and with asides): the speaker moves away from

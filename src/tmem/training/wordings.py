@@ -10,6 +10,7 @@ from typing import Any
 
 from tmem.files import write_json
 from tmem.tasks.persona import lexicon as lx
+from tmem.texts import NO_INFORMATION
 
 SEEN_ASKS = lx.ASK[:-1]  # the first is the one that extraction writes
 
@@ -27,7 +28,7 @@ def persona_wordings() -> dict[str, Any]:
         asks = [ask.replace("{thing}", thing) for ask in lx.TRAIT_ASK]
         answers = {"loves it": "Likely yes", "dislikes it": "Likely no"}
         groups.append({"asks": asks, "follows": follows, "answers": answers})
-    return {"refusal": lx.NO_INFORMATION, "strangers": list(lx.seen(lx.NAMES)), "groups": groups}
+    return {"refusal": NO_INFORMATION, "strangers": list(lx.seen(lx.NAMES)), "groups": groups}
 
 
 if __name__ == "__main__":

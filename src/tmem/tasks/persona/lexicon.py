@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-NO_INFORMATION = "No information available"
 _DATA: dict[str, Any] = json.loads(Path(__file__).with_name("lexicon.json").read_text(encoding="utf-8"))
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tmem.agent.extraction import QAPair
-from tmem.agent.prompts import NO_INFORMATION, PROMPTS
-from tmem.texts import fold
+from tmem.agent.prompts import PROMPTS
+from tmem.texts import NO_INFORMATION, fold
 
 PROMPT, NOTHING = PROMPTS["english"], NO_INFORMATION
 
