@@ -159,7 +159,10 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
 
 
 def _index(folder: Path) -> None:
-    """Say which file has which tensor: without, vLLM (0.32) takes every file of tensors in a folder for the model's."""
+    """Say which file has which tensor: without, vLLM takes every file of tensors in a folder.
+
+    See findings/vllm_every_file.sh.
+    """
     index = folder / "model.safetensors.index.json"
     if not index.exists():  # transformers writes one where there are several files
         with safe_open(folder / "model.safetensors", "pt") as file:
