@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from tmem.agent.agent import Agent
-from tmem.agent.extraction import QAPair
+from tmem.agent.extraction import QAPair, parse
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError, UsageError
 from tmem.fastweights import Recipe
@@ -71,6 +72,25 @@ def test_written_once_the_memory_is_the_same(model: Model) -> None:
 def test_a_memory_that_cannot_be_written_once_is_an_error(model: Model) -> None:
     with pytest.raises(DataError, match=r"cannot be written: .*finite"):
         lived(model, "gold", keep_deltas=False, write_once=True, recipe=model.recipe("tmem", **QUICK, lr=1e30))
+
+
+def test_a_unit_far_longer_than_a_working_context_is_read_in_parts() -> None:
+    model = load("persona-nano")
+    model.settings = model.settings.model_copy(update={"budget": 40})
+    [task] = Persona(8, 1).tasks(3)
+    [trajectory] = agent(model, "tmem", extractions=2).run([task.episode])
+    assert [write.units for write in trajectory.writes] == [(0,), (1,)]
+    read = [action for action in trajectory.actions if action.kind == "extract"]
+    for unit, write in zip(task.episode.units, trajectory.writes, strict=True):
+        date, _, *said = ("".join(line.split()) for line in re.split(r"\n|(?<=[.?!]) ", unit))
+        own = [(one, prompt) for one in read if date in (prompt := "".join(model.decode(one.prompt_ids).split()))]
+        parts = {prompt for _, prompt in own}
+        assert len(parts) > 1 and len(own) == 2 * len(parts)  # each is read twice
+        assert all(any(sentence in part for part in parts) for sentence in said)
+        found = {pair.question for one, _ in own for pair in parse(one.text).pairs}
+        assert {pair.question for pair in write.pairs} <= found
+    assert len(trajectory.ledger) > 2
+    assert len([one for one in lived(model, "tmem", budget=1000).actions if one.kind == "extract"]) == 1
 
 
 @pytest.mark.parametrize("memory", ["tmem+full", "tmem+rag", "tmem+explicit"])

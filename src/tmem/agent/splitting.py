@@ -10,6 +10,14 @@ LINE = re.compile(r'(.+?) said, "(.*)"')
 _SENTENCES = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+[\"')\]]*\s*|$)")
 
 
+def to_read(text: str, count: Callable[[str], int], budget: int) -> list[str]:
+    """A text as extractions read it: whole if it is hardly longer than a working context of ``budget``, else in parts.
+
+    Of much text an extraction finds little, by a small model least.
+    """
+    return [text] if count(text) <= 2 * budget else in_parts(text, count, max(16, budget))
+
+
 def in_parts(text: str, count: Callable[[str], int], most: int) -> list[str]:
     """A :func:`session` cut between sentences into several, each of about ``most`` tokens, dated as it is."""
     begins = _HEADER.match(text)

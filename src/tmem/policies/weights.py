@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tmem.agent.episode import Ask
-from tmem.agent.extraction import Dropped, Extraction, QAPair, filter_pairs, parse
+from tmem.agent.extraction import Dropped, Extraction, QAPair, Status, filter_pairs, parse
 from tmem.agent.rollout import LEAST_OUTPUT, Rollout, Route, Steps, TailUse
+from tmem.agent.splitting import to_read
 from tmem.agent.trajectory import Write
 from tmem.errors import DataError
 from tmem.fastweights import Example, unusable
@@ -98,21 +99,36 @@ class Weights(Plain):
         return routes
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
-        """The extraction action: pairs by theta_0, or by theta_0 + Delta_t where Delta is in force everywhere."""
+        """The extraction action: pairs by theta_0, or by theta_0 + Delta_t where Delta is in force everywhere.
+
+        A unit that is far longer than a working context is read in parts, an action for each.
+        """
+        rollout, name = self.rollout, len(self.rollout.trajectory.writes)
+        budget = max(rollout.agent.budget, rollout.model.settings.budget)  # 1 reads units one by one, not word by word
+        parts = to_read(context, rollout.model.count, budget)
+        names = [str(name) if len(parts) == 1 else f"{name} part {place}" for place in range(len(parts))]
+        prompts = [self._prompt(part) for part in parts]
+        found = yield from self._read(prompts, names)
+        readings = [[one.pairs] for one in found]  # of each part
+        for number in range(rollout.agent.extractions - 1):
+            again = yield from self._read(prompts, [f"{one} again {number}" for one in names], AGAIN)
+            for own, one in zip(readings, again, strict=True):
+                own.append(one.pairs)
+        pairs = [pair for own in readings for pair in (joined(own) if len(own) > 1 else own[0])]
+        broken = [one.status for one in found if one.status not in ("ok", "empty")]
+        status: Status = ("partial" if broken else "ok") if pairs else next(iter(broken), "empty")
+        return Extraction(status=status, pairs=pairs, dropped=[drop for one in found for drop in one.dropped])
+
+    def _read(
+        self, prompts: Sequence[list[int]], names: Sequence[str], temperature: float | None = None
+    ) -> Steps[list[Extraction]]:
+        """One extraction of every part."""
         rollout = self.rollout
-        prompt = self._prompt(context)
-        limit, name = rollout.model.settings.max_new_tokens_extract, len(rollout.trajectory.writes)
-        grammar = rollout.agent.grammar
-        [done] = yield from rollout.say("extract", [prompt], [name], limit, stop="json", grammar=grammar)
-        extraction = parse(done.text, truncated=done.finish == "length")
-        more = rollout.agent.extractions - 1
-        if more > 0:
-            names = [f"{name} again {number}" for number in range(more)]
-            again = yield from rollout.say(
-                "extract", [prompt] * more, names, limit, temperature=AGAIN, stop="json", grammar=grammar
-            )
-            extraction.pairs = joined([extraction.pairs, *(parse(one.text).pairs for one in again)])
-        return extraction
+        limit, grammar = rollout.model.settings.max_new_tokens_extract, rollout.agent.grammar
+        done = yield from rollout.say(
+            "extract", prompts, names, limit, temperature=temperature, stop="json", grammar=grammar
+        )
+        return [parse(one.text, truncated=one.finish == "length") for one in done]
 
     def _prompt(self, context: str) -> list[int]:
         """Of a history that does not fit, the prompt has the newest pairs."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from tmem.agent.extraction import QAPair, filter_pairs, parse
 from tmem.agent.prompts import PROMPTS
 from tmem.agent.rollout import LEAST_OUTPUT
-from tmem.agent.splitting import in_parts, the_question
+from tmem.agent.splitting import in_parts, the_question, to_read
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import Engine, HFEngine, Request
@@ -206,11 +206,12 @@ class Actions:
         return pairs, dropped, tokens
 
     def _parts(self, text: str, active: Collection[Pair]) -> list[str]:
-        """Whole if it is hardly longer than a working context and fits the window, else as working contexts."""
+        """As it is read (:func:`to_read`); of working contexts that do not fit the window, a quarter of it."""
         settings, window, count = self.model.settings, self.model.window, self.model.count
         room = window - min(LEAST_OUTPUT, settings.max_new_tokens_extract)
-        if count(text) <= 2 * settings.budget and len(self._reading(text, active)) <= room:
-            return [text]
+        parts = to_read(text, count, settings.budget)
+        if all(len(self._reading(part, active)) <= room for part in parts):
+            return parts
         return in_parts(text, count, max(16, min(settings.budget, window // 4)))
 
     def _reading(self, text: str, active: Collection[Pair]) -> list[int]:
