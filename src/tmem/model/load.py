@@ -103,7 +103,7 @@ class Model:
         """The same model for another thread at the same time: its weights, with hooks, caches and a turn of its own."""
         hf = copy.deepcopy(self.hf, {id(parameter): parameter for parameter in self.hf.parameters()})
         other = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.weights)
-        other.weights_hash, other.held = self.weights_hash, self.held
+        other.weights_hash, other.held, other._changed = self.weights_hash, self.held, self._changed
         other._fast = {key: FastWeights(hf, fast.basis) for key, fast in self._fast.items()}
         return other
 

@@ -249,7 +249,8 @@ class Trainer:
     def _restore(self) -> int:
         """Go back to the last checkpoint; its step, 0 if there is none."""
         step = checkpoint.restore(self.folder, self.identity, self.trained, self.optimizer)
-        self.model.changed()
+        if step:
+            self.model.changed()
         return step
 
     def _save(self) -> None:
