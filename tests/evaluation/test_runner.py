@@ -91,7 +91,7 @@ def test_every_question_of_every_cell_is_recorded_once(whole: Path) -> None:
         "model_hash",
     } <= first.keys()
     assert first["answer"]["llm_calls"] == 1 and first["answer"]["prompt_tokens"] > 0
-    assert first["build"]["triggers"] >= 1 and first["build"]["llm_calls"] == first["build"]["triggers"]
+    assert first["build"]["llm_calls"] >= first["build"]["triggers"] >= 1  # a long session is read in parts
     assert {"extract", "write"} <= first["build"]["seconds"].keys()
     assert (first["recipe"], first["tmem"]) == ("sgd", json.loads((whole / "run.json").read_text())["version"])
 
