@@ -492,7 +492,6 @@ def test_a_reward_that_changes_between_two_starts_is_said_and_recorded(
         ({"reward": Reward("own_rewards:not_a_function")}, "no function"),
         ({"memory": "elephant"}, "unknown memory 'elephant'"),
         ({"spec": replace(SPEC, grammar=True)}, "without --grammar"),
-        ({"spec": replace(SPEC, recipe="tmem", changes={}), "memory": "tmem+rag"}, "train it with --recipe sgd"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_work(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
