@@ -190,9 +190,8 @@ def test_the_model_carries_the_a_that_it_was_trained_with(trained: Path, tmp_pat
     assert model.fast(recipe).basis.digest == start.fast(recipe).basis.digest
     assert model.settings.results["rl_steps"] == 2
     assert model.wordings.groups and model.wordings == start.wordings  # so that its writes teach refusals, too
-    index = json.loads(
-        (trained / "model" / "model.safetensors.index.json").read_text()
-    )  # what vLLM goes by where there are more files
+    # What vLLM goes by where there are more files.
+    index = json.loads((trained / "model" / "model.safetensors.index.json").read_text())
     assert index["weight_map"] == dict.fromkeys(load_file(trained / "model" / "model.safetensors"), "model.safetensors")
     damaged = tmp_path / "model"
     damaged.mkdir()

@@ -106,16 +106,25 @@ def test_gradient_equals_that_of_separately_merged_models(mixed: tuple[Model, Fa
         assert scores.tolist() == pytest.approx(one.logprobs, abs=1e-4)
         # The ratio is one: its gradient is that of the log-probability.
         (-one.weight * one.advantage[0] * scores.sum()).backward()
-        for name, value in hf.named_parameters():
-            if value.grad is not None:
-                expected[name] = expected.get(name, torch.zeros_like(value)) + value.grad
-        hf.requires_grad_(False)
-        hf.zero_grad(set_to_none=True)
+        take(hf, expected)
     actual = gradients(model, fast, found)
     assert actual.keys() == expected.keys()
+    assert apart(actual, expected) < 1e-4
+
+
+def take(hf: torch.nn.Module, total: dict[str, Tensor]) -> None:
+    """Add a model's gradients to a total, by name, and leave it without."""
+    for name, value in hf.named_parameters():
+        if value.grad is not None:
+            total[name] = total.get(name, torch.zeros_like(value)) + value.grad
+    hf.requires_grad_(False)
+    hf.zero_grad(set_to_none=True)
+
+
+def apart(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """How far gradients are from those that are expected, as a share of their size."""
     norm = torch.cat([value.flatten() for value in expected.values()]).norm()
-    away = torch.cat([(actual[name] - expected[name]).flatten() for name in actual]).norm()
-    assert away < 1e-4 * norm
+    return float(torch.cat([(actual[name] - expected[name]).flatten() for name in expected]).norm() / norm)
 
 
 def voiced(with_memories: WithMemories) -> tuple[Model, FastWeights, list[Sample]]:
@@ -166,15 +175,9 @@ def test_gradient_through_voices_equals_that_of_separately_merged_models(with_me
         assert scores.tolist() == pytest.approx(one.logprobs, abs=1e-4)
         (-one.weight * one.advantage[0] * scores.sum()).backward()
         for hf in (model.hf, memory):
-            for name, value in hf.named_parameters():
-                if value.grad is not None:
-                    expected[name] = expected.get(name, torch.zeros_like(value)) + value.grad
-            hf.requires_grad_(False)
-            hf.zero_grad(set_to_none=True)
+            take(hf, expected)
     actual = gradients(model, fast, found)
-    norm = torch.cat([value.flatten() for value in expected.values()]).norm()
-    away = torch.cat([(actual[name] - expected[name]).flatten() for name in expected]).norm()
-    assert away < 1e-4 * norm
+    assert apart(actual, expected) < 1e-4
     alone = gradients(model, fast, [plain])
     both = gradients(model, fast, [found[0], plain, *found[1:]], recompute=True)
     assert all(torch.allclose(both[name], actual[name] + alone[name], rtol=1e-3, atol=1e-6) for name in both)

@@ -10,12 +10,12 @@ LINE = re.compile(r'(.+?) said, "(.*)"')
 _SENTENCES = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+[\"')\]]*\s*|$)")
 
 
-def to_read(text: str, count: Callable[[str], int], budget: int) -> list[str]:
+def to_read(text: str, count: Callable[[str], int], budget: int, most: int | None = None) -> list[str]:
     """A text as extractions read it: whole if it is hardly longer than a working context of ``budget``, else in parts.
 
-    Of much text an extraction finds little, by a small model least.
+    Of much text an extraction finds little, by a small model least. ``most``: of a part; default: ``budget``.
     """
-    return [text] if count(text) <= 2 * budget else in_parts(text, count, max(16, budget))
+    return [text] if count(text) <= 2 * budget else in_parts(text, count, max(16, most or budget))
 
 
 def in_parts(text: str, count: Callable[[str], int], most: int) -> list[str]:

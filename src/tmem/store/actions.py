@@ -206,13 +206,14 @@ class Actions:
         return pairs, dropped, tokens
 
     def _parts(self, text: str, active: Collection[Pair]) -> list[str]:
-        """As it is read (:func:`to_read`); of working contexts that do not fit the window, a quarter of it."""
+        """As it is read (:func:`to_read`), in parts also where the whole does not fit the window."""
         settings, window, count = self.model.settings, self.model.window, self.model.count
         room = window - min(LEAST_OUTPUT, settings.max_new_tokens_extract)
-        parts = to_read(text, count, settings.budget)
-        if all(len(self._reading(part, active)) <= room for part in parts):
-            return parts
-        return in_parts(text, count, max(16, min(settings.budget, window // 4)))
+        most = min(settings.budget, window // 4)
+        parts = to_read(text, count, settings.budget, most)
+        if len(parts) == 1 and len(self._reading(text, active)) > room:
+            return in_parts(text, count, max(16, most))
+        return parts
 
     def _reading(self, text: str, active: Collection[Pair]) -> list[int]:
         known = [QAPair(pair.question, pair.answer) for pair in active]
