@@ -34,7 +34,7 @@ def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tmem.json").write_text(json.dumps(settings))
     model = load(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tmem.model.gate.STORE_BASIS_FROM", 1)  # its size
+        patch.setattr("tmem.model.kept.LARGE", 1)  # its size
         gate_of(model, model.recipe("tmem")).keys.questions(["What?"])
     assert list(folder.glob("gate-*.safetensors"))
     return folder

@@ -173,7 +173,7 @@ def test_among_many_rivals_more_likeness_is_asked_for() -> None:
 def test_what_must_stay_out_is_kept_beside_a_large_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load("persona-nano")
     model.directory = tmp_path
-    monkeypatch.setattr("tmem.model.gate.STORE_BASIS_FROM", 1)
+    monkeypatch.setattr("tmem.model.kept.LARGE", 1)
     keys = TrunkKeys(model, 2)
     made = keys._bank
     [path] = tmp_path.glob("gate-*.safetensors")

@@ -17,7 +17,7 @@ from tmem.model.held import held_questions
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     """A model with few held questions, that is treated as a large one in a folder of its own."""
     monkeypatch.setattr("tmem.model.held.QUESTIONS", 5)
-    monkeypatch.setattr("tmem.model.held.STORE_BASIS_FROM", 1)
+    monkeypatch.setattr("tmem.model.kept.LARGE", 1)
     own = load("persona-nano")
     own.directory = tmp_path
     return own

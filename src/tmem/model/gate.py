@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -20,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tmem.errors import DataError, UsageError
-from tmem.fastweights.basis import read_safetensors, tensors_hash
-from tmem.files import read_jsonl, save_safetensors
+from tmem.errors import UsageError
+from tmem.files import read_jsonl
+from tmem.model import kept
 from tmem.model.batch import unheard
 from tmem.model.engine import Engine
-from tmem.model.load import STORE_BASIS_FROM, Model
+from tmem.model.load import Model
 from tmem.model.request import Request
 from tmem.retrieval import MINILM, Embedder, shipped_encoder
 from tmem.texts import CALENDAR, fold, names, said
@@ -146,17 +145,12 @@ class TrunkKeys:
     def _bank(self) -> Tensor:
         """States of questions that must stay out, (n, hidden); of a large model kept beside its basis."""
         prompts = [self.model.bare(question) for question in general_questions()]
-        path = self.model.beside("gate", prompts, self.replay.first_layer)
-        if path is not None:
-            with suppress(DataError):  # missing or damaged: only a cache
-                found, facts = read_safetensors(path)
-                if facts.get("checksum") == tensors_hash(found.items()):
-                    return found["states"]
+        what = "gate", prompts, self.replay.first_layer
+        found = kept.read(self.model, *what)
+        if found is not None:
+            return found["states"]
         states = self._states(general_questions())
-        if path is not None and self.model.hf.num_parameters() >= STORE_BASIS_FROM:
-            kept = {"states": states}
-            with suppress(DataError):  # a read-only model folder costs time at the next start, nothing else
-                save_safetensors(path, kept, {"checksum": tensors_hash(kept.items())})
+        kept.keep(self.model, {"states": states}, *what)
         return states
 
     @cached_property

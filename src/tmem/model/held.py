@@ -6,21 +6,16 @@ belong to the model: made once, by itself, and kept beside its basis.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
-from tmem.errors import DataError
 from tmem.fastweights import Example, Recipe
-from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.fastweights.dataset import ExampleDataset
 from tmem.fastweights.fresh import Held
-from tmem.files import save_safetensors
+from tmem.model import kept
 from tmem.model.engine import HFEngine
 from tmem.model.gate import general_questions
-from tmem.model.load import STORE_BASIS_FROM, Model
+from tmem.model.load import Model
 from tmem.model.request import Request
 from tmem.model.score import answer_logits
 
@@ -40,28 +35,16 @@ def held_questions(model: Model, recipe: Recipe) -> Held:
 def _read_or_make(model: Model, recipe: Recipe) -> Held:
     questions = general_questions()[:QUESTIONS]
     prompts = [model.bare(question) for question in questions]
-    path = model.beside("held", prompts, TOKENS, LIKELIEST, recipe.layers)
-    kept = None if path is None else _kept(path)
-    made = _make(prompts, model) if kept is None else dict(kept)
+    what = "held", prompts, TOKENS, LIKELIEST, recipe.layers
+    found = kept.read(model, *what)
+    made = _make(prompts, model) if found is None else dict(found)
     held = _held(model, recipe, prompts, made)
     if held.dataset.stored is not None:
         made["stored"] = held.dataset.stored.cpu()
     # What comes with a model comes without the trunk's states, which are ten times as large and quickly made.
-    more = kept is None or len(kept) < len(made)
-    if path is not None and more and model.hf.num_parameters() >= STORE_BASIS_FROM:
-        checksum = tensors_hash((key, value.float()) for key, value in made.items())
-        with suppress(DataError):  # a read-only model folder costs time at the next start, nothing else
-            save_safetensors(path, made, {"checksum": checksum})
+    if found is None or len(found) < len(made):
+        kept.keep(model, made, *what)
     return held
-
-
-def _kept(path: Path) -> dict[str, Tensor] | None:
-    """What a file has; None for one that is missing or damaged: it is only a cache."""
-    with suppress(DataError):
-        found, facts = read_safetensors(path)
-        if facts.get("checksum") == tensors_hash((key, value.float()) for key, value in found.items()):
-            return found
-    return None
 
 
 def _make(prompts: list[list[int]], model: Model) -> dict[str, Tensor]:

@@ -42,14 +42,13 @@ from tmem.model.decode_step import Written, linears
 from tmem.model.head import Head
 from tmem.model.settings import ModelSettings, read_settings
 from tmem.model.wordings import Wordings
-from tmem.seeds import derive
 from tmem.turn import Turn
 
 # On a CPU smaller models are computed in float32 whatever they are stored in: exact, and on most of them also faster.
 FLOAT32_BELOW = 1_000_000_000  # parameters
 
-# From this size on, the basis takes long enough to be worth a file beside the model.
-STORE_BASIS_FROM = 100_000_000  # parameters
+# From this size on, what follows from the weights takes long enough to be worth a file beside them.
+LARGE = 100_000_000  # parameters
 
 # Kinds of layers whose past is keys and values. Others keep a state, which cannot be cut, shared or taken up again.
 ATTENDING = {"full_attention", "sliding_attention", "chunked_attention"}
@@ -97,28 +96,22 @@ class Model:
         self._follows: bool | None = None  # True if its step of decoding is what is written out
         self.gates: dict[int, Any] = {}  # by first adapted layer; see tmem.model.gate
         self.held: dict[int, Held] = {}  # by first adapted layer; see tmem.model.held
-        self._changed = False
+        self.trained = False  # True once the weights are no longer those of the directory
 
     def twin(self) -> Model:
         """The same model for another thread at the same time: its weights, with hooks, caches and a turn of its own."""
         hf = copy.deepcopy(self.hf, {id(parameter): parameter for parameter in self.hf.parameters()})
         other = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.weights)
-        other.weights_hash, other.held, other._changed = self.weights_hash, self.held, self._changed
+        other.weights_hash, other.held, other.trained = self.weights_hash, self.held, self.trained
         other._fast = {key: FastWeights(hf, fast.basis) for key, fast in self._fast.items()}
         return other
 
     def changed(self) -> None:
         """Say that a training changed the weights: what was made from the old ones is made anew when it is needed."""
-        self._changed = True
+        self.trained = True
         self.gates.clear()
         self.held.clear()
         self.__dict__.pop("weights_hash", None)
-
-    def beside(self, kind: str, *what: Any) -> Path | None:
-        """The file beside the weights that keeps what was made from them; None once they are no longer its folder's."""
-        if self._changed:
-            return None
-        return self.directory / f"{kind}-{derive(self.weights_hash, *what):016x}.safetensors"
 
     @property
     def origin(self) -> str:
@@ -210,7 +203,7 @@ class Model:
         """The fast weights of a recipe's basis; recipes with the same basis share them."""
         key = (recipe.init, recipe.layers, recipe.rank)
         if key not in self._fast:
-            store = self.directory if self.hf.num_parameters() >= STORE_BASIS_FROM else None
+            store = self.directory if self.hf.num_parameters() >= LARGE else None
             basis = Basis.cached(self.hf, store, layers=recipe.layers, rank=recipe.rank, init=recipe.init)
             self._fast[key] = FastWeights(self.hf, basis)
         return self._fast[key]
