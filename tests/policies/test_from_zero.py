@@ -109,10 +109,29 @@ def test_beside_text_the_memory_is_a_voice(model: Model, memory: str) -> None:
             assert action.voices.weight == (fresh.voice if memory == "tmem+full" else fresh.voice_notes)
 
 
-def test_the_control_reads_the_same_pairs_and_writes_nothing(model: Model) -> None:
-    trajectory = lived(model, "pairs")
-    assert trajectory.writes == [] and trajectory.deltas == [] and trajectory.memory_size["pairs"] > 0
+@pytest.mark.parametrize("memory", ["pairs", "lookup"])
+def test_a_control_has_the_same_pairs_and_trains_nothing(model: Model, memory: str) -> None:
+    trajectory = lived(model, memory)
+    assert trajectory.ledger == lived(model, "tmem").ledger and trajectory.ledger
+    assert trajectory.deltas == [] and not any(write.account.steps for write in trajectory.writes)
     assert all(action.row is None and action.voices is None for action in trajectory.actions)
+
+
+def test_a_lookup_says_the_answer_of_the_pair_that_the_gate_names(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [task] = Persona(8, 1).tasks(3)
+    asks = task.episode.asks
+
+    def first_two(*given: Any) -> Reading[list[Asked]]:
+        yield from ()
+        return [Asked("", place, opens=place == 0) for place in range(len(asks))]
+
+    monkeypatch.setattr("tmem.policies.weights.as_asked", first_two)
+    trajectory = lived(model, "lookup")
+    assert trajectory.answers[asks[0].id] == trajectory.ledger[0].answer
+    assert {trajectory.answers[ask.id] for ask in asks[1:]} == {model.wordings.refusal}
+    assert {action.kind for action in trajectory.actions} == {"extract"}
 
 
 def test_many_rollouts_at_once_say_what_each_says_alone(model: Model) -> None:

@@ -294,7 +294,7 @@ class Rollout:
         agent, waiting = self.agent, [] if self._put_off is None else self._put_off.new
         if agent.write_once and not agent.keep_deltas and self.contents is not None and self.episode.search is None:
             self._put_off = replace(job, new=[*waiting, *new])
-            return WriteAccount.put_off(self.agent.recipe.name)
+            return WriteAccount.untrained(self.agent.recipe.name)
         account: WriteAccount = yield job
         return account
 

@@ -34,8 +34,8 @@ class WriteAccount(BaseModel):
     reason: str | None  # why not applied
 
     @classmethod
-    def put_off(cls, recipe: str) -> WriteAccount:
-        """Of a write that is done later, together with others."""
+    def untrained(cls, recipe: str) -> WriteAccount:
+        """Of pairs that stay text, or that are trained later, together with others."""
         return cls(
             recipe=recipe,
             lr=0.0,

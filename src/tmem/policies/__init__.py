@@ -22,11 +22,11 @@ from tmem.policies.lora import Lora
 from tmem.policies.plain import Full, Nothing, Tail
 from tmem.policies.rag import Rag
 from tmem.policies.summary import Mem1, MemAgent
-from tmem.policies.weights import Pairs, Weights, WeightsAndFull, WeightsAndPairs, WeightsAndRag
+from tmem.policies.weights import Lookup, Pairs, Weights, WeightsAndFull, WeightsAndPairs, WeightsAndRag
 
 _ALL: tuple[type[MemoryPolicy], ...] = (
     *(Nothing, Tail, Full, MemAgent, Mem1, AMem, Rag),
-    *(Pairs, Weights, WeightsAndPairs, WeightsAndRag, WeightsAndFull, Lora),
+    *(Pairs, Lookup, Weights, WeightsAndPairs, WeightsAndRag, WeightsAndFull, Lora),
 )
 _ABLATIONS: tuple[type[MemoryPolicy], ...] = (
     *(GoldPairs, GoldText, GoldExplicit, GoldRag, GoldFull),

@@ -15,7 +15,7 @@ from tmem.agent.rollout import LEAST_OUTPUT, Rollout, Route, Steps, TailUse
 from tmem.agent.splitting import to_read
 from tmem.agent.trajectory import Write
 from tmem.errors import DataError
-from tmem.fastweights import Example, unusable
+from tmem.fastweights import Example, WriteAccount, unusable
 from tmem.model.answering import as_asked
 from tmem.model.request import Voices
 from tmem.policies.plain import Plain
@@ -40,7 +40,7 @@ class Weights(Plain):
         self.current: dict[str, tuple[QAPair, Example]] = {}  # by folded question: the latest answer
 
     def observe(self, units: Sequence[int]) -> Steps[None]:
-        """Extract pairs from a trigger context and write those that are accepted."""
+        """Extract pairs from a trigger context, and write (or, as text, keep) those that are accepted."""
         rollout = self.rollout
         context = rollout.text(units)
         extraction = yield from self.extract(context, units)
@@ -55,7 +55,9 @@ class Weights(Plain):
         # A question that is answered anew leaves the rehearsal of its old answer.
         kept = [entry for question, entry in self.current.items() if question not in fresh]
         held = [(pair.question, pair.answer) for pair, _ in (*kept, *fresh.values())]
-        account = yield from rollout.write([own for _, own in fresh.values()], [own for _, own in kept], held)
+        account = WriteAccount.untrained(rollout.agent.recipe.name)
+        if self.learns:
+            account = yield from rollout.write([own for _, own in fresh.values()], [own for _, own in kept], held)
         pairs = [pair for pair, _ in fresh.values()]
         rollout.trajectory.writes.append(
             Write(
@@ -163,16 +165,6 @@ class Pairs(Weights):
     name = "pairs"
     learns = False
 
-    def observe(self, units: Sequence[int]) -> Steps[None]:
-        """Extract pairs from a trigger context and keep those that are accepted."""
-        context = self.rollout.text(units)
-        extraction = yield from self.extract(context, units)
-        accepted, _ = filter_pairs(extraction.pairs, self.history)
-        self.history += accepted
-        for pair in accepted:
-            self.current.pop(fold(pair.question), None)
-            self.current[fold(pair.question)] = pair, self.rollout.model.example(pair.question, pair.answer)
-
     def route(self, asks: Sequence[Ask]) -> Steps[list[Route]]:
         yield from ()
         return [Route(None)] * len(asks)
@@ -180,6 +172,29 @@ class Pairs(Weights):
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
         return self.fitting_pairs(asks)
+
+
+class Lookup(Pairs):
+    """The control without a reader: the gate's pair gives its answer word for word, as weights that never err would.
+
+    Nothing is trained and no answer is generated, so that RL of extraction alone takes a tenth of the time.
+    """
+
+    name = "lookup"
+
+    def __init__(self, rollout: Rollout) -> None:
+        super().__init__(rollout)
+        self.tail: TailUse = "observed"
+
+    def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
+        rollout = self.rollout
+        pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
+        questions = [ask.query or ask.text for ask in asks]
+        asked = yield from rollout.read_for_gate(as_asked(rollout.model, rollout.agent.recipe, questions, pairs))
+        for ask, (_, pair, opens) in zip(asks, asked, strict=True):
+            found = pairs[pair][1] if opens and pair is not None else rollout.model.wordings.refusal
+            rollout.trajectory.answers[ask.id] = found
+        return [""] * len(asks)
 
 
 class WeightsAndPairs(Weights):

@@ -69,19 +69,21 @@ def acting(agent: Agent, groups: Sequence[Sequence[ScoredTrajectory]], most: int
         "tokens": sum(len(action.output_ids) for trajectory in trajectories for action in trajectory.actions),
         "seconds": seconds(trajectories),
     }
-    if not agent.policy.learns:
-        return figures
     writes = [write for trajectory in trajectories for write in trajectory.writes]
+    if not writes:
+        return figures
     counts = [
         extraction_counts(scored.facts, scored.trajectory) for group in groups for scored in group if scored.facts
     ]
-    return figures | {
+    figures |= {
         "pairs": Share.of(len(write.pairs) for write in writes),
         "valid_json": Share.of(write.status in ("ok", "empty") for write in writes),
         "extraction": _extraction(counts) if counts else None,
-        "recall_after_write": Share.of(_recalled(agent, trajectories, most)),
-        "delta_ratio": Share.of(write.account.delta_ratio for write in writes),
     }
+    if agent.policy.learns:
+        figures["recall_after_write"] = Share.of(_recalled(agent, trajectories, most))
+        figures["delta_ratio"] = Share.of(write.account.delta_ratio for write in writes)
+    return figures
 
 
 def _extraction(counts: Sequence[dict[str, int]]) -> dict[str, Share]:

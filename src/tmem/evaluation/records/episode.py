@@ -22,6 +22,7 @@ def episode_records(bench: Benchmark, task: Task, trajectory: Trajectory, agent:
     head = {"memory": trajectory.memory, "seed": trajectory.seed, "episode": trajectory.episode}
     items = {item.id: item for item in task.items}
     answered = [items[name] for name in trajectory.answers]
+    extracts = agent.policy.learns or trajectory.writes
     building = [action for action in trajectory.actions if action.kind not in QUERIES]
     build = {
         "triggers": trajectory.triggers,
@@ -39,7 +40,7 @@ def episode_records(bench: Benchmark, task: Task, trajectory: Trajectory, agent:
         "memory_size": trajectory.memory_size,
         "cut_short": trajectory.cut_short,
         "failed": trajectory.failed,
-        "extraction": extraction_counts(task.facts, trajectory) if task.facts and agent.policy.learns else None,
+        "extraction": extraction_counts(task.facts, trajectory) if task.facts and extracts else None,
         "writes": [
             {
                 "units": write.units,
