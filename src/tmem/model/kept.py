@@ -22,8 +22,10 @@ from tmem.seeds import derive
 def read(model: Model, kind: str, *what: Any) -> dict[str, Tensor] | None:
     """What was made of a model and ``what``, None if it is not there as it was written."""
     path = _path(model, kind, *what)
+    if path is None:
+        return None
     with suppress(DataError):
-        found, facts = read_safetensors(path) if path is not None else ({}, {})
+        found, facts = read_safetensors(path)
         if facts.get("checksum") == _checksum(found):
             return found
     return None

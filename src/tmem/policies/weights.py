@@ -16,7 +16,7 @@ from tmem.agent.splitting import to_read
 from tmem.agent.trajectory import Write
 from tmem.errors import DataError
 from tmem.fastweights import Example, WriteAccount, unusable
-from tmem.model.answering import as_asked
+from tmem.model.answering import Asked, as_asked
 from tmem.model.request import Voices
 from tmem.policies.plain import Plain
 from tmem.policies.rag import lookup
@@ -55,9 +55,10 @@ class Weights(Plain):
         # A question that is answered anew leaves the rehearsal of its old answer.
         kept = [entry for question, entry in self.current.items() if question not in fresh]
         held = [(pair.question, pair.answer) for pair, _ in (*kept, *fresh.values())]
-        account = WriteAccount.untrained(rollout.agent.recipe.name)
         if self.learns:
             account = yield from rollout.write([own for _, own in fresh.values()], [own for _, own in kept], held)
+        else:
+            account = WriteAccount.untrained(rollout.agent.recipe.name)
         pairs = [pair for pair, _ in fresh.values()]
         rollout.trajectory.writes.append(
             Write(
@@ -82,23 +83,32 @@ class Weights(Plain):
     def route(self, asks: Sequence[Ask]) -> Steps[list[Route]]:
         rollout, fresh = self.rollout, self.rollout.agent.recipe.fresh
         assert fresh is not None and rollout.contents is not None
-        pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
         weight = fresh.voice_notes if self.retrieves else fresh.voice
         # A model whose weights are not taught to refuse is not asked where the gate is shut. A benchmark's own prompt
         # knows no refusal.
         refusal = rollout.agent.prompts.refusal if rollout.episode.answer_prompt is None else None
-        routes, questions = [], [ask.query or ask.text for ask in asks]
-        asked = yield from rollout.read_for_gate(as_asked(rollout.model, rollout.agent.recipe, questions, pairs))
-        for text, pair, opens in asked:
+        routes = []
+        for text, pair, opens in (yield from self.asked(asks)):
             if refusal is not None and not opens:
                 routes.append(Route(None, refusal=refusal))
                 continue
             # A question about nobody that the memory knows is heard by some block: it has been taught to refuse.
-            row = rollout.contents.places[pair or 0] if pairs else None
+            row = rollout.contents.places[pair or 0] if self.current else None
             routes.append(
                 Route(row, Voices(tuple(rollout.model.bare(text)), weight, rollout.model.refusal, opens=opens))
             )
         return routes
+
+    def asked(self, asks: Sequence[Ask]) -> Steps[list[Asked]]:
+        """How the memory is asked each question, as the gate decides."""
+        rollout, questions = self.rollout, [ask.query or ask.text for ask in asks]
+        reading = as_asked(rollout.model, rollout.agent.recipe, questions, self.pairs)
+        return (yield from rollout.read_for_gate(reading))
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs that hold, what was told last comes last."""
+        return [(pair.question, pair.answer) for pair, _ in self.current.values()]
 
     def extract(self, context: str, units: Sequence[int]) -> Steps[Extraction]:
         """The extraction action: pairs by theta_0, or by theta_0 + Delta_t where Delta is in force everywhere.
@@ -151,7 +161,7 @@ class Weights(Plain):
 
     def fitting_pairs(self, asks: Sequence[Ask]) -> list[str]:
         """For every question the text of the pairs that fit it best."""
-        pairs = [f"{pair.question} {pair.answer}" for pair, _ in self.current.values()]
+        pairs = [f"{question} {answer}" for question, answer in self.pairs]
         return ["\n".join(found) for found in lookup(self.rollout, pairs, asks)]
 
     def size(self) -> dict[str, int]:
@@ -164,10 +174,6 @@ class Pairs(Weights):
 
     name = "pairs"
     learns = False
-
-    def route(self, asks: Sequence[Ask]) -> Steps[list[Route]]:
-        yield from ()
-        return [Route(None)] * len(asks)
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
@@ -187,11 +193,8 @@ class Lookup(Pairs):
         self.tail: TailUse = "observed"
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
-        rollout = self.rollout
-        pairs = [(pair.question, pair.answer) for pair, _ in self.current.values()]
-        questions = [ask.query or ask.text for ask in asks]
-        asked = yield from rollout.read_for_gate(as_asked(rollout.model, rollout.agent.recipe, questions, pairs))
-        for ask, (_, pair, opens) in zip(asks, asked, strict=True):
+        rollout, pairs = self.rollout, self.pairs
+        for ask, (_, pair, opens) in zip(asks, (yield from self.asked(asks)), strict=True):
             found = pairs[pair][1] if opens and pair is not None else rollout.model.wordings.refusal
             rollout.trajectory.answers[ask.id] = found
         return [""] * len(asks)
