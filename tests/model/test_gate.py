@@ -16,7 +16,6 @@ from tmem.model import load
 from tmem.model.answering import as_asked
 from tmem.model.gate import CROWDED, Gate, Reading, TrunkKeys, general_questions, make_keys
 from tmem.model.reading import gate_of
-from tmem.model.wordings import Wordings
 
 T = TypeVar("T")
 PAIRS = [
@@ -107,13 +106,6 @@ def test_a_memory_is_asked_in_a_pairs_own_words_where_that_pair_is_meant(monkeyp
     asked, recipe = ["what is kevin's vehicle?", "So what is Kevin's vehicle?", "What is Otto's vehicle?"], "tmem"
     monkeypatch.setitem(model.gates, model.fast(model.recipe(recipe)).target_modules[0].layer, GATE)
     own = PAIRS[1][0]
-    # The model was taught to refuse in its weights: it hears what was asked.
-    assert at_once(as_asked(model, model.recipe(recipe), asked, PAIRS)) == [
-        (own, 1, True),
-        (asked[1], 1, True),
-        (asked[2], None, False),
-    ]
-    monkeypatch.setattr(model, "wordings", Wordings())
     assert at_once(as_asked(model, model.recipe(recipe), asked, PAIRS)) == [
         (own, 1, True),
         (own, 1, True),

@@ -151,10 +151,13 @@ def test_every_token_of_a_pair_has_its_advantage() -> None:
     pieces += ["me", '"}', "]", ""]  # the last one ends the turn and has no text
     one = Action("extract", (), tuple(range(len(pieces))), (), "".join(pieces), "stop", 0)
     credits = {("where", "rome"): 0.5, ("who", "me"): 0.0}
-    found = of_tokens(one, 0.1, credits, lambda ids: "".join(pieces[i] for i in ids))
-    assert found == [0.5] * 4 + [0.0] * 5 + [0.1] * 2
+    said = set[tuple[str, str]]()
+    found = of_tokens(one, 0.1, credits, lambda ids: "".join(pieces[i] for i in ids), said)
+    assert said == credits.keys() and found == [0.5] * 4 + [0.0] * 5 + [0.1] * 2
     cut = replace(one, text="".join(pieces[:7]), output_ids=tuple(range(7)))  # the second pair has no end
-    assert of_tokens(cut, 0.1, credits, lambda ids: "".join(pieces[i] for i in ids)) == [0.5] * 4 + [0.1] * 3
+    assert of_tokens(cut, 0.1, credits, lambda ids: "".join(pieces[i] for i in ids), set()) == [0.5] * 4 + [0.1] * 3
+    again = of_tokens(one, 0.1, credits, lambda ids: "".join(pieces[i] for i in ids), {("where", "rome")})
+    assert again == [0.0] * 9 + [0.1] * 2  # what was written before adds nothing
 
 
 def test_samples_have_an_advantage_for_every_token() -> None:

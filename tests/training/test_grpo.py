@@ -562,6 +562,19 @@ def test_a_slow_lora_is_trained_alone_and_merged_for_others(tmp_path: Path) -> N
         [plain] = logprobs(start, prompts, outputs, delta, start.fast(recipe))
     assert torch.allclose(merged, own, atol=1e-4)
     assert not torch.allclose(merged, plain, atol=1e-3)
+    wrapped = {name: type(module) for name, module in running.model.hf.named_modules()}
+    with slow_lora.acting(running.model.hf), torch.no_grad():  # by plain matrices, so that a step is written out
+        assert running.model.written() is not None
+        [acts] = logprobs(running.model, prompts, outputs, delta, running.fast)
+    assert torch.allclose(acts, own, atol=1e-4)
+    assert all(torch.equal(base[n], v) for n, v in running.model.hf.named_parameters() if n in base)
+    assert wrapped == {name: type(module) for name, module in running.model.hf.named_modules()}
+
+
+def test_a_gate_is_asked_beside_a_slow_lora(tmp_path: Path) -> None:
+    spec = replace(SPEC, recipe="tmem")
+    trainer(tmp_path, replace(RUNNING, steps=1), spec=spec, memory="lookup", slow_lora=2, held_out=0).train()
+    assert metrics(tmp_path)[1]["learnt_tokens"] > 0
 
 
 def test_in_bf16_only_a_slow_lora_is_trained_and_that_in_float32(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ train_app = typer.Typer(help="Train the model that the memory lives in.", no_arg
 class Bench(StrEnum):
     persona = "persona"
     personas = "personas"
+    written = "written"
     locomo = "locomo"
     longmemeval = "longmemeval"
     search = "search"
@@ -170,11 +171,12 @@ def rl(
         raise UsageError("--wrong is taken off f1 and em; a reward of your own says itself what a wrong answer costs")
     if bench is not Bench.persona and held_out_people is not None:
         raise UsageError("--held-out-people is an option of persona")
-    if bench is not Bench.persona and data is None:
-        raise UsageError(f"tmem train rl {bench.value} needs --data")
+    if (data is None) != (bench in (Bench.persona, Bench.written)):
+        raise UsageError(f"tmem train rl {bench.value} needs {'its' if data is None else 'no'} --data")
     options: dict[str, dict[str, Any]] = {
         "persona": {"facts": facts, "episodes": tasks, "people": people.value},
         "personas": {"path": data},
+        "written": {},
         "locomo": {"path": data},
         "longmemeval": {"path": data},
         "search": {"questions": data, "corpus": corpus, "objectives": objectives, "turns": turns},

@@ -12,7 +12,7 @@ from torch import Tensor
 from tmem.fastweights import Delta, Recipe
 from tmem.model.contents import Pair
 from tmem.model.engine import Engine, HFEngine
-from tmem.model.gate import Meant, Reading, read
+from tmem.model.gate import Reading, read
 from tmem.model.load import Model
 from tmem.model.reading import gate_of
 from tmem.model.request import Request
@@ -55,8 +55,8 @@ def answers(
     """What a memory answers to questions.
 
     The gate says which pair is meant. The weights are asked for it in its own words, unless they do not give its
-    answer: then its text says it. What no pair says, the weights are asked all the same where the model was taught to
-    refuse in them, if it concerns what they know; else it is refused ("nothing"), or asked of theta_0 ("base").
+    answer: then its text says it. Where no pair is meant, a model that was taught to refuse in its weights is asked
+    the question itself, if it names what they know; else it is refused ("nothing"), or asked of theta_0 ("base").
     """
     gate = gate_of(model, recipe)
     refusal, refuses = model.wordings.refusal, bool(model.wordings.groups)
@@ -65,13 +65,11 @@ def answers(
     engine = engine or HFEngine(model)
     every = read(gate.nearest(questions, known.pairs, known.keys), engine)
     for question, near in zip(questions, every, strict=True):
-        meant = near is not None and _is_meant(model, near)
-        concerns = near is not None and refuses and (near.opens or near.named)
-        if near is not None and meant and not known.recalled[near.pair]:
+        if near is not None and near.opens and not known.recalled[near.pair]:
             found.append(Found(known.pairs[near.pair][1], "text", (near.pair,)))
-        elif near is not None and (meant or concerns):
-            found.append(Found("", "weights", (near.pair,) if meant else ()))
-            asked.append((known.pairs[near.pair][0] if meant else question, known.rows[near.pair]))
+        elif near is not None and (near.opens or (refuses and near.named)):
+            found.append(Found("", "weights", (near.pair,) if near.opens else ()))
+            asked.append((known.pairs[near.pair][0] if near.opens else question, known.rows[near.pair]))
         elif unknown == "refuse":
             found.append(Found(refusal, "nothing"))
         else:
@@ -107,14 +105,9 @@ def as_asked(
         if near is None:
             found.append(Asked(question, None, opens=False))
         else:
-            words = pairs[near.pair][0] if _is_meant(model, near) else question
+            words = pairs[near.pair][0] if near.opens else question
             found.append(Asked(words, near.pair, near.opens))
     return found
-
-
-def _is_meant(model: Model, near: Meant) -> bool:
-    """Whether a pair is what the question asks for. A model that was taught to refuse is asked the question itself."""
-    return near.same or (near.opens and not model.wordings.groups)
 
 
 def recalled(model: Model, recipe: Recipe, pairs: Sequence[Pair], delta: Delta, rows: Sequence[int]) -> list[bool]:

@@ -111,6 +111,7 @@ class Model:
         self.trained = True
         self.gates.clear()
         self.held.clear()
+        self._written = [], None
         self.__dict__.pop("weights_hash", None)
 
     @property

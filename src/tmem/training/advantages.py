@@ -140,14 +140,18 @@ def _written(scored: ScoredTrajectory) -> dict[Key, QAPair]:
 
 
 def of_tokens(
-    action: Action, rest: float, credits: Mapping[Key, float], decode: Callable[[Sequence[int]], str]
+    action: Action, rest: float, credits: Mapping[Key, float], decode: Callable[[Sequence[int]], str], said: set[Key]
 ) -> list[float]:
     """The advantage of every token of an extraction: that of the pair which it is part of, else ``rest``.
 
-    A token that ends one pair and begins the next is the next one's: it decides that there is one.
+    A token that ends one pair and begins the next is the next one's: it decides that there is one. ``said``: the pairs
+    that the episode has written before, to which these are added. One that comes again adds nothing: it has 0.
     """
-    found = [(start, end, credits[pair_key(pair)]) for pair, start, end in places(action.text)]
-    values, before = [], 0
+    found, values, before = [], list[float](), 0
+    for pair, start, end in places(action.text):
+        key = pair_key(pair)
+        found.append((start, end, 0.0 if key in said else credits[key]))
+        said.add(key)
     for count in range(1, len(action.output_ids) + 1):
         end = len(decode(action.output_ids[:count]))
         inside = [worth for start, stop, worth in found if before < end and start < end <= stop]
@@ -190,6 +194,7 @@ def samples(
         }
         worth = pair_advantages(group, scale) if how == "pair" else [{} for _ in group]
         for scored, own, credits in zip(group, advantages(group, how, scale), worth, strict=True):
+            said = set[Key]()
             for action, advantage in zip(scored.trajectory.actions, own, strict=True):
                 weight = share[action.kind in ANSWERS]
                 if not weight or action.kind == GATE:
@@ -197,7 +202,7 @@ def samples(
                 values = [advantage] * len(action.output_ids)
                 if how == "pair" and action.kind == "extract":
                     assert decode is not None
-                    values = of_tokens(action, advantage, credits, decode)
+                    values = of_tokens(action, advantage, credits, decode, said)
                 found.append(_sample(scored.trajectory, action, tuple(values), weight))
     return found
 

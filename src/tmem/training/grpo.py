@@ -50,7 +50,7 @@ from tmem.training.measure import Share, merged
 from tmem.training.policy_loss import Objective, Sums, backward
 from tmem.training.rewards import Reward, own_reward, source_hash
 from tmem.training.rollouts import Curriculum, collect
-from tmem.training.slow_lora import trainable
+from tmem.training.slow_lora import acting, trainable
 
 MOST_RECALLED = 64  # pairs that are asked for again in every step
 NAN_POLICY = "a log-probability of the policy is not finite"
@@ -135,6 +135,8 @@ class Trainer:
             )
         self.agent = replace(agent, building=SAMPLED, answering=SAMPLED, keep_deltas=True, at_once=running.at_once)
         self.fast: FastWeights | None = model.fast(agent.recipe) if agent.policy.learns else None
+        if agent.recipe.fresh is not None:
+            model.fast(agent.recipe)  # a gate's, too, which a slow LoRA would hide the matrices from
         self.curriculum = Curriculum(
             config.spec, model, config.seed, config.tasks, config.held_out, agent.split, config.held_out_people
         )
@@ -280,18 +282,19 @@ class Trainer:
             spill = None
             if self.running.deltas_on_disk and self.fast is not None:
                 spill = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder, prefix=".deltas-")))
-            rollouts = collect(
-                agent,
-                self.curriculum.bench,
-                tasks,
-                config.group,
-                f"step {step}",
-                seed,
-                config.reward,
-                progress,
-                spill,
-                own,
-            )
+            with acting(self.model.hf):
+                rollouts = collect(
+                    agent,
+                    self.curriculum.bench,
+                    tasks,
+                    config.group,
+                    f"step {step}",
+                    seed,
+                    config.reward,
+                    progress,
+                    spill,
+                    own,
+                )
             if not all(self._of_all(rollouts.finite)):
                 self._give_up(NAN_POLICY)
             if not sum(self._of_all(len(rollouts.groups))):  # the same on all
@@ -357,7 +360,9 @@ class Trainer:
         if self.config.held_out:
             bench, tasks, world = self.curriculum.held_out()
             own = range(self.accelerator.process_index, len(tasks), self.accelerator.num_processes)
-            found = merged(self._of_all(measure.held_out_rollouts(self.agent, bench, tasks, world, own)))
+            with acting(self.model.hf):
+                rollouts = measure.held_out_rollouts(self.agent, bench, tasks, world, own)
+            found = merged(self._of_all(rollouts))
             if not all(found["finite"]):
                 self._give_up(NAN_POLICY)
             figures = measure.held_out(found, bench)

@@ -5,6 +5,8 @@ It lies beside the fast weights: their hooks stay on the base layers that peft w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,29 @@ def save_slow_lora(model: PreTrainedModel, folder: Path, base: str, rank: int) -
         layer: Any = module
         matrices[name] = (layer.lora_A["default"].weight.half(), layer.lora_B["default"].weight.half())
     save_adapter(folder, base, matrices, rank)
+
+
+@contextmanager
+def acting(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model act with its slow LoRA merged into copies of its matrices: half as much work for every token.
+
+    Only in float32, since bf16 rounds most of a small change away. Afterwards all is as it was, bit for bit.
+    """
+    wrapped = [(name, layer) for name, layer in model.named_modules() if hasattr(layer, "base_layer")]
+    before = list[tuple[Any, Tensor]]()
+    try:
+        for name, module in wrapped if model.dtype == torch.float32 else ():
+            layer: Any = module
+            base = layer.base_layer
+            before.append((base, base.weight.data))
+            base.weight.data = base.weight.data + layer.get_delta_weight("default")
+            model.set_submodule(name, base)
+        yield
+    finally:
+        for base, weight in before:
+            base.weight.data = weight
+        for name, module in wrapped:
+            model.set_submodule(name, module)
 
 
 def merged_state(model: PreTrainedModel) -> dict[str, Tensor]:

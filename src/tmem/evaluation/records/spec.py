@@ -32,18 +32,21 @@ from tmem.tasks.persona import Persona
 from tmem.tasks.personas import Personas
 from tmem.tasks.seal import Seal
 from tmem.tasks.search import Search
+from tmem.tasks.written import Written
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "persona": Persona,
     "everyday": Everyday,
     "personas": Personas,
+    "written": Written,
     "locomo": LoCoMo,
     "longmemeval": LongMemEval,
     "search": Search,
     "clbench": ClBench,
     "seal": Seal,
 }
-ONE_BY_ONE = ("everyday", "personas", "seal")  # messages and passages, each read by itself however short it is
+# Messages and passages, each of which is read by itself however short it is.
+ONE_BY_ONE = ("everyday", "personas", "written", "seal")
 NOTHING_LEFT = ("persona", *ONE_BY_ONE)  # but the memory, when it is asked; the others are read as published
 # How tokens are chosen while the memory is built, and in answers. "published": as in the public reproduction of TMEM,
 # which samples extractions as Qwen3 recommends and answers as LoCoMo's own script does.

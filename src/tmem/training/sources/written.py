@@ -1,27 +1,21 @@
-"""What people say, written by hand: each line with the questions that it answers, in several wordings.
-
-``written.jsonl``: ``said`` as [name or "" of the user, text] turns, ``date`` (ISO, or ""), ``pairs`` of the wordings of
-one question and its answer, ``never``: questions that it does not answer.
-"""
+"""What people say, written by hand (``tmem.tasks.written``): to extract from, and to read as a gate shows it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from tmem.files import read_jsonl
 from tmem.model.gate import Gate, Keys
 from tmem.model.reading import notes, shown
 from tmem.seeds import derive
 from tmem.tasks.everyday import message
+from tmem.tasks.written import lines as all_lines
 from tmem.training.sources.rows import NOTHING, Text
 
-FILE = Path(__file__).with_name("written.jsonl")
 UNSAID = 2  # questions of one text that it does not answer, at most
 MEMORY = (8, 120)  # pairs that the gate chooses from
 ALSO = 2  # of the other pairs that it shows: so many are asked for, too
@@ -32,7 +26,7 @@ def written(seed: int, keys: Keys, count: int | None = None) -> list[Text]:
     """The file's texts in its order, or the ``count`` last, which are the newest; behind each what a gate with these
     keys would read of a memory of it.
     """
-    lines = [line for _, line in read_jsonl(FILE)][-(count or 0) :]
+    lines = all_lines()[-(count or 0) :]
     memories = _Memories(lines, keys)
     made = []
     for place, line in enumerate(lines):
