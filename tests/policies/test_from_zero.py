@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from tmem.agent.agent import Agent
+from tmem.agent.agent import Agent, Progress
 from tmem.agent.extraction import QAPair, parse
+from tmem.agent.sharing import Shared
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError, UsageError
 from tmem.fastweights import Recipe
 from tmem.model import Model, load
 from tmem.model.answering import Asked
+from tmem.model.contents import Job, write_pairs
 from tmem.model.gate import Reading
 from tmem.model.wordings import Wordings
 from tmem.policies import make_agent
@@ -45,10 +47,12 @@ def test_extraction_does_not_know_the_memory_and_answers_hear_it_on_the_bare_que
     assert len(trajectory.writes) == 2 and all(write.account.applied for write in trajectory.writes)
     [task] = Persona(8, 1).tasks(3)
     answers = {action.question: action for action in trajectory.actions if action.kind == "answer"}
+    written = [model.bare(pair.question) for pair in trajectory.ledger]
     for ask in task.episode.asks:
         action = answers[ask.id]
-        assert list(action.prompt_ids) == model.bare(ask.text)
+        assert list(action.prompt_ids) in [model.bare(ask.text), *written]  # its pair's words, or where none is meant
         assert action.voices is None and action.row is not None
+    assert 0 < sum(list(action.prompt_ids) in written for action in answers.values()) < len(answers)
     assert trajectory.deltas[-1].sessions > 1 and len({action.row for action in answers.values()}) > 1
     rows = [row for write in trajectory.writes for row in write.rows]
     assert len(rows) == len(trajectory.ledger) and max(rows) < trajectory.deltas[-1].sessions
@@ -67,6 +71,29 @@ def test_written_once_the_memory_is_the_same(model: Model) -> None:
     assert tokens[1][0] == 0 < tokens[1][1] < sum(tokens[0])
     kept = lived(model, "gold", write_once=True)  # who wants every Delta gets every Delta
     assert len(kept.deltas) == 3 and [write.account.tokens for write in kept.writes] == tokens[0]
+
+
+def test_memories_that_share_generate_and_write_nothing_twice(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Job] = []
+    monkeypatch.setattr("tmem.agent.agent.write_pairs", lambda *args: written.extend(args[2]) or write_pairs(*args))
+    [task] = Persona(8, 1).tasks(3)
+
+    def both(memory: str, shared: Shared) -> tuple[int, int]:
+        """Tokens read and said, and memories written, of a run that shares; it is the run that does not."""
+        done, alone = Progress(), lived(model, memory)
+        written.clear()
+        [own] = agent(model, memory, shared=shared).run([task.episode], lambda now: done.__dict__.update(now.__dict__))
+        assert own.answers == alone.answers and own.ledger == alone.ledger
+        assert [one.output_ids for one in own.actions] == [one.output_ids for one in alone.actions]
+        assert [write.account.loss for write in own.writes] == [write.account.loss for write in alone.writes]
+        assert own.seconds.keys() == alone.seconds.keys() and min(own.seconds.values()) > 0
+        return done.tokens, len(written)
+
+    shared = Shared()
+    assert both("lookup", shared)[0] > 0 and both("lookup", shared) == (0, 0)
+    tokens, writes = both("tmem", shared)
+    assert writes == 2 and 0 < tokens < both("tmem", Shared())[0]
+    assert both("tmem+rag", shared)[1] == 0 < both("tmem+rag", Shared(room=10))[1]  # no room for B
 
 
 def test_a_memory_that_cannot_be_written_once_is_an_error(model: Model) -> None:
@@ -101,8 +128,9 @@ def test_beside_text_the_memory_is_a_voice(model: Model, memory: str) -> None:
     for action in trajectory.actions:
         if action.kind == "answer":
             assert action.voices is not None and action.row is not None and action.question is not None
-            bare = model.bare(asks[action.question].text)
-            assert list(action.voices.prompt_ids) == bare and len(action.prompt_ids) > len(bare)
+            written = [model.bare(pair.question) for pair in trajectory.ledger]
+            assert list(action.voices.prompt_ids) in [model.bare(asks[action.question].text), *written]
+            assert len(action.prompt_ids) > len(action.voices.prompt_ids)
             assert action.voices.refusal == model.refusal
             fresh = agent(model, memory).recipe.fresh
             assert fresh is not None and fresh.voice != fresh.voice_notes

@@ -106,6 +106,26 @@ class _Running:
     def took(self, kind: str, seconds: float) -> None:
         self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
 
+    @property
+    def texts(self) -> list[Completion] | None:
+        """All that it waits for, once the last has ended."""
+        found = [text for text in self.found if text is not None]
+        return found if len(found) == len(self.found) else None
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A text that is generated: who waits for it, its place among those, and the seconds that it took until now."""
+
+    one: _Running
+    place: int
+    seconds: float = 0.0
+
+    @property
+    def call(self) -> Call:
+        assert isinstance(self.one.waits, Call)
+        return self.one.waits
+
 
 class _WholeBatches:
     """A stream for engines that take a batch and give it back whole."""
@@ -143,7 +163,8 @@ class _Scheduler:
         self.fast = agent.model.fast(agent.recipe) if agent.policy.learns else None
         engine = agent.engine or HFEngine(agent.model)
         self.texts = engine.stream(self.fast) if isinstance(engine, HFEngine) else _WholeBatches(engine, self.fast)
-        self.asked: dict[int, tuple[_Running, int]] = {}  # by number of the text: who waits for it, and its place
+        self.shared = None if agent.policy.alone else agent.shared
+        self.asked: dict[int, _Asked] = {}  # by number of the text
         self.running: list[_Running] = []
         self.progress = Progress()
         self.ended = 0  # triggers of the rollouts that are over
@@ -224,9 +245,10 @@ class _Scheduler:
 
         Returns the rollouts that have what they waited for, with it.
         """
-        idle = [one for one in self.running if isinstance(one.waits, Call) and not one.waits.requests]
-        if idle:
-            return [(one, []) for one in idle]
+        idle = [one for one in self.running if isinstance(one.waits, Call)]
+        ready = [(one, one.texts) for one in idle if one.texts is not None]
+        if ready:  # nothing was asked, or all of it before
+            return ready
         writers = [one for one in self.running if isinstance(one.waits, WriteJob)]
         if writers and (2 * len(writers) >= len(self.running) or not self.asked):
             return self._write(writers)
@@ -235,33 +257,39 @@ class _Scheduler:
     def _ask(self, ones: Sequence[_Running]) -> None:
         """Hand in the texts that these rollouts wait for."""
         calls = [(one, one.waits) for one in ones if isinstance(one.waits, Call)]
-        requests = [request for _, call in calls for request in call.requests]
-        if not requests:
-            return
-        deltas = [one.rollout.delta for one, call in calls for _ in call.requests]
-        numbers = iter(self.texts.add(requests, deltas))
+        asked = list[_Asked]()
         for one, call in calls:
             one.found = [None] * len(call.requests)
-            for place in range(len(one.found)):
-                self.asked[next(numbers)] = one, place
+            for place, request in enumerate(call.requests):
+                known = None if self.shared is None else self.shared.said(request)
+                if known is None:
+                    asked.append(_Asked(one, place))
+                else:
+                    one.found[place], seconds = known
+                    one.took(call.kind, seconds)
+        if asked:
+            requests = [own.call.requests[own.place] for own in asked]
+            numbers = self.texts.add(requests, [own.one.rollout.delta for own in asked])
+            self.asked |= dict(zip(numbers, asked, strict=True))
 
     def _generate(self) -> list[tuple[_Running, list[Completion]]]:
         """Generate until a text ends; the rollouts of which no text is left."""
         started = time.perf_counter()
         done = self.texts.step()
         share = (time.perf_counter() - started) / max(len(self.asked), 1)
-        for one, _ in self.asked.values():
-            assert isinstance(one.waits, Call)
-            one.took(one.waits.kind, share)
+        for own in self.asked.values():
+            own.seconds += share
+            own.one.took(own.call.kind, share)
         complete = []
         for number, completion in done:
-            one, place = self.asked.pop(number)
-            assert isinstance(one.waits, Call)
-            one.found[place] = completion
-            self.progress.tokens += len(one.waits.requests[place].prompt_ids) + len(completion.ids)
-            texts = [text for text in one.found if text is not None]
-            if len(texts) == len(one.found):
-                complete.append((one, texts))
+            own = self.asked.pop(number)
+            request = own.call.requests[own.place]
+            own.one.found[own.place] = completion
+            if self.shared is not None:
+                self.shared.say(request, completion, own.seconds)
+            self.progress.tokens += len(request.prompt_ids) + len(completion.ids)
+            if own.one.texts is not None:
+                complete.append((own.one, own.one.texts))
         return complete
 
     def _write(self, waiting: list[_Running]) -> list[tuple[_Running, Any]]:
@@ -295,14 +323,21 @@ class _Scheduler:
             for one in waiting
             if isinstance(one.waits, WriteJob) and one.rollout.contents is not None
         ]
+        known = [None if self.shared is None else self.shared.written(job.pairs) for job in jobs]
+        new = [job for job, there in zip(jobs, known, strict=True) if there is None]
         started = time.perf_counter()
-        written = write_pairs(self.model, self.agent.recipe, jobs)
-        share = (time.perf_counter() - started) / len(waiting)
-        for one, (contents, _) in zip(waiting, written, strict=True):
+        fresh = iter(write_pairs(self.model, self.agent.recipe, new) if new else [])
+        share = (time.perf_counter() - started) / max(len(new), 1)
+        found = []
+        for one, job, there in zip(waiting, jobs, known, strict=True):
+            (contents, account), seconds = there or (next(fresh), share)
+            if self.shared is not None and there is None:
+                self.shared.write(job.pairs, (contents, account), seconds)
             one.rollout.contents, one.rollout.delta = contents, contents.delta
-            one.took("write", share)
+            one.took("write", seconds)
             self._keep(one.rollout)
-        return [(one, account) for one, (_, account) in zip(waiting, written, strict=True)]
+            found.append((one, account))
+        return found
 
     def _keep(self, rollout: Rollout) -> None:
         if self.agent.keep_deltas and rollout.delta is not None:

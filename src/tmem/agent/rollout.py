@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from tmem.agent.context import Packed
 from tmem.agent.episode import JOINER, Ask, Episode
 from tmem.agent.prompts import Message, PromptSet
+from tmem.agent.sharing import Shared
 from tmem.agent.trajectory import Action, Trajectory
 from tmem.errors import DataError
 from tmem.fastweights import Delta, Example, Recipe, WriteAccount
@@ -124,6 +125,7 @@ class AgentConfig:
     ``whole_units``: its notes are the units themselves (sessions) instead of what a benchmark cuts them into (turns).
     ``write_once``: a memory that is written from zero, and that nothing hears while a stream is read, is trained when
     the stream has ended. Its B, which follows from its pairs alone, is the same. Not where ``keep_deltas`` wants each.
+    ``shared``: what other agents of this model and recipe have had made, to have it again.
     """
 
     model: Model
@@ -143,6 +145,7 @@ class AgentConfig:
     write_once: bool = False
     retriever: Callable[[Sequence[str]], Any] | None = None  # makes an index of texts; None: BM25
     keep_deltas: bool = False
+    shared: Shared | None = None
     at_once: int = 16  # episodes in one batch; does not change results
     engine: Engine | None = None  # None: the model's own decode loop
     strict: bool = True  # an episode that cannot be run ends all; else it ends alone, and says why

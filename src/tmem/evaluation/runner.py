@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from tmem.agent.agent import Agent, Progress
 from tmem.agent.episode import Episode
+from tmem.agent.sharing import Shared
 from tmem.errors import DataError, TmemError, UsageError
 from tmem.evaluation.records.episode import episode_records
 from tmem.evaluation.records.files import Claim, Claims, Records, repair
@@ -117,10 +118,10 @@ def _work(
 ) -> None:
     """One process's share: whatever nobody else has claimed."""
     said = stamp(spec, model, bench)
-    claims = Claims(records.folder)
+    claims, shared = Claims(records.folder), Shared()
     try:
         for seed, memory in product(seeds, memories):
-            agent = spec.agent(model, memory, seed)
+            agent = replace(spec.agent(model, memory, seed), shared=shared)
             open_: dict[int, tuple[Task, Claim]] = {}  # those that are running
             episodes = _open_episodes(agent, bench, memory, seed, limit, records, claims, open_)
             tell = progress and _told(progress, records, total)
