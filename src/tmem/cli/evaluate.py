@@ -138,7 +138,7 @@ def bench(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    from tmem.evaluation.records.spec import NOTHING_LEFT, ONE_BY_ONE, Spec
+    from tmem.evaluation.records.spec import Spec, reading
     from tmem.evaluation.runner import run
 
     name = context.info_name or ""
@@ -176,9 +176,8 @@ def bench(
         model=model,
         recipe=recipe.value,
         changes=changes,
-        budget=1 if name in ONE_BY_ONE and budget is None else budget,
         question_known=None if question is None else question is Question.known,
-        write_tail=name in NOTHING_LEFT if tail is None else not tail,
+        **reading(name, budget, None if tail is None else not tail),
         decoding=decoding.value,
         top_k=top_k,
         whole_units=whole_units,

@@ -156,7 +156,7 @@ def rl(
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    from tmem.evaluation.records.spec import NOTHING_LEFT, ONE_BY_ONE, Spec
+    from tmem.evaluation.records.spec import Spec, reading
     from tmem.training.checkpoint import METRICS
     from tmem.training.grpo import Config, Running, Trainer
     from tmem.training.rewards import Reward
@@ -187,9 +187,8 @@ def rl(
         model,
         recipe=recipe.value,
         changes=recipe_changes(change or []),
-        budget=1 if bench.value in ONE_BY_ONE and budget is None else budget,
         question_known=None if question is None else question is Question.known,
-        write_tail=bench.value in NOTHING_LEFT,
+        **reading(bench.value, budget),
         engine=engine,
     )
     config = Config(

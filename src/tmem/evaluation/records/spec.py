@@ -159,6 +159,14 @@ class Spec:
         }
 
 
+def reading(bench: str, budget: int | None = None, write_tail: bool | None = None) -> dict[str, Any]:
+    """A benchmark's ``budget`` and ``write_tail`` of :class:`Spec`, where nothing else is said."""
+    return {
+        "budget": 1 if budget is None and bench in ONE_BY_ONE else budget,
+        "write_tail": bench in NOTHING_LEFT if write_tail is None else write_tail,
+    }
+
+
 @lru_cache(maxsize=1)
 def _embedder(name: str) -> Embedder:
     """Loaded once, with all that it has embedded."""
