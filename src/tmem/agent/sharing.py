@@ -13,7 +13,7 @@ from tmem.fastweights import WriteAccount
 from tmem.model import Completion, Request
 from tmem.model.contents import Contents
 
-Written = tuple[Contents, WriteAccount]
+Trained = tuple[Contents, WriteAccount]
 ROOM = 2 * 2**30  # bytes of B; what comes when it is full is written anew
 
 
@@ -22,7 +22,7 @@ class Shared:
 
     def __init__(self, room: int = ROOM) -> None:
         self._said: dict[bytes, tuple[Completion, float]] = {}
-        self._written: dict[bytes, tuple[Written, float]] = {}
+        self._written: dict[bytes, tuple[Trained, float]] = {}
         self._room = room
 
     def said(self, request: Request) -> tuple[Completion, float] | None:
@@ -34,11 +34,11 @@ class Shared:
         if _by_itself(request):
             self._said[_key(request)] = reply, seconds
 
-    def written(self, pairs: Sequence[tuple[str, str]]) -> tuple[Written, float] | None:
+    def written(self, pairs: Sequence[tuple[str, str]]) -> tuple[Trained, float] | None:
         """The memory of these pairs, if it was written before, with the seconds that it took."""
         return self._written.get(_digest(tuple(pairs)))
 
-    def write(self, pairs: Sequence[tuple[str, str]], written: Written, seconds: float) -> None:
+    def write(self, pairs: Sequence[tuple[str, str]], written: Trained, seconds: float) -> None:
         """Keep a memory, if there is room."""
         contents, account = written
         size = sum(b.nbytes for b in contents.delta.b.values())
