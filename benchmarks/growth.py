@@ -31,7 +31,8 @@ from tmem.fastweights import write
 from tmem.files import write_text
 from tmem.model import HFEngine, Model, Request, load
 from tmem.tasks.persona import Persona
-from tmem.training.grpo import Config, Running, Trainer
+from tmem.training.config import Config, Running
+from tmem.training.grpo import Trainer
 
 AT_ONCE = 8  # episodes side by side
 

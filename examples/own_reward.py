@@ -27,7 +27,8 @@ if __name__ == "__main__":
 
     from tmem.evaluation.records.spec import Spec
     from tmem.model import load
-    from tmem.training.grpo import Config, Running, Trainer
+    from tmem.training.config import Config, Running
+    from tmem.training.grpo import Trainer
     from tmem.training.rewards import Reward
 
     folder, steps = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1

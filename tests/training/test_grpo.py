@@ -29,7 +29,8 @@ from tmem.fastweights import FastWeights
 from tmem.model import Model, load, logprobs
 from tmem.training import checkpoint, grpo, report, slow_lora
 from tmem.training.checkpoint import ABOUT, BASIS, CHECKPOINT, METRICS, optimizer_tensors
-from tmem.training.grpo import Config, Diverged, Running, Trainer, flat, shares
+from tmem.training.config import Config, Running
+from tmem.training.grpo import Diverged, Trainer, flat, shares
 from tmem.training.measure import SUMMED, Share, merged
 from tmem.training.rewards import Reward, RewardError, own_reward, source_hash
 from tmem.training.rollouts import Curriculum, collect, names_of

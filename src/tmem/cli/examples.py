@@ -73,7 +73,11 @@ EXAMPLES: dict[str, Sequence[str]] = {
     "eval report": ("tmem eval report out --html report.html",),
     "train": ("tmem train sft rows.jsonl --out out/sft", "tmem train rl --out out/rl", "tmem train report out"),
     "train sft": ("tmem train sft rows.jsonl --out out/sft", "tmem train sft rows.jsonl --out out/sft --model smollm2"),
-    "train rl": ("tmem train rl --out out/rl --steps 100", "tmem train rl --out out/rl --reward my_reward:score"),
+    "train rl": (
+        "tmem train rl --out out/rl --steps 100",
+        "tmem train rl --out out/rl --reward my_reward:score",
+        "tmem train rl written --model smollm2 --memory lookup --slow-lora 16 --lr 4e-4 --advantage pair --out out/rl",
+    ),
     "train rows": ("tmem train rows everyday --out rows.jsonl",),
     "train report": ("tmem train report out/rl --html report.html",),
 }

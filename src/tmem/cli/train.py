@@ -158,7 +158,8 @@ def rl(
 
     from tmem.evaluation.records.spec import Spec, reading
     from tmem.training.checkpoint import METRICS
-    from tmem.training.grpo import Config, Running, Trainer
+    from tmem.training.config import Config, Running
+    from tmem.training.grpo import Trainer
     from tmem.training.rewards import Reward
 
     if not 0 < rate < math.inf:

@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -35,7 +35,7 @@ from torch import Tensor
 
 from tmem.agent.agent import Progress
 from tmem.errors import Diverged, UsageError
-from tmem.evaluation.records.spec import Spec, open_run
+from tmem.evaluation.records.spec import open_run
 from tmem.evaluation.records.summary import mean
 from tmem.fastweights import FastWeights
 from tmem.files import append_line, check_folder, read_jsonl
@@ -44,63 +44,18 @@ from tmem.model.request import Sampling
 from tmem.model.served import ServedEngine
 from tmem.seeds import derive
 from tmem.training import checkpoint, measure
-from tmem.training.advantages import Credit, How, ScoredTrajectory, Weighting, samples
+from tmem.training.advantages import ScoredTrajectory, samples
 from tmem.training.checkpoint import ABOUT, BASIS, METRICS, forget_after
+from tmem.training.config import Config, Running
 from tmem.training.measure import Share, merged
 from tmem.training.policy_loss import Objective, Sums, backward
-from tmem.training.rewards import Reward, own_reward, source_hash
+from tmem.training.rewards import own_reward, source_hash
 from tmem.training.rollouts import Curriculum, collect
 from tmem.training.slow_lora import acting, trainable
 
 MOST_RECALLED = 64  # pairs that are asked for again in every step
 NAN_POLICY = "a log-probability of the policy is not finite"
 SAMPLED = Sampling(temperature=1.0)  # actions are drawn from pi itself, since its log-probabilities are learnt from
-
-
-@dataclass(frozen=True)
-class Config:
-    """All that decides what is learnt. Defaults are the paper's where it says something.
-
-    ``spec``: benchmark, model, recipe and how the agent runs. ``tasks`` a step, ``group`` rollouts of each. ``parts``:
-    optimizer steps per step, each on its share of the tasks. ``slow_lora``: its rank, 0 trains all weights.
-    ``held_out``: episodes that are evaluated every ``eval_every`` steps and never trained on. ``extract_tokens``: the
-    longest extraction, None: the model's own setting; the trained model keeps it. ``held_out_people``: who is in the
-    held-out episodes of persona, None: whoever is trained on.
-    """
-
-    spec: Spec
-    memory: str = "tmem"
-    tasks: int = 8
-    group: int = 8
-    parts: int = 1
-    lr: float = 1e-6
-    grad_norm: float = 1.0  # gradients are scaled down to it
-    reward: Reward = field(default_factory=Reward)
-    advantage: How = "episode"
-    weighting: Weighting = "tokens"
-    credit: Credit = "all"
-    scale: bool = False
-    clip: float = 0.2
-    kl: float = 0.0
-    slow_lora: int = 0
-    seed: int = 1
-    held_out: int = 16
-    eval_every: int = 20
-    extract_tokens: int | None = None
-    held_out_people: str | None = None
-
-
-@dataclass(frozen=True)
-class Running:
-    """How the work is done; changes no result beyond rounding."""
-
-    steps: int = 200
-    save_every: int = 5
-    at_once: int = 64  # rollouts in one batch
-    max_tokens: int = 4_096  # in one forward pass of learning
-    recompute: bool = False
-    deltas_on_disk: bool = False
-    track: tuple[str, ...] = ()  # tensorboard, wandb: trackers of accelerate
 
 
 class Trainer:
