@@ -60,7 +60,7 @@ def test_training_on_what_people_say_of_themselves(tmem: Run, tmp_path: Path) ->
         (("persona", "--memory", "elephant"), 2, "unknown memory 'elephant'"),
         (("persona", "--tasks", 1, "--parts", 2), 2, "at least one task for every part"),
         (("persona", "--reward", "my:reward", "--wrong", 0.5), 2, "--wrong is taken off f1 and em"),
-        (("locomo",), 2, "tmem train rl locomo needs --data"),
+        (("locomo",), 2, "tmem train rl locomo needs its --data"),
         (("personas",), 2, "tmem train rl personas needs its --data"),
         (("locomo", "--held-out-people", "seen"), 2, "--held-out-people is an option of persona"),
         (("persona", "--track", "abacus"), 2, "--track abacus"),
