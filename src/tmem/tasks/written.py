@@ -1,6 +1,6 @@
 """Everyday English to train on: what people say, written by hand, and questions about it in other words.
 
-Nobody's statements of ``everyday.jsonl`` are among them. A line of ``written.jsonl``: ``said`` as [name or "" of the
+None of the statements of ``everyday.jsonl`` is among them. A line of ``written.jsonl``: ``said`` as [name or "" of the
 user, text] turns, ``date`` (ISO, or ""), ``pairs`` of the wordings of one question and its answer, ``never``: questions
 that it does not answer.
 """
