@@ -108,6 +108,7 @@ class CompactPrompts:
         "memagent",
         "rag",
         "pairs",
+        "lookup",
         "tmem",
         "tmem+explicit",
         "tmem+rag",
