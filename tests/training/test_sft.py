@@ -20,6 +20,7 @@ from tmem.model.adapter import add_adapter
 from tmem.model.reading import SHOWN
 from tmem.tasks.everyday import statements
 from tmem.tasks.persona import make_sample
+from tmem.tasks.written import lines as written_lines
 from tmem.texts import fold
 from tmem.training.branches import collate
 from tmem.training.sft import Config, Running, Trainer, batches, config_of, read_rows
@@ -199,7 +200,7 @@ def test_what_the_everyday_world_says_holds_its_answers() -> None:
 
 
 def test_what_was_written_by_hand_is_whole_and_none_of_it_is_in_the_benchmark() -> None:
-    lines = by_hand.all_lines()
+    lines = written_lines()
     assert len(lines) > 6000 and sum(not line["pairs"] for line in lines) > 500
     for line in lines:
         questions = [ask for pair in line["pairs"] for ask in pair["ask"]] + line["never"]

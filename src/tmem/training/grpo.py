@@ -81,6 +81,7 @@ class Trainer:
         if config.extract_tokens is not None:
             limit = {"max_new_tokens_extract": config.extract_tokens}
             model.settings = model.settings.model_copy(update=limit)
+        model.weights = "float32"  # decoding from a copy in fewer bits would act by another policy than learns
         agent = config.spec.agent(model, config.memory, config.seed)
         voiced = agent.recipe.fresh is not None and agent.policy.learns and config.memory != "tmem"
         if voiced and config.spec.engine is not None:

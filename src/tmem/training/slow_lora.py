@@ -58,10 +58,15 @@ def add_slow_lora(model: PreTrainedModel, rank: int, seed: int) -> None:
     model.eval()
 
 
+def _wrapped(model: PreTrainedModel) -> dict[str, Any]:
+    """The layers that have a slow LoRA, by name."""
+    return {name: layer for name, layer in model.named_modules() if hasattr(layer, "base_layer")}
+
+
 @torch.no_grad()
 def _begin_as(model: PreTrainedModel, folder: Path, rank: int) -> None:
     own, scale, matrices = read_adapter(folder)
-    layers: dict[str, Any] = {name: layer for name, layer in model.named_modules() if hasattr(layer, "base_layer")}
+    layers = _wrapped(model)
     if own != rank or set(matrices) != set(layers):
         raise ModelError(
             f"{folder}: rank {own} for {len(matrices)} layers; this training has rank {rank} for {len(layers)}"
@@ -76,35 +81,30 @@ def _begin_as(model: PreTrainedModel, folder: Path, rank: int) -> None:
 
 def save_slow_lora(model: PreTrainedModel, folder: Path, base: str, rank: int) -> None:
     """Write the slow LoRA alone, in PEFT's format and in float16."""
-    wrapped = {name: layer for name, layer in model.named_modules() if hasattr(layer, "base_layer")}
-    matrices = {}
-    for name, module in wrapped.items():
-        layer: Any = module
-        matrices[name] = (layer.lora_A["default"].weight.half(), layer.lora_B["default"].weight.half())
+    matrices = {
+        name: (layer.lora_A["default"].weight.half(), layer.lora_B["default"].weight.half())
+        for name, layer in _wrapped(model).items()
+    }
     save_adapter(folder, base, matrices, rank)
 
 
 @contextmanager
 def acting(model: PreTrainedModel) -> Iterator[None]:
-    """Let a model act with its slow LoRA merged into copies of its matrices: half as much work for every token.
+    """Let a model act with its slow LoRA merged into copies of its matrices: quicker than through peft's layers.
 
     Only in float32, since bf16 rounds most of a small change away. Afterwards all is as it was, bit for bit.
     """
-    wrapped = [(name, layer) for name, layer in model.named_modules() if hasattr(layer, "base_layer")]
-    before = list[tuple[Any, Tensor]]()
+    layers = _wrapped(model) if model.dtype == torch.float32 else {}
+    before = {name: layer.base_layer.weight.data for name, layer in layers.items()}
     try:
-        for name, module in wrapped if model.dtype == torch.float32 else ():
-            layer: Any = module
-            base = layer.base_layer
-            before.append((base, base.weight.data))
-            base.weight.data = base.weight.data + layer.get_delta_weight("default")
-            model.set_submodule(name, base)
+        for name, layer in layers.items():
+            layer.base_layer.weight.data = before[name] + layer.get_delta_weight("default")
+            model.set_submodule(name, layer.base_layer)
         yield
     finally:
-        for base, weight in before:
-            base.weight.data = weight
-        for name, module in wrapped:
-            model.set_submodule(name, module)
+        for name, layer in layers.items():
+            layer.base_layer.weight.data = before[name]
+            model.set_submodule(name, layer)
 
 
 def merged_state(model: PreTrainedModel) -> dict[str, Tensor]:
@@ -113,11 +113,10 @@ def merged_state(model: PreTrainedModel) -> dict[str, Tensor]:
     In float32 then, all of them: bf16 rounds most of a small change away, and a checkpoint has one type.
     """
     state = dict(model.state_dict())
-    wrapped = [(name, module) for name, module in model.named_modules() if hasattr(module, "base_layer")]
+    wrapped = _wrapped(model)
     if wrapped:
         state = _in_float32(state)
-    for name, module in wrapped:
-        layer: Any = module
+    for name, layer in wrapped.items():
         change = layer.get_delta_weight("default")
         own = {key: state.pop(key) for key in list(state) if key.startswith(name + ".")}
         for key, value in own.items():
