@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tmem.errors import DataError, first_line
+from tmem.errors import DataError, UsageError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,6 +110,34 @@ def check_folder(path: str | Path) -> None:
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise DataError(f"{path}: cannot be written ({there} is not a folder that can be written to)")
+
+
+@contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """Be the only run that writes to a folder, which is made, and is gone again if nothing was written to it.
+
+    Raises :class:`UsageError` that names ``command`` if another one is, and :class:`DataError`.
+    """
+    from filelock import FileLock, Timeout  # not needed for most of what reads files
+
+    check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(f"{folder}: another {command} is writing there; wait for it, or give another --out") from None
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
+        yield
+    finally:
+        empty = [path.name for path in folder.iterdir()] == [".lock"]
+        if empty:
+            (folder / ".lock").unlink()
+        lock.release()
+        if empty:
+            folder.rmdir()
 
 
 def write_text(path: str | Path, text: str) -> None:

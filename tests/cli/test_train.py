@@ -9,6 +9,8 @@ import pytest
 from cli.running import Run, one_object
 from tasks.test_personas import table
 
+from tmem.files import alone
+
 SMALL = ["--facts", 1, "--tasks", 1, "--group", 2, "--held-out", 1, "--eval-every", 1, "--set", "fresh.steps=2"]
 
 
@@ -83,6 +85,20 @@ def test_another_training_in_the_same_folder(tmem: Run, tmp_path: Path) -> None:
     assert (code, out) == (1, "")
     assert "lr is 1e-06, now 0.001" in err
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("command", [("train", "rl", *SMALL), ("train", "sft", "rows"), ("eval", "persona")])
+def test_one_run_at_a_time_writes_to_a_folder(tmem: Run, tmp_path: Path, command: tuple[object, ...]) -> None:
+    row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(row) + "\n")
+    command = tuple(rows if part == "rows" else part for part in command)
+    with alone(tmp_path / "run", "test"):
+        code, _, said = tmem(*command, "--out", tmp_path / "run")
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert code == 2
+    assert said.endswith(f"another tmem {command[0]} is writing there; wait for it, or give another --out\n")
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_training_to_report(tmem: Run, tmp_path: Path) -> None:

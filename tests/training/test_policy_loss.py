@@ -16,7 +16,7 @@ from tmem.fastweights import FastWeights
 from tmem.model import Model, Voices, logprobs
 from tmem.model.score import score_batch, voiced_logprobs
 from tmem.training.advantages import Sample
-from tmem.training.policy_loss import Objective, backward, batches, token_loss
+from tmem.training.policy_loss import Objective, backward, batches, shared, token_loss
 
 WithMemories = Callable[[str], MemoryModel]
 
@@ -219,9 +219,31 @@ def test_at_the_start_the_divergence_has_no_gradient(mixed: tuple[Model, FastWei
     assert max(float(value.abs().max()) for value in pulled.values()) < 1e-5
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_was_said_to_one_prompt_is_learnt_from_as_if_alone(family: str, with_memories: WithMemories) -> None:
+    model, fast, delta = with_memories(family)
+    memory = delta.select([1])
+    short, long = sample(4, 2, 1.0), sample(17, 3, 1.0)  # within a window of 8, and not
+    said = [
+        replace(one, output_ids=prompt(count, seed=count), logprobs=(-2.0,) * count, advantage=(worth,) * count)
+        for one in (short, long, replace(short, delta=memory), replace(long, delta=memory))
+        for count, worth in ((1, 0.5), (3, -1.0), (4, 0.25))
+    ]
+    windowed = bool(getattr(model.hf.config, "sliding_window", None))
+    masked = model.hf.config._attn_implementation != "eager"
+    rows = sorted(len(row) for row in shared(said, model))
+    assert rows == ([3] * 4 if masked and not windowed else [1] * 6 + [3] * 2 if masked else [1] * 12)
+    together = gradients(model, fast, said)
+    alone = [gradients(model, fast, [one]) for one in said]
+    total = {name: sum((own[name] for own in alone), torch.zeros_like(value)) for name, value in together.items()}
+    assert apart(together, total) < 1e-5
+    assert apart(gradients(model, fast, said, recompute=True), total) < 1e-5
+    assert apart(gradients(model, fast, said, max_tokens=12), total) < 1e-5  # not all replies at once
+
+
 def test_batches_hold_similar_lengths() -> None:
-    found = [sample(length, 5, 1.0) for length in (5, 100, 7, 90, 40, 6)]
-    lengths = [[len(one.prompt_ids) + 5 for one in batch] for batch in batches(found, 300)]
+    found = [[sample(length, 5, 1.0)] for length in (5, 100, 7, 90, 40, 6)]
+    lengths = [[len(row[0].prompt_ids) + 5 for row in batch] for batch in batches(found, 300)]
     assert lengths == [[105, 95], [45], [12, 11, 10]]
     assert [len(batch) for batch in batches(found, 1)] == [1] * 6
 

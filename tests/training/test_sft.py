@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import gzip
 import io
@@ -145,6 +146,18 @@ def test_a_training_that_diverges_keeps_its_last_checkpoint(data: Path, tmp_path
     again = trainer(load("persona-nano"), data, tmp_path / "run")
     assert again.step == 1
     assert all(torch.equal(value, good[name]) for name, value in again.trained.items())
+
+
+def test_a_row_beyond_what_a_layer_sees_is_named(data: Path) -> None:
+    model = load("persona-nano")
+    model.hf = copy.copy(model.hf)
+    model.hf.config = copy.deepcopy(model.hf.config)
+    model.hf.config.layer_types = ["full_attention", "sliding_attention"] * 3
+    model.hf.config.sliding_window = 500
+    assert read_rows(data, model, 640)
+    model.hf.config.sliding_window = 20
+    with pytest.raises(DataError, match=r"line 1: \d+ tokens, more than what its narrowest layer sees, a window of 20"):
+        read_rows(data, model, 640)
 
 
 def test_every_row_is_seen_once_an_epoch_in_steps_of_the_given_size(data: Path) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from enum import StrEnum
 from importlib.util import find_spec
@@ -33,6 +33,7 @@ from tmem.cli.common import (
 )
 from tmem.cli.evaluate import Question, names, recipe_changes
 from tmem.errors import UsageError
+from tmem.files import alone
 
 TRACKERS = ("tensorboard", "wandb")
 PATIENCE = timedelta(hours=12)  # of processes for each other: rollouts are as long as the longest of them
@@ -222,14 +223,15 @@ def rl(
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     loaded = load_model(model, threads, accelerator.device, "auto" if slow_lora else "float32")
-    trainer = Trainer(config, loaded, folder, running, accelerator)
     main = accelerator.is_main_process
-    if main and trainer.step:
-        changed = f"; the source of {reward} has changed since" if trainer.reward_changed else ""
-        print(f"tmem: going on after step {trainer.step}{changed}", file=sys.stderr)
     try:
-        with bar(steps, trainer.step, main) as (tell, acting):
-            trainer.train(tell, acting)
+        with alone(folder, "tmem train") if main else nullcontext():
+            trainer = Trainer(config, loaded, folder, running, accelerator)
+            if main and trainer.step:
+                changed = f"; the source of {reward} has changed since" if trainer.reward_changed else ""
+                print(f"tmem: going on after step {trainer.step}{changed}", file=sys.stderr)
+            with bar(steps, trainer.step, main) as (tell, acting):
+                trainer.train(tell, acting)
     except KeyboardInterrupt:
         if main:
             print(f"\ntmem: interrupted; the same command goes on from {folder}", file=sys.stderr)

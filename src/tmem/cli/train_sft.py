@@ -23,6 +23,7 @@ from tmem.cli.common import (
 )
 from tmem.cli.train import bar, train_app
 from tmem.errors import UsageError
+from tmem.files import alone
 
 
 @train_app.command()
@@ -74,12 +75,13 @@ def sft(
     own = None if settings is None else settings_of(settings)
     loaded = load_model(model, threads, device, dtype)
     loaded.settings = own or loaded.settings
-    trainer = Trainer(config, files, loaded, folder, Running(save_every, eval_every, stop_at), adapter)
-    if trainer.step:
-        print(f"tmem: going on after step {trainer.step}", file=sys.stderr)
     try:
-        with bar(len(trainer.plan), trainer.step, True) as (tell, _):
-            trainer.train(tell)
+        with alone(folder, "tmem train"):
+            trainer = Trainer(config, files, loaded, folder, Running(save_every, eval_every, stop_at), adapter)
+            if trainer.step:
+                print(f"tmem: going on after step {trainer.step}", file=sys.stderr)
+            with bar(len(trainer.plan), trainer.step, True) as (tell, _):
+                trainer.train(tell)
     except KeyboardInterrupt:
         print(f"\ntmem: interrupted; the same command goes on from {folder}", file=sys.stderr)
         raise typer.Exit(130) from None

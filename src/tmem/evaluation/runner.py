@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -27,7 +27,7 @@ from tmem.evaluation.records.episode import episode_records
 from tmem.evaluation.records.files import Claim, Claims, Records, repair
 from tmem.evaluation.records.spec import Spec, open_run
 from tmem.evaluation.spread import lives, on_ray, parts, stamp
-from tmem.files import check_folder
+from tmem.files import alone
 from tmem.model import Model
 from tmem.tasks.base import Benchmark, Task
 
@@ -53,7 +53,6 @@ def run(
     at the address ``ray``. ``notice`` is told what to know before the work. Raises :class:`DataError` if the folder
     holds another run or cannot be written to, and :class:`UsageError` for what cannot work.
     """
-    check_folder(folder)
     bench = spec.benchmark(model)
     for memory in memories:
         spec.agent(model, memory, 0)  # what cannot work is noticed before the work
@@ -87,21 +86,13 @@ def run(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Be the only run that writes to a folder. Workers whose run was killed end within a moment; wait for them."""
-    names = [".lock", *(path.name for path in folder.glob(".worker-*.lock"))]
-    with ExitStack() as held:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                lock = FileLock(folder / name, timeout=0 if name == ".lock" else 20)
-                held.enter_context(lock)
-                if name != ".lock":
-                    lock.release()
-        except Timeout:
-            raise UsageError(
-                f"{folder}: another tmem eval is writing there; wait for it, or give another --out"
-            ) from None
-        except OSError as error:
-            raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
+    with alone(folder, "tmem eval"):
+        for worker in folder.glob(".worker-*.lock"):
+            try:
+                with FileLock(worker, timeout=20):
+                    pass
+            except Timeout:
+                raise UsageError(f"{folder}: a worker of an earlier tmem eval still writes there; stop it") from None
         yield
 
 

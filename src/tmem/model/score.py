@@ -60,8 +60,7 @@ def score_batch(
     """Scores of each text's tokens from ``starts`` on, of all texts one after the other.
 
     log pi(token), (K,), with gradients if they are enabled, and the entropy of the distribution it is from, (K,), in
-    nats and without. Only the K positions go through the head, ``chunk`` at a time: where gradients are wanted, the
-    logits (K, V) of long texts are never held at once but made again for the backward pass.
+    nats and without. Only the K positions go through the head (:func:`head_scores`).
     """
     width = max(len(text) for text in texts)
     ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=model.device)  # (N, T)
@@ -72,10 +71,18 @@ def score_batch(
     keep = (position >= start - 1) & (position < lengths - 1)  # where the next token is an output token
     targets = ids[:, 1:][keep[:, :-1]]  # (K,)
     hidden = decoder(model.hf)(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state[keep]
+    return head_scores(model.head, hidden, targets, chunk)
+
+
+def head_scores(head: Head, hidden: Tensor, targets: Tensor, chunk: int = 1024) -> tuple[Tensor, Tensor]:
+    """log pi of ``targets`` (K,) after ``hidden`` (K, H), and the entropies of the distributions, (K,) each.
+
+    Where gradients are wanted, at most ``chunk`` rows of logits are held at once: they are made again going back.
+    """
     if len(hidden) <= chunk:
-        return _head_scores(model.head, hidden, targets)
+        return _head_scores(head, hidden, targets)
     parts = [
-        checkpoint(_head_scores, model.head, *part, use_reentrant=False)
+        checkpoint(_head_scores, head, *part, use_reentrant=False)
         for part in zip(hidden.split(chunk), targets.split(chunk), strict=True)
     ]
     return torch.cat([scores for scores, _ in parts]), torch.cat([entropies for _, entropies in parts])

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 
 
 @dataclass
@@ -25,6 +25,16 @@ class Row:
 
     def __len__(self) -> int:
         return len(self.prefix) + sum(len(prompt) + len(answer) for prompt, answer in self.branches)
+
+
+def window(hf: PreTrainedModel) -> int | None:
+    """How many tokens the narrowest layer sees, None for all: the masks made here are for layers that see all."""
+    config: Any = hf.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None and set(kinds) <= {"full_attention"}:
+        return None
+    found = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((width for width in found if width), default=None)
 
 
 @dataclass

@@ -17,10 +17,14 @@ from tmem.fastweights import Delta, FastWeights
 from tmem.fastweights.delta import active, together
 from tmem.fastweights.target_modules import decoder
 from tmem.model import Model
-from tmem.model.score import score_batch, sessions_of_voices, voiced_batch
+from tmem.model.attention import NAME as CPU_ATTENTION
+from tmem.model.score import head_scores, score_batch, sessions_of_voices, voiced_batch
 from tmem.training.advantages import Sample
+from tmem.training.branches import Row, collate, window
 
-PADDED = 1.5  # the longest text of a batch is at most so many times as long as the shortest
+PADDED = 1.5  # the longest row of a batch is at most so many times as long as the shortest
+MASKABLE = ("sdpa", CPU_ATTENTION)  # attention that takes any mask of who sees whom
+Shared = list[Sample]  # what was said to one prompt under one memory: a row, in which the prompt is read once
 
 
 @dataclass
@@ -64,18 +68,19 @@ def backward(
     """
     sums = Sums()
     useful = [sample for sample in found if any(sample.advantage) or objective.kl > 0.0]
-    for batch in batches(useful, max_tokens):
-        delta, rows = stack(batch)
+    for rows in batches(shared(useful, model), max_tokens):
+        delta, sessions = stack(rows)
+        batch = [sample for row in rows for sample in row]
         if batch[0].voices is not None:
-            rows = sessions_of_voices(rows)
+            sessions = sessions_of_voices(sessions)
         reference = None
         if objective.kl > 0.0:
             assert objective.start is not None
-            with torch.no_grad(), active(objective.start_fast, delta, rows):
-                reference, _ = _scores(objective.start, batch)
+            with torch.no_grad(), active(objective.start_fast, delta, sessions):
+                reference, _ = _scores(objective.start, rows)
         # Recomputed layers run again inside backward(): it belongs under the same hooks.
-        with active(fast, delta, rows), _recomputing(model, recompute):
-            scores, entropy = _scores(model, batch)  # (K,) each
+        with active(fast, delta, sessions), _recomputing(model, recompute):
+            scores, entropy = _scores(model, rows)  # (K,) each
             loss, measured = token_loss(scores, batch, objective, reference)
             loss.backward()
         measured.entropy = float(entropy.sum())
@@ -114,45 +119,88 @@ def token_loss(
     return loss, measured
 
 
-def _scores(model: Model, batch: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+def shared(found: Sequence[Sample], model: Model) -> list[Shared]:
+    """What a group's rollouts said to one prompt under one memory, together, so that it is read once.
+
+    By themselves are those that voices are heard beside, texts beyond a layer's window, and all where attention takes
+    no mask of ours.
+    """
+    maskable = model.hf.config._attn_implementation in MASKABLE
+    within = window(model.hf)
+    rows: dict[Any, Shared] = {}
+    for place, sample in enumerate(found):
+        alone = not maskable or sample.voices is not None or (within is not None and _length([sample]) > within)
+        rows.setdefault(place if alone else (sample.prompt_ids, id(sample.delta)), []).append(sample)
+    return list(rows.values())
+
+
+def _scores(model: Model, rows: Sequence[Shared]) -> tuple[Tensor, Tensor]:
     """log pi and entropy of all output tokens of a batch, (K,) each; of voices those of their mixture."""
-    voices = [sample.voices for sample in batch if sample.voices is not None]
-    outputs = [sample.output_ids for sample in batch]
+    firsts = [row[0] for row in rows]
+    voices = [sample.voices for sample in firsts if sample.voices is not None]
     if voices:
-        return voiced_batch(model, [sample.prompt_ids for sample in batch], outputs, voices)
-    texts = [[*sample.prompt_ids, *sample.output_ids] for sample in batch]
-    return score_batch(model, texts, [len(sample.prompt_ids) for sample in batch])
+        return voiced_batch(
+            model, [sample.prompt_ids for sample in firsts], [sample.output_ids for sample in firsts], voices
+        )
+    if all(len(row) == 1 for row in rows):
+        texts = [[*sample.prompt_ids, *sample.output_ids] for sample in firsts]
+        return score_batch(model, texts, [len(sample.prompt_ids) for sample in firsts])
+    made = collate([_row(row) for row in rows], pad=0)
+    read = decoder(model.hf)(
+        input_ids=made.input_ids.to(model.device),
+        position_ids=made.position_ids.to(model.device),
+        attention_mask=made.mask.to(model.device),
+        use_cache=False,
+    )
+    return head_scores(model.head, read.last_hidden_state[made.keep.to(model.device)], made.targets.to(model.device))
 
 
-def batches(found: Sequence[Sample], max_tokens: int) -> Iterator[list[Sample]]:
-    """Samples of similar length together: at most ``max_tokens`` in a batch with its padding, and little padding.
+def _row(row: Shared) -> Row:
+    *before, last = row[0].prompt_ids  # the last predicts the first token of every branch, so each has its own
+    return Row(before, [([last], list(sample.output_ids)) for sample in row])
+
+
+def batches(found: Sequence[Shared], max_tokens: int) -> Iterator[list[Shared]]:
+    """Rows of similar length together: at most ``max_tokens`` in a batch with its padding, and little padding.
 
     Those whose memory is a voice are by themselves: each is three texts.
     """
-    yield from _batches([sample for sample in found if sample.voices is None], max_tokens)
-    yield from _batches([sample for sample in found if sample.voices is not None], max_tokens // 3)
+    parts = [part for row in found for part in _parts(row, max_tokens)]
+    yield from _batches([row for row in parts if row[0].voices is None], max_tokens)
+    yield from _batches([row for row in parts if row[0].voices is not None], max_tokens // 3)
 
 
-def _batches(found: Sequence[Sample], max_tokens: int) -> Iterator[list[Sample]]:
+def _parts(row: Shared, max_tokens: int) -> Iterator[Shared]:
+    """A row that is longer than a batch, in several."""
+    part: Shared = []
+    for sample in row:
+        if part and _length([*part, sample]) > max_tokens:
+            yield part
+            part = []
+        part.append(sample)
+    yield part
+
+
+def _batches(found: Sequence[Shared], max_tokens: int) -> Iterator[list[Shared]]:
     rest = sorted(found, key=_length, reverse=True)
     while rest:
         longest = _length(rest[0])
         most = max(1, max_tokens // longest)
-        count = sum(_length(sample) * PADDED >= longest for sample in rest[:most])
+        count = sum(_length(row) * PADDED >= longest for row in rest[:most])
         yield rest[:count]
         rest = rest[count:]
 
 
-def _length(sample: Sample) -> int:
-    return len(sample.prompt_ids) + len(sample.output_ids)
+def _length(row: Shared) -> int:
+    return len(row[0].prompt_ids) + sum(len(sample.output_ids) for sample in row)
 
 
-def stack(batch: list[Sample]) -> tuple[Delta | None, list[int]]:
-    """The memories of a batch as one, each once, and the row of every sample in it, -1 for none; sorts the batch."""
-    delta, rows = together([sample.delta for sample in batch])
-    order = sorted(range(len(batch)), key=rows.__getitem__)  # rows that share a memory lie together
+def stack(batch: list[Shared]) -> tuple[Delta | None, list[int]]:
+    """The memories of a batch as one, each once, and the row of every row in it, -1 for none; sorts the batch."""
+    delta, sessions = together([row[0].delta for row in batch])
+    order = sorted(range(len(batch)), key=sessions.__getitem__)  # rows that share a memory lie together
     batch[:] = [batch[place] for place in order]
-    return delta, [rows[place] for place in order]
+    return delta, [sessions[place] for place in order]
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from tmem.model import Model
 from tmem.model.adapter import WEIGHTS
 from tmem.seeds import derive
 from tmem.training import checkpoint
-from tmem.training.branches import Batch, Row, collate, fastest_dtype, loss_of
+from tmem.training.branches import Batch, Row, collate, fastest_dtype, loss_of, window
 from tmem.training.checkpoint import ABOUT, METRICS, forget_after
 from tmem.training.slow_lora import save_slow_lora, trainable
 
@@ -209,7 +209,7 @@ def read_rows(path: Path, model: Model, most: int) -> list[Row]:
 
     Raises :class:`DataError` naming the line that is none or that is longer.
     """
-    made = []
+    made, seen = [], min(model.window, window(model.hf) or model.window)
     for system, lines in groupby(_read(path), key=lambda one: one[1][0] if one[1][0]["role"] == "system" else one[0]):
         shares, several = isinstance(system, dict), list(lines)
         texts = [(where, *model.chat.reply(prompt, reply)) for where, prompt, reply in several]
@@ -217,10 +217,9 @@ def read_rows(path: Path, model: Model, most: int) -> list[Row]:
         row = Row(list(texts[0][1][:shared]))
         for where, prompt, reply in texts:
             longer = len(prompt) - shared + len(reply)
-            if shared + longer > min(most, model.window):
-                room = (
-                    f"the {most} of a step: raise --tokens" if most < model.window else f"the window of {model.window}"
-                )
+            if shared + longer > min(most, seen):
+                widest = "the window" if seen == model.window else "what its narrowest layer sees, a window"
+                room = f"the {most} of a step: raise --tokens" if most < seen else f"{widest} of {seen}"
                 raise DataError(f"{where}: {shared + longer} tokens, more than {room}")
             if len(row) + longer > most:
                 made.append(row)
