@@ -3,7 +3,8 @@
     python benchmarks/kept.py --model smollm2 --before smollm2-untaught
 
 The write card's general questions, without those that the training rows hold (`--without`). Divergence in nats a token
-along the first tokens of the earlier model's own answers, and some answers of both beside each other.
+along the first tokens of the earlier model's own answers, and some answers of both beside each other. Then other
+questions, whose answers are known (`right.jsonl`, by hand, none of them trained on): how many of the replies have them.
 """
 
 from __future__ import annotations
@@ -18,15 +19,28 @@ from tmem.evaluation.stats import Score, estimate
 from tmem.files import read_jsonl
 from tmem.model import HFEngine, Model, Request, load
 from tmem.model.score import answer_logits
+from tmem.tasks import scoring
 from tmem.texts import fold
 
 AT_ONCE = 16
 REFUSAL = fold("No information available")
+RIGHT = Path(__file__).with_name("right.jsonl")
+LONGEST = 100  # tokens of a reply that may have the answer anywhere
 
 
 def said(model: Model, questions: list[str], tokens: int) -> list[tuple[tuple[int, ...], str]]:
     requests = [Request(tuple(model.bare(question)), max_new_tokens=tokens) for question in questions]
     return [(done.ids, done.text) for done in HFEngine(model).generate(requests)]
+
+
+def right(model: Model) -> list[Score]:
+    """Whether an accepted answer stands in the reply to each question whose answer is known."""
+    rows = [row for _, row in read_jsonl(RIGHT)]
+    replies = said(model, [row["question"] for row in rows], LONGEST)
+    return [
+        Score(1, str(place), scoring.said(text, row["answers"]).em)
+        for place, (row, (_, text)) in enumerate(zip(rows, replies, strict=True))
+    ]
 
 
 def main() -> None:
@@ -58,6 +72,11 @@ def main() -> None:
     print(f"refused as if it were a question of the memory: {refused}")
     for question, (_, old), (_, new) in list(zip(questions, first, now, strict=True))[: args.shown]:
         print(f"  {question}\n    before {old!r}\n    after  {new!r}")
+    told, still = right(before), right(after)
+    more = [b._replace(value=b.value - a.value) for a, b in zip(told, still, strict=True)]
+    for name, own in (("right before", told), ("right after", still), ("difference", more)):
+        found = estimate(own)
+        print(f"{name}: {found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] of {len(own)} known answers")
 
 
 if __name__ == "__main__":
