@@ -2,22 +2,26 @@
 
     python benchmarks/extraction.py --model smollm2 --data squad_dev.json.gz
     python benchmarks/extraction.py --model smollm2 --data locomo10.json --conversations conv-30,conv-44 --passages 0
+    python benchmarks/extraction.py --data locomo10.json --records out/locomo-smollm2      # of `tmem eval locomo`
 
 Passages of SQuAD's articles that `tmem train rows squad` holds out, or LoCoMo's sessions in parts. One greedy
 extraction, and further ones that are sampled: pairs of all of them together. Found: a human answer with an F1 of 0.5 or
-more to some pair's answer.
+more to some pair's answer. Of an evaluation's records: the pairs of the sessions in which a question's evidence stands.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
+import re
 from pathlib import Path
 
 import torch
 
 from tmem.agent.extraction import QAPair, parse
 from tmem.agent.prompts import PROMPTS
+from tmem.evaluation.records.files import read_records
 from tmem.evaluation.stats import Score, estimate
 from tmem.model import HFEngine, Request, load
 from tmem.seeds import derive
@@ -29,16 +33,44 @@ from tmem.training.sources.squad import squad
 AT_ONCE = 8
 
 
+def of_records(folder: Path, data: Path) -> None:
+    """What the pairs of an evaluation's own extractions answer; of its memories the first that has pairs."""
+    records = [one for one in read_records(folder) if one["memory"] in ("lookup", "pairs", "tmem")]
+    records = [one for one in records if one["memory"] == records[0]["memory"]]
+    written = {one["episode"]: one["writes"] for one in records if one["type"] == "episode"}
+    asked = {sample["sample_id"]: sample["qa"] for sample in json.loads(data.read_text(encoding="utf-8"))}
+    near, anywhere = list[Score](), list[Score]()
+    for one in records:
+        if one["type"] != "question" or one["category"] == "adversarial":
+            continue
+        evidence = next(qa["evidence"] for qa in asked[one["episode"]] if qa["question"].strip() in one["question"])
+        sessions = {int(number) for place in evidence for number in re.findall(r"D(\d+):", place)}
+        for scores, writes in (
+            (near, [write for write in written[one["episode"]] if sessions & {unit + 1 for unit in write["units"]}]),
+            (anywhere, written[one["episode"]]),
+        ):
+            found = (f1(answer, gold) for write in writes for _, answer in write["pairs"] for gold in one["gold"])
+            scores.append(Score(1, one["episode"], float(max(found, default=0.0) >= 0.5)))
+    for name, scores in (("of the evidence's sessions", near), ("of the whole conversation", anywhere)):
+        share = estimate(scores)
+        print(f"answered by a pair {name}: {100 * share['mean']:.1f} % of {len(scores)}", end=" ")
+        print(f"[{100 * (share['low'] or 0):.1f}, {100 * (share['high'] or 0):.1f}]")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--data", type=Path, required=True, help="SQuAD's passages as SEAL ships them, or LoCoMo")
     parser.add_argument("--conversations", help="of LoCoMo")
+    parser.add_argument("--records", type=Path, help="a folder of tmem eval locomo: its extractions, no new ones")
     parser.add_argument("--passages", type=int, default=60, help="0: all")
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--tokens", type=int, default=512, help="of an extraction, at most")
     args = parser.parse_args()
+    if args.records:
+        of_records(args.records, args.data)
+        return
     torch.set_num_threads(1)
     model = load(args.model)
     engine, prompts = HFEngine(model), PROMPTS[model.settings.prompts]
