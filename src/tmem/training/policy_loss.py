@@ -142,7 +142,7 @@ def _scores(model: Model, rows: Sequence[Shared]) -> tuple[Tensor, Tensor]:
         return voiced_batch(
             model, [sample.prompt_ids for sample in firsts], [sample.output_ids for sample in firsts], voices
         )
-    if all(len(row) == 1 for row in rows):
+    if len(rows[0]) == 1:
         texts = [[*sample.prompt_ids, *sample.output_ids] for sample in firsts]
         return score_batch(model, texts, [len(sample.prompt_ids) for sample in firsts])
     made = collate([_row(row) for row in rows], pad=0)
@@ -163,10 +163,13 @@ def _row(row: Shared) -> Row:
 def batches(found: Sequence[Shared], max_tokens: int) -> Iterator[list[Shared]]:
     """Rows of similar length together: at most ``max_tokens`` in a batch with its padding, and little padding.
 
-    Those whose memory is a voice are by themselves: each is three texts.
+    Three kinds by themselves: those of several texts, which are read under a mask of ours, of one, and those whose
+    memory is a voice: each is three texts.
     """
     parts = [part for row in found for part in _parts(row, max_tokens)]
-    yield from _batches([row for row in parts if row[0].voices is None], max_tokens)
+    plain = [row for row in parts if row[0].voices is None]
+    yield from _batches([row for row in plain if len(row) > 1], max_tokens)
+    yield from _batches([row for row in plain if len(row) == 1], max_tokens)
     yield from _batches([row for row in parts if row[0].voices is not None], max_tokens // 3)
 
 
