@@ -12,9 +12,7 @@ more to some pair's answer. Of an evaluation's records: the pairs of the session
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import re
 from pathlib import Path
 
 import torch
@@ -25,6 +23,7 @@ from tmem.evaluation.records.files import read_records
 from tmem.evaluation.stats import Score, estimate
 from tmem.model import HFEngine, Request, load
 from tmem.seeds import derive
+from tmem.tasks.locomo import LoCoMo
 from tmem.tasks.scoring import f1
 from tmem.texts import fold
 from tmem.training.sources.locomo import locomo
@@ -38,15 +37,13 @@ def of_records(folder: Path, data: Path) -> None:
     records = [one for one in read_records(folder) if one["memory"] in ("lookup", "pairs", "tmem")]
     records = [one for one in records if one["memory"] == records[0]["memory"]]
     written = {one["episode"]: one["writes"] for one in records if one["type"] == "episode"}
-    asked = {sample["sample_id"]: sample["qa"] for sample in json.loads(data.read_text(encoding="utf-8"))}
+    evidence = {item.id: set(item.evidence) for task in LoCoMo(data, False).tasks(0) for item in task.items}
     near, anywhere = list[Score](), list[Score]()
     for one in records:
         if one["type"] != "question" or one["category"] == "adversarial":
             continue
-        evidence = next(qa["evidence"] for qa in asked[one["episode"]] if qa["question"].strip() in one["question"])
-        sessions = {int(number) for place in evidence for number in re.findall(r"D(\d+):", place)}
         for scores, writes in (
-            (near, [write for write in written[one["episode"]] if sessions & {unit + 1 for unit in write["units"]}]),
+            (near, [write for write in written[one["episode"]] if evidence[one["id"]] & set(write["units"])]),
             (anywhere, written[one["episode"]]),
         ):
             found = (f1(answer, gold) for write in writes for _, answer in write["pairs"] for gold in one["gold"])

@@ -132,7 +132,7 @@ def alone(folder: Path, command: str) -> Iterator[None]:
     try:
         yield
     finally:
-        empty = [path.name for path in folder.iterdir()] == [".lock"]
+        empty = [path.name for path in folder.glob("*")] == [".lock"]  # none if somebody took the folder away
         if empty:
             (folder / ".lock").unlink()
         lock.release()

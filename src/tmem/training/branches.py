@@ -93,18 +93,23 @@ def plain_attention(
 AttentionInterface.register("plain", plain_attention)
 
 
+def states(decoder: Callable[..., Any], batch: Batch, device: str | torch.device) -> Tensor:
+    """What the decoder makes of a batch where an answer's token comes next: (K, H)."""
+    hidden: Tensor = decoder(
+        input_ids=batch.input_ids.to(device),
+        position_ids=batch.position_ids.to(device),
+        attention_mask=batch.mask.to(device),
+        use_cache=False,
+    ).last_hidden_state  # (N, T, H)
+    return hidden[batch.keep.to(device)]
+
+
 def loss_of(
     decoder: Callable[..., Any], head: Callable[[Tensor], Tensor], batch: Batch, device: str, dtype: torch.dtype
 ) -> Tensor:
     """Mean cross entropy over the answer tokens, computed in ``dtype``; the weights may be in float32."""
     with torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        hidden = decoder(
-            input_ids=batch.input_ids.to(device),
-            position_ids=batch.position_ids.to(device),
-            attention_mask=batch.mask.to(device),
-            use_cache=False,
-        ).last_hidden_state  # (N, T, H)
-        logits = head(hidden[batch.keep.to(device)])  # (K, V)
+        logits = head(states(decoder, batch, device))  # (K, V)
     return cross_entropy(logits.float(), batch.targets.to(device))
 
 

@@ -20,7 +20,7 @@ from tmem.model import Model
 from tmem.model.attention import NAME as CPU_ATTENTION
 from tmem.model.score import head_scores, score_batch, sessions_of_voices, voiced_batch
 from tmem.training.advantages import Sample
-from tmem.training.branches import Row, collate, window
+from tmem.training.branches import Row, collate, states, window
 
 PADDED = 1.5  # the longest row of a batch is at most so many times as long as the shortest
 MASKABLE = ("sdpa", CPU_ATTENTION)  # attention that takes any mask of who sees whom
@@ -146,13 +146,8 @@ def _scores(model: Model, rows: Sequence[Shared]) -> tuple[Tensor, Tensor]:
         texts = [[*sample.prompt_ids, *sample.output_ids] for sample in firsts]
         return score_batch(model, texts, [len(sample.prompt_ids) for sample in firsts])
     made = collate([_row(row) for row in rows], pad=0)
-    read = decoder(model.hf)(
-        input_ids=made.input_ids.to(model.device),
-        position_ids=made.position_ids.to(model.device),
-        attention_mask=made.mask.to(model.device),
-        use_cache=False,
-    )
-    return head_scores(model.head, read.last_hidden_state[made.keep.to(model.device)], made.targets.to(model.device))
+    hidden = states(decoder(model.hf), made, model.device)
+    return head_scores(model.head, hidden, made.targets.to(model.device))
 
 
 def _row(row: Shared) -> Row:
