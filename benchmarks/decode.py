@@ -39,7 +39,7 @@ from tmem.model import Completion, HFEngine, Model, Request, load
 from tmem.model.adapter import matrices_of
 from tmem.model.cache import empty_cache
 from tmem.model.decode_step import Written
-from tmem.model.engine import AT_LEAST
+from tmem.model.engine import TOKENS
 from tmem.model.packed import available, native
 from tmem.model.to_gguf import save_lora
 from tmem.seeds import generator
@@ -63,7 +63,7 @@ class Ours:
     """Rows of one model, with a memory each or none, by one of several steps, after ``shared`` tokens of one text."""
 
     def __init__(self, model: Model, rows: int, shared: int = 0) -> None:
-        self.model, self.engine = model, HFEngine(model, max_tokens_per_batch=max(AT_LEAST, rows * (shared + 256)))
+        self.model, self.engine = model, HFEngine(model, max_tokens_per_batch=max(TOKENS, rows * (shared + 256)))
         self.fast = model.fast(model.recipe())
         text = model.chat.encode(" ".join(f"The library of town {number} has {number} foxes." for number in range(500)))
         self.prompts = [(*text[:shared], *model.bare(question)) for question in asked(rows)]

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from helpers import FAMILIES
 from references import MemoryModel, merged, mixed_requests, prompt, teacher_forced
 from torch.nn.functional import one_hot
 
+import tmem.model.engine as engine_module
 from tmem.errors import DeltaError, UsageError
 from tmem.model import Completion, HFEngine, Model, Request
 
@@ -49,6 +51,23 @@ def test_small_batches_and_order_change_nothing(family: str, with_memories: With
     for one, other in zip(reference, small[::-1], strict=True):
         assert_same(one, other)
     assert finished == list(range(1, len(requests) + 1))
+
+
+def test_a_batch_on_a_cpu_takes_a_quarter_of_what_memory_is_left(
+    with_memories: WithMemories, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, _, _ = with_memories("qwen3")
+    said = tmp_path / "meminfo"
+    monkeypatch.setattr(engine_module, "MEMORY", said)
+
+    def room() -> int:
+        return HFEngine(model).stream().max_tokens
+
+    assert room() == engine_module.TOKENS  # a system that does not say
+    said.write_text("MemTotal:       64 kB\nMemAvailable:       1200 kB\n")
+    assert room() == 1200 * 1024 // 4 // engine_module.bytes_of_a_token(model.hf) < engine_module.TOKENS
+    said.write_text("MemAvailable:   999999999 kB\n")
+    assert room() == engine_module.TOKENS
 
 
 def test_a_stream_does_not_go_on_after_an_error(with_memories: WithMemories, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,11 +117,8 @@ class Scripted(torch.nn.Module):
 
     def __init__(self, model: Model, script: list[int]):
         super().__init__()
-        self.config, self.device, self.generation_config = (
-            model.hf.config,
-            model.device,
-            model.hf.generation_config,
-        )
+        self.config, self.generation_config = model.hf.config, model.hf.generation_config
+        self.device, self.dtype = model.device, model.hf.dtype
         self.script = iter(script)
 
     def forward(self, **_: object) -> SimpleNamespace:

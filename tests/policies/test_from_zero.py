@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 import pytest
+import torch
 
+import tmem.model.contents as contents_module
 from tmem.agent.agent import Agent, Progress
 from tmem.agent.extraction import QAPair, parse
 from tmem.agent.sharing import Shared
@@ -15,7 +17,7 @@ from tmem.errors import DataError, UsageError
 from tmem.fastweights import Recipe
 from tmem.model import Model, load
 from tmem.model.answering import Asked
-from tmem.model.contents import Job, write_pairs
+from tmem.model.contents import Job, nothing, write_pairs
 from tmem.model.gate import Reading
 from tmem.model.wordings import Wordings
 from tmem.policies import make_agent
@@ -94,6 +96,24 @@ def test_memories_that_share_generate_and_write_nothing_twice(model: Model, monk
     tokens, writes = both("tmem", shared)
     assert writes == 2 and 0 < tokens < both("tmem", Shared())[0]
     assert both("tmem+rag", shared)[1] == 0 < both("tmem+rag", Shared(room=10))[1]  # no room for B
+
+
+def test_blocks_of_many_memories_are_trained_a_few_at_a_time(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = model.recipe("tmem", **QUICK)
+    told = [[(f"What is number {one} of list {own}?", f"{one * own}") for one in range(6)] for own in range(1, 4)]
+    jobs = [Job(nothing(model, recipe), pairs, len(pairs)) for pairs in told]
+    together, parts = write_pairs(model, recipe, jobs), list[int]()
+    assert sum(len(contents.blocks) for contents, _ in together) == 12
+    trained = contents_module.write_fresh
+    monkeypatch.setattr(contents_module, "ON_A_CPU", 5)
+    monkeypatch.setattr(contents_module, "write_fresh", lambda *args: parts.append(len(args[1])) or trained(*args))
+    apart = write_pairs(model, recipe, jobs)
+    assert parts == [5, 5, 2]
+    for (one, account), (other, same) in zip(together, apart, strict=True):
+        assert (one.blocks, one.places, account.tokens) == (other.blocks, other.places, same.tokens)
+        assert account.loss == pytest.approx(same.loss, rel=1e-4)
+        for name, b in one.delta.b.items():
+            torch.testing.assert_close(other.delta.b[name], b, rtol=1e-3, atol=1e-4)
 
 
 def test_a_memory_that_cannot_be_written_once_is_an_error(model: Model) -> None:

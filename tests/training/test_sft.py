@@ -12,18 +12,21 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import tiny
 from model.test_gate import Words
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from tmem.errors import DataError, Diverged, ModelError, UsageError
 from tmem.model import Model, load
 from tmem.model.adapter import add_adapter
+from tmem.model.head import Head
 from tmem.model.reading import SHOWN
 from tmem.tasks.everyday import statements
 from tmem.tasks.persona import make_sample
 from tmem.tasks.written import lines as written_lines
 from tmem.texts import fold
-from tmem.training.branches import collate
+from tmem.training.branches import Row, collate, loss_of
 from tmem.training.sft import Config, Running, Trainer, batches, config_of, read_rows
 from tmem.training.sources import written as by_hand
 from tmem.training.sources.everyday import everyday
@@ -69,6 +72,29 @@ def test_a_branch_is_learnt_from_as_if_it_were_alone(data: Path, tmp_path: Path)
         whole = torch.stack([losses(row) for row in together]).sum()
         parts = torch.stack([losses(row) for row in apart]).sum()
     assert torch.isclose(whole, parts, rtol=1e-4)
+
+
+def test_scores_that_are_capped_are_capped_in_branches_too() -> None:
+    hf = tiny("gemma2", attn_logit_softcapping=0.5, sliding_window=64)
+    branches = [([20, 21], [22, 23]), ([30], [31, 32, 33])]
+    row = Row(list(range(3, 12)), branches)
+
+    def alone() -> Tensor:
+        losses = []
+        for prompt, answer in branches:
+            logits = hf(torch.tensor([row.prefix + prompt + answer])).logits[0, -len(answer) - 1 : -1]
+            losses.append(cross_entropy(logits, torch.tensor(answer), reduction="none"))
+        return torch.cat(losses).mean()
+
+    with torch.no_grad():
+        wanted = alone()
+        hf.set_attn_implementation("plain")
+        found = loss_of(hf.model, Head(hf), collate([row], pad=0), "cpu", torch.float32)
+        hf.set_attn_implementation("eager")
+        for layer in hf.model.layers:
+            layer.self_attn.attn_logit_softcapping = None
+        uncapped = alone()
+    assert torch.isclose(found, wanted, rtol=1e-5) and not torch.isclose(uncapped, wanted, rtol=1e-3)
 
 
 def test_stopped_and_gone_on_with_gives_the_same_model(data: Path, tmp_path: Path) -> None:

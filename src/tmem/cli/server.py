@@ -112,7 +112,7 @@ def serve(
         raise UsageError(
             f"--host {host}: without a key only 127.0.0.1 or ::1 is served; make one: tmem keys make NAME --user ID"
         )
-    from tmem.server import heap
+    from tmem import heap
 
     heap.keep_together()  # before torch is there
     try:

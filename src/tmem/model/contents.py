@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from tmem.fastweights import Course, Delta, Lesson, Recipe, WriteAccount, write_fresh
 from tmem.fastweights.blocks import block_key, blocks, pair_key
+from tmem.heap import give_back
 from tmem.model.held import held_questions
 from tmem.model.load import Model
 
 Pair = tuple[str, str]  # question and answer
+ON_A_CPU = 16  # blocks trained side by side: of more each takes as long, and every pass holds the gradients of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +48,12 @@ class Job:
 
 
 def write_pairs(model: Model, recipe: Recipe, jobs: Sequence[Job]) -> list[tuple[Contents, WriteAccount]]:
-    """Write memories, all their changed blocks in one training run; blocks that stay as they are keep their B.
+    """Write memories: all their blocks that changed; those that stay as they are keep their B.
 
     A block's B follows from its pairs alone, up to the rounding of what it is trained together with; to have the same
-    bits again, write one memory at a time (its blocks are trained one by one then). A memory with a block that cannot
-    be trained stays as it is, and its account says why.
+    bits again, write one memory at a time (its blocks are trained one by one then). Blocks of several are trained side
+    by side, on a CPU sixteen at most. A memory with a block that cannot be trained stays as it is, and its account says
+    why.
     """
     began = time.perf_counter()
     assert recipe.fresh is not None
@@ -63,16 +66,16 @@ def write_pairs(model: Model, recipe: Recipe, jobs: Sequence[Job]) -> list[tuple
             if number not in job.before.blocks:
                 lessons.append(lesson(model, recipe, job.pairs[part.start : part.stop], number))
                 seeds.append(number)
-    if not lessons:
-        trained, courses = fast.zeros(0), []
-    elif len(jobs) == 1:
-        runs = [
-            write_fresh(fast, [one], recipe, [seed], replay, held) for one, seed in zip(lessons, seeds, strict=True)
-        ]
-        trained = Delta.cat([delta for delta, _ in runs])
-        courses = [course for _, own in runs for course in own]
-    else:
-        trained, courses = write_fresh(fast, lessons, recipe, seeds, replay, held)
+    most = 1 if len(jobs) == 1 else ON_A_CPU if model.device.type == "cpu" else len(lessons)
+    deltas, courses = [fast.zeros(0)], []
+    for start in range(0, len(lessons), max(most, 1)):
+        now = slice(start, start + most)
+        delta, own = write_fresh(fast, lessons[now], recipe, seeds[now], replay, held)
+        deltas.append(delta)
+        courses += own
+        if most < len(lessons):
+            give_back()
+    trained = Delta.cat(deltas)
     seconds, done, found = time.perf_counter() - began, 0, []
     for job, (parts, numbers) in zip(jobs, plans, strict=True):
         fresh = [number for number in numbers if number not in job.before.blocks]

@@ -5,8 +5,10 @@ A request names its own memory, seed and limits, so what it gets does not depend
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +21,16 @@ from tmem.model.prefill import Prefill
 from tmem.model.request import Completion, Request
 from tmem.model.stream import Stream
 
-AT_LEAST = 32_768  # tokens of a batch where nothing is known about the room
+TOKENS = 32_768  # of a batch: a CPU gains nothing by more, a GPU would lose by fewer
+MEMORY = Path("/proc/meminfo")
+
+
+def available() -> int | None:
+    """Bytes of memory that programs can still have; None where the system does not say."""
+    if not MEMORY.is_file():
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", MEMORY.read_text(), re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
 
 
 def bytes_of_a_token(hf: PreTrainedModel) -> int:
@@ -48,7 +59,7 @@ class HFEngine:
     """A decode loop over transformers' own models and caches.
 
     ``max_tokens_per_batch`` bounds rows x (longest prompt + longest answer), and so the size of the cache; None: as
-    many as a quarter of a GPU's free memory holds (joining copies them), and 32,768 on a CPU.
+    many as a quarter of the free memory holds (joining copies them), on a GPU at least and on a CPU at most 32,768.
     What prompts begin with alike is read once; ``remember``: so many tokens of it stay for later calls (after a write,
     only the layers that see Delta read them again), at the cost of their keys and values.
     """
@@ -65,11 +76,14 @@ class HFEngine:
 
     def _fitting(self) -> int:
         """Tokens of a batch that there is room for now."""
-        device = self.model.device
+        device, token = self.model.device, bytes_of_a_token(self.model.hf)
+        if device.type == "cpu":
+            free = available()
+            return TOKENS if free is None else min(TOKENS, free // 4 // token)
         if device.type != "cuda" or not self._prefill.joins:  # which is read in one pass
-            return AT_LEAST
+            return TOKENS
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, and not used
-        return max(AT_LEAST, (torch.cuda.mem_get_info(device)[0] + held) // 4 // bytes_of_a_token(self.model.hf))
+        return max(TOKENS, (torch.cuda.mem_get_info(device)[0] + held) // 4 // token)
 
     @cached_property
     def _grammar(self) -> Grammar:

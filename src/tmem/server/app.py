@@ -16,9 +16,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tmem.errors import TmemError
+from tmem.heap import keep_giving_back
 from tmem.server import traces
 from tmem.server.dependencies import HEADER, WITHIN, Served
-from tmem.server.heap import give_back
 from tmem.server.keys import Keys
 from tmem.server.mcp_tools import OverHttp
 from tmem.server.metrics import Metrics, MetricsMiddleware
@@ -112,7 +112,7 @@ def make_app(
     async def life(_: FastAPI) -> AsyncIterator[None]:
         for told in memory.pending():  # to a server that was killed
             work.later(told.absorb)
-        giving = asyncio.create_task(give_back())
+        giving = asyncio.create_task(keep_giving_back())
         async with tools.running():
             yield
         giving.cancel()

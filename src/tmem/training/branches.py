@@ -77,17 +77,21 @@ def collate(rows: list[Row], pad: int) -> Batch:
 def plain_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Attention written out in bf16, for training on a CPU: torch's fused backward takes 2 to 4 times as long.
+    """Attention written out, in the type of the products: for training in bf16 on a CPU, where torch's fused backward
+    takes 2 to 4 times as long, and for scores that are capped, as Gemma 2's, which fused kernels cannot do.
 
     Shapes: query (N, H, T, D); key and value (N, H_kv, T, D); mask (N, 1, T, T), True where seen.
     """
-    groups = query.shape[1] // key.shape[1]
+    groups, device = query.shape[1] // key.shape[1], query.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    bias = torch.zeros(attention_mask.shape, dtype=torch.bfloat16).masked_fill_(~attention_mask, -1e4)
-    with torch.autocast("cpu", enabled=False):  # which would compute the softmax in float32
-        scores = (query * kwargs["scaling"]).bfloat16() @ key.bfloat16().transpose(-1, -2)  # (N, H, T, T)
+    bias = torch.zeros_like(attention_mask, dtype=dtype).masked_fill_(~attention_mask, -1e4)
+    with torch.autocast(device, enabled=False):  # which would compute the softmax in float32
+        scores = (query * kwargs["scaling"]).to(dtype) @ key.to(dtype).transpose(-1, -2)  # (N, H, T, T)
+        if cap := kwargs.get("softcap"):
+            scores = (scores / cap).tanh() * cap
         weights = scores.add_(bias).softmax(-1)
-        return (weights @ value.bfloat16()).transpose(1, 2), None
+        return (weights @ value.to(dtype)).transpose(1, 2), None
 
 
 AttentionInterface.register("plain", plain_attention)

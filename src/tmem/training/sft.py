@@ -111,12 +111,13 @@ class Trainer:
         hf = self.model.hf
         trained = trainable(hf, self.config.slow_lora, self.config.seed, adapter)
         self.dtype = fastest_dtype(self.model.device.type)
-        plain = (
+        fused_is_slow = (
             self.model.device.type == "cpu"
             and self.dtype == torch.bfloat16
             and hf.config.model_type in ("llama", "qwen2", "qwen3")
         )
-        hf.set_attn_implementation("plain" if plain else "sdpa")
+        eager = hf.config._attn_implementation == "eager"  # takes no mask of true and false; others may have no caps
+        hf.set_attn_implementation("plain" if eager or fused_is_slow else "sdpa")
         return trained
 
     # ---- the loop ----

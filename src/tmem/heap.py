@@ -1,7 +1,8 @@
-"""Freed memory: a server has many threads and writes a lot, and what is freed is kept for each thread apart.
+"""Freed memory, which glibc and MKL keep: the one in pieces between what is in use, the other for every thread apart.
 
-By glibc, and by MKL, which makes torch's products: it keeps the buffers of every thread's largest ones, 4 MiB of each
-thread with a model as small as persona-nano, until the thread ends, and a server's never end.
+A long write frees gigabytes so, and leaves them with the process; a server has many threads. MKL, which makes torch's
+products, keeps the buffers of every thread's largest ones, 4 MiB of each thread with a model as small as persona-nano,
+until the thread ends, and a server's never end.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ def keep_together() -> None:
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
-async def give_back() -> None:
-    """Every so often give what is free back to the system, until cancelled; where there is no glibc nothing is done."""
+def give_back() -> None:
+    """Give what is free back to the system; where there is no glibc nothing is done."""
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):
-            trim = ctypes.CDLL(None).malloc_trim
-            while True:
-                await asyncio.sleep(EVERY)
-                await asyncio.to_thread(trim, 0)
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+async def keep_giving_back() -> None:
+    """The same every so often, until cancelled."""
+    while True:
+        await asyncio.sleep(EVERY)
+        await asyncio.to_thread(give_back)
