@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -23,16 +24,16 @@ from tmem.texts import said
 class Scripted(ReadingGate):
     """Reads what a test says, and remembers what theta_0 was shown."""
 
-    def __init__(self, reply: str) -> None:
+    def __init__(self, reply: str, logprobs: tuple[float, ...] = ()) -> None:
         super().__init__(Words(), load("persona-nano"))
-        self.reply, self.shown = reply, list[tuple[str, list[tuple[str, str]]]]()
+        self.reply, self.logprobs, self.shown = reply, logprobs, list[tuple[str, list[tuple[str, str]]]]()
 
     def _asked(self, question: str, pairs: Sequence[tuple[str, str]]) -> Request:
         self.shown.append((question, list(pairs)))
         return super()._asked(question, pairs)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        return [Completion((), self.reply, (), "stop") for _ in requests]
+        return [Completion((), self.reply, self.logprobs, "stop") for _ in requests]
 
 
 def found(gate: ReadingGate, question: str, pairs: Sequence[tuple[str, str]] = PAIRS) -> Meant | None:
@@ -48,6 +49,15 @@ def test_the_pair_whose_answer_is_read_is_meant_even_if_another_is_more_alike() 
     assert near is not None and near.opens and PAIRS[near.pair][1] == "baker"
     [(asked, shown)] = gate.shown
     assert asked == question and PAIRS[1] not in shown  # Kevin's is not read for Maria
+
+
+def test_it_is_as_sure_as_its_reading_was_likely() -> None:
+    question = "What is Maria's own vehicle or job?"
+    for logprobs, sure in (((-0.1, -0.4), math.exp(-0.5)), ((), 1.0)):  # an engine elsewhere may give none
+        near = found(Scripted("baker", logprobs), question)
+        assert near is not None and near.opens and near.sure == pytest.approx(sure)
+    same = found(Scripted("baker", (-3.0,)), PAIRS[0][0])
+    assert same is not None and same.opens and same.sure == 1
 
 
 @pytest.mark.parametrize("reply", ["No information available", "a zeppelin", ""])

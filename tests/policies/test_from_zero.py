@@ -98,6 +98,20 @@ def test_memories_that_share_generate_and_write_nothing_twice(model: Model, monk
     assert both("tmem+rag", shared)[1] == 0 < both("tmem+rag", Shared(room=10))[1]  # no room for B
 
 
+def test_a_memory_is_heard_beside_text_only_where_its_gate_is_sure(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heard(of: Trajectory) -> list[Any]:
+        return [(one.output_ids, one.logprobs, one.voices) for one in of.actions if one.kind == "answer"]
+
+    alone, text, both = (lived(model, memory) for memory in ("tmem", "rag", "tmem+rag"))
+    assert heard(both) != heard(text)
+    monkeypatch.setattr("tmem.model.answering.BESIDE_TEXT", 2.0)  # never
+    unsure = lived(model, "tmem+rag")
+    assert heard(unsure) == heard(text)
+    assert lived(model, "tmem").answers == alone.answers  # where there is no text it is all there is
+
+
 def test_blocks_of_many_memories_are_trained_a_few_at_a_time(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = model.recipe("tmem", **QUICK)
     told = [[(f"What is number {one} of list {own}?", f"{one * own}") for one in range(6)] for own in range(1, 4)]

@@ -109,6 +109,14 @@ def test_what_the_weights_do_not_give_is_read_with_the_documents(
     assert reply.moved is not None and len(reply.moved["documents"]) == 2 and reply.moved["memory"] is not None
 
 
+def test_a_memory_that_is_not_sure_is_not_heard_beside_documents(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmem.model.answering.BESIDE_TEXT", 2.0)
+    reply = memory.chat(ASKED, documents=DOCUMENTS, learn=False, user_id="maria")
+    assert (reply.source, reply.pairs) == ("documents", [])
+
+
 def test_a_question_that_the_memory_does_not_know_is_the_documents_alone(memory: Memory) -> None:
     reply = memory.chat("What is Otto's vehicle?", documents=DOCUMENTS[:1], learn=False, user_id="maria")
     assert (reply.source, reply.pairs) == ("documents", []) and reply.moved is not None

@@ -24,7 +24,6 @@ from tmem.model.contents import Contents
 from tmem.model.gate import Reading
 from tmem.model.request import GREEDY, Sampling, Voices
 from tmem.seeds import derive
-from tmem.texts import said
 
 T = TypeVar("T")
 TailUse = Literal["shown", "observed", "dropped"]
@@ -59,12 +58,14 @@ class WriteJob:
 class Route:
     """How a reply hears the memory: under this row of the Delta (None: theta_0), or in a voice beside the text.
 
-    ``refusal``: what is said instead of a reply where there is no text, since the memory was never told.
+    ``refusal``: what is said instead of a reply where there is no text, since the memory was never told. ``sure``: it
+    is heard beside text, too.
     """
 
     row: int | None
     voices: Voices | None = None
     refusal: str | None = None
+    sure: bool = True
 
 
 Steps = Generator[Call | WriteJob, Any, T]
@@ -276,7 +277,7 @@ class Rollout:
             while True:
                 prompts, limit = [one.prompt_ids for one in asked], max(one.max_new_tokens for one in asked)
                 done = yield from self.say(GATE, prompts, range(len(prompts)), limit, temperature=0.0)
-                asked = reading.send([said(one.text) for one in done])
+                asked = reading.send(done)
         except StopIteration as end:
             decided: T = end.value
             return decided
@@ -337,8 +338,9 @@ class Rollout:
         answers = self.trajectory.answers
         for place, one in enumerate(routes):
             if memories[place] or tail:
-                continue
-            if one.voices is not None:  # there is no text: the memory answers alone, the bare question
+                if not one.sure:
+                    routes[place] = Route(None)
+            elif one.voices is not None:  # there is no text: the memory answers alone, the bare question
                 prompts[place] = list(one.voices.prompt_ids)
                 routes[place] = Route(one.row)
             elif one.refusal is not None:

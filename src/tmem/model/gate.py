@@ -25,9 +25,9 @@ from tmem.model import kept
 from tmem.model.batch import unheard
 from tmem.model.engine import Engine
 from tmem.model.load import Model
-from tmem.model.request import Request
+from tmem.model.request import Completion, Request
 from tmem.retrieval import MINILM, Embedder, shipped_encoder
-from tmem.texts import CALENDAR, fold, names, said
+from tmem.texts import CALENDAR, fold, names
 
 WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the rest is the question
 # Likeness by the encoder that opens, and what is taken off for every doubling of the pairs beyond FEW that a question
@@ -43,7 +43,7 @@ STRICT = 0.99  # of questions that must stay out, this share does, by the trunk
 T = TypeVar("T")
 # A decision for which theta_0 may be asked to read: what it is asked, its replies, what is decided. So who decides many
 # things can generate for all of them at once.
-Reading = Generator[list[Request], list[str], T]
+Reading = Generator[list[Request], list[Completion], T]
 
 
 def read(reading: Reading[T], engine: Engine) -> T:
@@ -53,7 +53,7 @@ def read(reading: Reading[T], engine: Engine) -> T:
         while True:
             with unheard():
                 replies = engine.generate(asked)
-            asked = reading.send([said(one.text) for one in replies])
+            asked = reading.send(replies)
     except StopIteration as end:
         decided: T = end.value
         return decided
@@ -64,7 +64,8 @@ class Meant:
     """The place of the pair that a question is most like, and how alike they are.
 
     ``opens``: so alike that it means this pair. ``same``: it is the same question but for its look. ``named``: the
-    question names somebody or something that the memory's pairs name.
+    question names somebody or something that the memory's pairs name. ``sure``: how likely what was read was, where
+    theta_0 read.
     """
 
     pair: int
@@ -72,6 +73,7 @@ class Meant:
     opens: bool
     same: bool = False
     named: bool = False
+    sure: float = 1.0
 
 
 class Keys(Protocol):

@@ -5,6 +5,7 @@ Likeness of questions finds what a question may mean; whether a pair answers it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from tmem.fastweights import Recipe
 from tmem.model.gate import Gate, Keys, Likeness, Meant, Reading, make_keys
 from tmem.model.load import Model
 from tmem.model.request import Request
-from tmem.texts import fold
+from tmem.texts import fold, said
 
 SHOWN = 6  # pairs, at most
 FAR = 0.1  # what is less alike is not shown
@@ -50,8 +51,11 @@ class ReadingGate(Gate):
         for like, own in zip(every, read, strict=True):
             near = like.best(0.0)
             if near is not None and not near.same:
-                answering = self._answering(next(replies), own, pairs) if own else None
-                near = replace(near, pair=near.pair if answering is None else answering, opens=answering is not None)
+                reply = next(replies) if own else None
+                answering = None if reply is None else self._answering(said(reply.text), own, pairs)
+                near = replace(near, opens=False)
+                if reply is not None and answering is not None:
+                    near = replace(near, pair=answering, opens=True, sure=math.exp(sum(reply.logprobs)))
             found.append(near)
         return found
 

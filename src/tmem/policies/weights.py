@@ -88,15 +88,14 @@ class Weights(Plain):
         # knows no refusal.
         refusal = rollout.agent.prompts.refusal if rollout.episode.answer_prompt is None else None
         routes = []
-        for text, pair, opens in (yield from self.asked(asks)):
+        for text, pair, opens, sure in (yield from self.asked(asks)):
             if refusal is not None and not opens:
                 routes.append(Route(None, refusal=refusal))
                 continue
             # A question about nobody that the memory knows is heard by some block: it has been taught to refuse.
             row = rollout.contents.places[pair or 0] if self.current else None
-            routes.append(
-                Route(row, Voices(tuple(rollout.model.bare(text)), weight, rollout.model.refusal, opens=opens))
-            )
+            voices = Voices(tuple(rollout.model.bare(text)), weight, rollout.model.refusal, opens=opens)
+            routes.append(Route(row, voices, sure=sure))
         return routes
 
     def asked(self, asks: Sequence[Ask]) -> Steps[list[Asked]]:
@@ -194,7 +193,7 @@ class Lookup(Pairs):
 
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         rollout, pairs = self.rollout, self.pairs
-        for ask, (_, pair, opens) in zip(asks, (yield from self.asked(asks)), strict=True):
+        for ask, (_, pair, opens, _) in zip(asks, (yield from self.asked(asks)), strict=True):
             found = pairs[pair][1] if opens and pair is not None else rollout.model.wordings.refusal
             rollout.trajectory.answers[ask.id] = found
         return [""] * len(asks)

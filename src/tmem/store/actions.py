@@ -147,14 +147,14 @@ class Actions:
     ) -> Both:
         """An answer that theta_0, reading documents, and the memory, asked the bare question, give together.
 
-        ``prompt`` puts texts before the conversation. The memory is heard where the gate opens; an answer that its
+        ``prompt`` puts texts before the conversation. The memory is heard where the gate is sure; an answer that its
         weights do not give is read as text. Only for weights that follow from pairs. Errors as :meth:`reply`.
         """
         trainer, model = self.trainer, self.model
         assert isinstance(trainer, PairsTrainer) and trainer.recipe.fresh is not None
         known = trainer.known(state, pairs)
         [asked] = read(as_asked(model, trainer.recipe, [question], known.pairs, known.keys), self.engine)
-        meant = asked.pair if asked.opens else None
+        meant = asked.pair if asked.opens and asked.sure else None
         row, voices, told = None, None, list[str]()
         if meant is not None and known.recalled[meant]:
             row = known.rows[meant]
