@@ -22,10 +22,12 @@ from tmem.fastweights.delta import Delta, FastWeights
 from tmem.fastweights.recipe import Fresh, Recipe
 from tmem.fastweights.replay import TailReplay, evaluating, frozen, plain_logits
 from tmem.fastweights.rounded import RoundedProducts
+from tmem.heap import give_back
 from tmem.seeds import generator
 
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 NOISES = 1024  # different noises; which one a token gets is drawn
+TIDY = 32  # steps after which freed memory is given back: it lies in pieces, and more of it with every step
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ class _Trainer:
             due = [one for one in self.sessions if step < one.course.steps and one.course.reason is None]
             if due:
                 self._step(step, due)
+            if step % TIDY == TIDY - 1:
+                give_back()
         delta = Delta(self.b, self.fast.basis.digest)
         finite = self.fast.norm_ratio(delta)[0].isfinite().tolist()
         for session in self.sessions:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from tmem.fastweights import Course, Delta, Lesson, Recipe, WriteAccount, write_fresh
 from tmem.fastweights.blocks import block_key, blocks, pair_key
-from tmem.heap import give_back
 from tmem.model.held import held_questions
 from tmem.model.load import Model
 
@@ -73,8 +72,6 @@ def write_pairs(model: Model, recipe: Recipe, jobs: Sequence[Job]) -> list[tuple
         delta, own = write_fresh(fast, lessons[now], recipe, seeds[now], replay, held)
         deltas.append(delta)
         courses += own
-        if most < len(lessons):
-            give_back()
     trained = Delta.cat(deltas)
     seconds, done, found = time.perf_counter() - began, 0, []
     for job, (parts, numbers) in zip(jobs, plans, strict=True):
