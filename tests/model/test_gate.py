@@ -107,9 +107,9 @@ def test_a_memory_is_asked_in_a_pairs_own_words_where_that_pair_is_meant(monkeyp
     monkeypatch.setitem(model.gates, model.fast(model.recipe(recipe)).target_modules[0].layer, GATE)
     own = PAIRS[1][0]
     assert at_once(as_asked(model, model.recipe(recipe), asked, PAIRS)) == [
-        (own, 1, True, True),
-        (own, 1, True, True),
-        (asked[2], None, False, True),
+        (own, 1, True, None),
+        (own, 1, True, None),
+        (asked[2], None, False, None),
     ]
 
 

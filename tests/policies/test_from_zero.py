@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError, UsageError
 from tmem.fastweights import Recipe
 from tmem.model import Model, load
-from tmem.model.answering import Asked
+from tmem.model.answering import Asked, as_asked
 from tmem.model.contents import Job, nothing, write_pairs
 from tmem.model.gate import Reading
 from tmem.model.wordings import Wordings
@@ -98,7 +99,16 @@ def test_memories_that_share_generate_and_write_nothing_twice(model: Model, monk
     assert both("tmem+rag", shared)[1] == 0 < both("tmem+rag", Shared(room=10))[1]  # no room for B
 
 
-def test_a_memory_is_heard_beside_text_only_where_its_gate_is_sure(
+def with_surety(sure: bool) -> Callable[..., Reading[list[Asked]]]:
+    """How a memory is asked, as by a gate for which theta_0 read and was as sure."""
+
+    def asked(*given: Any) -> Reading[list[Asked]]:
+        return [one._replace(sure=sure) for one in (yield from as_asked(*given))]
+
+    return asked
+
+
+def test_where_there_is_text_a_memory_answers_if_its_gate_is_sure_and_alone(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def heard(of: Trajectory) -> list[Any]:
@@ -106,10 +116,11 @@ def test_a_memory_is_heard_beside_text_only_where_its_gate_is_sure(
 
     alone, text, both = (lived(model, memory) for memory in ("tmem", "rag", "tmem+rag"))
     assert heard(both) != heard(text)
-    monkeypatch.setattr("tmem.model.answering.BESIDE_TEXT", 2.0)  # never
-    unsure = lived(model, "tmem+rag")
-    assert heard(unsure) == heard(text)
+    monkeypatch.setattr("tmem.policies.weights.as_asked", with_surety(False))
+    assert heard(lived(model, "tmem+rag")) == heard(text)
     assert lived(model, "tmem").answers == alone.answers  # where there is no text it is all there is
+    monkeypatch.setattr("tmem.policies.weights.as_asked", with_surety(True))
+    assert heard(lived(model, "tmem+rag")) == heard(alone)
 
 
 def test_blocks_of_many_memories_are_trained_a_few_at_a_time(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

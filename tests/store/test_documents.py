@@ -14,7 +14,8 @@ import torch
 from tmem import Memory
 from tmem.errors import UsageError
 from tmem.model import load
-from tmem.model.answering import Known
+from tmem.model.answering import Asked, Known, as_asked
+from tmem.model.gate import Reading
 from tmem.model.request import GenerationConfig, Voices
 from tmem.model.score import logprobs, voiced_logprobs
 
@@ -112,7 +113,10 @@ def test_what_the_weights_do_not_give_is_read_with_the_documents(
 def test_a_memory_that_is_not_sure_is_not_heard_beside_documents(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tmem.model.answering.BESIDE_TEXT", 2.0)
+    def unsure(*given: Any) -> Reading[list[Asked]]:
+        return [one._replace(sure=False) for one in (yield from as_asked(*given))]
+
+    monkeypatch.setattr("tmem.store.actions.as_asked", unsure)
     reply = memory.chat(ASKED, documents=DOCUMENTS, learn=False, user_id="maria")
     assert (reply.source, reply.pairs) == ("documents", [])
 

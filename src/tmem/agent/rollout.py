@@ -58,14 +58,14 @@ class WriteJob:
 class Route:
     """How a reply hears the memory: under this row of the Delta (None: theta_0), or in a voice beside the text.
 
-    ``refusal``: what is said instead of a reply where there is no text, since the memory was never told. ``sure``: it
-    is heard beside text, too.
+    ``refusal``: what is said instead of a reply where there is no text, since the memory was never told. ``sure``:
+    whether it answers where there is text, alone, or the text does; None: both voices do.
     """
 
     row: int | None
     voices: Voices | None = None
     refusal: str | None = None
-    sure: bool = True
+    sure: bool | None = None
 
 
 Steps = Generator[Call | WriteJob, Any, T]
@@ -337,10 +337,10 @@ class Rollout:
         routes = (yield from policy.route(asks)) if self.contents is not None else []
         answers = self.trajectory.answers
         for place, one in enumerate(routes):
-            if memories[place] or tail:
-                if not one.sure:
+            if (memories[place] or tail) and not one.sure:
+                if one.sure is not None:
                     routes[place] = Route(None)
-            elif one.voices is not None:  # there is no text: the memory answers alone, the bare question
+            elif one.voices is not None:  # the memory answers alone, the bare question
                 prompts[place] = list(one.voices.prompt_ids)
                 routes[place] = Route(one.row)
             elif one.refusal is not None:

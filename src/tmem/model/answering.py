@@ -22,7 +22,7 @@ from tmem.texts import said
 Unknown = Literal["refuse", "base"]
 Source = Literal["weights", "text", "base", "nothing"]
 SURE = 0.5  # a token more likely than this is the one that is said
-BESIDE_TEXT = 0.9  # so likely has what theta_0 read for the gate to be, for the memory to be heard beside text, too
+BESIDE_TEXT = 0.9  # so likely has what theta_0 read for the gate to be, for the memory to be heard where there is text
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +87,14 @@ def answers(
 class Asked(NamedTuple):
     """The words in which a memory is asked, the pair whose B is to answer, and whether the gate opens.
 
-    The words are the pair's own where it is meant. ``pair`` None: about people of whom nothing was told. ``sure``: it
-    is heard beside text, too.
+    The words are the pair's own where it is meant. ``pair`` None: about people of whom nothing was told. ``sure``:
+    where theta_0 reads for the gate and it opens, whether that is enough where there is text.
     """
 
     words: str
     pair: int | None
     opens: bool
-    sure: bool = True
+    sure: bool | None = None
 
 
 def as_asked(
@@ -109,7 +109,8 @@ def as_asked(
             found.append(Asked(question, None, opens=False))
         else:
             words = pairs[near.pair][0] if near.opens else question
-            found.append(Asked(words, near.pair, near.opens, near.sure >= BESIDE_TEXT))
+            sure = None if near.sure is None else near.sure >= BESIDE_TEXT
+            found.append(Asked(words, near.pair, near.opens, sure))
     return found
 
 

@@ -50,7 +50,9 @@ class ReadingGate(Gate):
         found: list[Meant | None] = []
         for like, own in zip(every, read, strict=True):
             near = like.best(0.0)
-            if near is not None and not near.same:
+            if near is not None and near.same:
+                near = replace(near, sure=1.0)
+            elif near is not None:
                 reply = next(replies) if own else None
                 answering = None if reply is None else self._answering(said(reply.text), own, pairs)
                 near = replace(near, opens=False)

@@ -154,7 +154,7 @@ class Actions:
         assert isinstance(trainer, PairsTrainer) and trainer.recipe.fresh is not None
         known = trainer.known(state, pairs)
         [asked] = read(as_asked(model, trainer.recipe, [question], known.pairs, known.keys), self.engine)
-        meant = asked.pair if asked.opens and asked.sure else None
+        meant = asked.pair if asked.opens and asked.sure is not False else None
         row, voices, told = None, None, list[str]()
         if meant is not None and known.recalled[meant]:
             row = known.rows[meant]
