@@ -10,12 +10,12 @@ from typing import Any
 import checkpoints
 import pytest
 import torch
+from policies.test_from_zero import with_surety
 
 from tmem import Memory
 from tmem.errors import UsageError
 from tmem.model import load
-from tmem.model.answering import Asked, Known, as_asked
-from tmem.model.gate import Reading
+from tmem.model.answering import Known
 from tmem.model.request import GenerationConfig, Voices
 from tmem.model.score import logprobs, voiced_logprobs
 
@@ -113,10 +113,7 @@ def test_what_the_weights_do_not_give_is_read_with_the_documents(
 def test_a_memory_that_is_not_sure_is_not_heard_beside_documents(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unsure(*given: Any) -> Reading[list[Asked]]:
-        return [one._replace(sure=False) for one in (yield from as_asked(*given))]
-
-    monkeypatch.setattr("tmem.store.actions.as_asked", unsure)
+    monkeypatch.setattr("tmem.store.actions.as_asked", with_surety(False))
     reply = memory.chat(ASKED, documents=DOCUMENTS, learn=False, user_id="maria")
     assert (reply.source, reply.pairs) == ("documents", [])
 

@@ -337,9 +337,11 @@ class Rollout:
         routes = (yield from policy.route(asks)) if self.contents is not None else []
         answers = self.trajectory.answers
         for place, one in enumerate(routes):
-            if (memories[place] or tail) and not one.sure:
-                if one.sure is not None:
-                    routes[place] = Route(None)
+            text = bool(memories[place] or tail)
+            if text and one.sure is None:  # both voices answer
+                continue
+            if text and not one.sure:
+                routes[place] = Route(None)
             elif one.voices is not None:  # the memory answers alone, the bare question
                 prompts[place] = list(one.voices.prompt_ids)
                 routes[place] = Route(one.row)

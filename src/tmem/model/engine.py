@@ -25,7 +25,7 @@ TOKENS = 32_768  # of a batch: a CPU gains nothing by more, a GPU would lose by 
 MEMORY = Path("/proc/meminfo")
 
 
-def available() -> int | None:
+def free_memory() -> int | None:
     """Bytes of memory that programs can still have; None where the system does not say."""
     if not MEMORY.is_file():
         return None
@@ -78,7 +78,7 @@ class HFEngine:
         """Tokens of a batch that there is room for now."""
         device, token = self.model.device, bytes_of_a_token(self.model.hf)
         if device.type == "cpu":
-            free = available()
+            free = free_memory()
             return TOKENS if free is None else min(TOKENS, free // 4 // token)
         if device.type != "cuda" or not self._prefill.joins:  # which is read in one pass
             return TOKENS

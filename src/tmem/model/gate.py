@@ -64,8 +64,8 @@ class Meant:
     """The place of the pair that a question is most like, and how alike they are.
 
     ``opens``: so alike that it means this pair. ``same``: it is the same question but for its look. ``named``: the
-    question names somebody or something that the memory's pairs name. ``sure``: where
-    theta_0 reads for the gate, how likely what it read was.
+    question names somebody or something that the memory's pairs name. ``sure``: where theta_0 reads for the
+    gate, how likely what it read was.
     """
 
     pair: int

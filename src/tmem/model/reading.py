@@ -53,11 +53,12 @@ class ReadingGate(Gate):
             if near is not None and near.same:
                 near = replace(near, sure=1.0)
             elif near is not None:
-                reply = next(replies) if own else None
-                answering = None if reply is None else self._answering(said(reply.text), own, pairs)
                 near = replace(near, opens=False)
-                if reply is not None and answering is not None:
-                    near = replace(near, pair=answering, opens=True, sure=math.exp(sum(reply.logprobs)))
+                if own:
+                    reply = next(replies)
+                    answering = self._answering(said(reply.text), own, pairs)
+                    if answering is not None:
+                        near = replace(near, pair=answering, opens=True, sure=math.exp(sum(reply.logprobs)))
             found.append(near)
         return found
 
