@@ -117,7 +117,7 @@ def test_a_server_that_generates_gets_the_weights_of_every_step(tmp_path: Path) 
         given = [body for route, body in server.asked if route == "/collective_rpc"]
         assert len(given) == 4 and server.adapters
         for one in (begun, trained):
-            one.agent.engine.close()  # type: ignore[union-attr]
+            one.agents[0].engine.close()  # type: ignore[union-attr]
         assert not server.adapters
         own = slow_lora.merged_state(trained.model.hf)
         for name, value in server.model.hf.named_parameters():
@@ -234,7 +234,7 @@ def test_a_training_goes_on_with_the_a_that_it_was_begun_with(tmp_path: Path) ->
 
     resumed = trainer(tmp_path, once, with_another_a(), held_out=0)
     assert resumed.identity == begun
-    assert resumed.fast is not None and resumed.agent.model.fast(resumed.agent.recipe) is resumed.fast
+    assert resumed.fast is not None and all(agent.model.fast(agent.recipe) is resumed.fast for agent in resumed.agents)
     (tmp_path / BASIS).unlink()
     with pytest.raises(DataError, match=r"or basis\.safetensors is not its own"):
         trainer(tmp_path, once, with_another_a(), held_out=0)
@@ -415,7 +415,13 @@ def test_a_reward_that_is_none_is_named(name: str, problem: str) -> None:
     curriculum = Curriculum(SPEC, start, 1, 1, 0, split=False)
     [task], world = curriculum.at(0)
     found = collect(
-        SPEC.agent(start, "none", 1), curriculum.bench, [task], 2, "step 0", world, Reward(f"own_rewards:{name}")
+        [(SPEC.agent(start, "none", 1), [0])],
+        curriculum.bench,
+        [task],
+        2,
+        "step 0",
+        world,
+        Reward(f"own_rewards:{name}"),
     )
     assert not found.groups
     assert len(found.dropped) == 3
@@ -527,7 +533,7 @@ def test_a_task_that_comes_again_in_a_step_is_run_anew() -> None:
     assert (first, third) == (f"step 0/{task.episode.id}", f"{first} (2)")
     assert second == f"step 0/{other.episode.id}"
     agent = replace(SPEC.agent(start, "none", 1), answering=grpo.SAMPLED)
-    found = collect(agent, curriculum.bench, tasks, 2, "step 0", world, Reward(), own=[0, 2])
+    found = collect([(agent, [0, 2])], curriculum.bench, tasks, 2, "step 0", world, Reward())
     assert sorted(found.groups) == [0, 2]
     again = [[scored.trajectory.answers for scored in found.groups[place]] for place in (0, 2)]
     assert again[0] != again[1]
@@ -541,6 +547,33 @@ def test_any_memory_can_be_trained(tmp_path: Path, memory: str) -> None:
     assert step["learnt_tokens"] > 0 or step["spread"] == 0
     assert "pairs" not in step
     assert load(tmp_path / "model", "cpu").settings.basis is None
+
+
+def test_several_memories_have_the_tasks_in_turn(tmp_path: Path) -> None:
+    both = {"memory": "tmem,rag", "tasks": 3, "held_out": 2, "advantage": "question"}
+    whole = trainer(tmp_path / "whole", replace(RUNNING, deltas_on_disk=True), **both)
+    assert [(agent.policy.name, places) for agent, places in whole._by_agent(range(3))] == [
+        ("tmem", [0, 2]),
+        ("rag", [1]),
+    ]
+    whole.train()
+    look, step = metrics(tmp_path / "whole")[:2]
+    assert set(look["by_memory"]) == {"tmem", "rag"} and 0 <= look["f1"] <= 1
+    assert step["episodes"] == 9 and step["pairs"] > 0
+    for steps in (1, 2):
+        trainer(tmp_path / "resumed", replace(RUNNING, steps=steps), **both).train()
+    assert metrics(tmp_path / "resumed")[-1] == metrics(tmp_path / "whole")[-1]
+
+
+def test_several_memories_know_the_question_all_or_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give --question blind"):
+        trainer(tmp_path, memory="tmem,none", spec=replace(SPEC, question_known=True))
+
+
+def test_parts_of_a_step_have_all_memories(tmp_path: Path) -> None:
+    one = trainer(tmp_path, memory="rag,memagent", tasks=8, parts=2)
+    [(_, first), (_, second)] = one._by_agent(range(8))
+    assert {place % 2 for place in first} == {place % 2 for place in second} == {0, 1}
 
 
 def test_a_slow_lora_is_trained_alone_and_merged_for_others(tmp_path: Path) -> None:

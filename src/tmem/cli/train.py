@@ -77,7 +77,12 @@ def rl(
     ],
     bench: Annotated[Bench, typer.Argument(help="What to train on.")] = Bench.persona,
     model: ModelOption = DEFAULT_MODEL,
-    memory: Annotated[str, typer.Option(help="What the agent remembers by: tmem, memagent, rag, none ...")] = "tmem",
+    memory: Annotated[
+        str,
+        typer.Option(
+            help="What the agent remembers by: tmem, memagent, rag ... Of several the tasks have each in turn."
+        ),
+    ] = "tmem",
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 200,
     tasks: Annotated[int, typer.Option(min=1, help="Tasks a step.")] = 8,
     group: Annotated[int, typer.Option(min=2, help="Rollouts of each task, compared with each other.")] = 8,
@@ -195,7 +200,7 @@ def rl(
     )
     config = Config(
         spec,
-        memory=memory,
+        memory=",".join(names("--memory", memory)),
         tasks=tasks,
         group=group,
         parts=parts,

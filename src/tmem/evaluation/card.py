@@ -20,7 +20,7 @@ from tmem.agent.prompts import PROMPTS
 from tmem.errors import DataError, UsageError
 from tmem.evaluation.reporting.svg import COLOURS, MARKS, Figure, drawn
 from tmem.evaluation.stats import Estimate, Score, estimate
-from tmem.fastweights import Delta, Recipe, WriteAccount, write
+from tmem.fastweights import Delta, FastWeights, Recipe, WriteAccount, write
 from tmem.fastweights.delta import active
 from tmem.files import read_jsonl
 from tmem.model import HFEngine, Model, Request
@@ -48,9 +48,10 @@ class Asked:
     never: Sequence[str]
 
 
-def asked(path: Path | None = None) -> Asked:
+def asked(path: Path | None = None, reported: bool = True) -> Asked:
     """The questions that come with the package; pairs from a file of yours instead: JSON lines with the same keys.
 
+    ``reported``: those that nothing was chosen by; otherwise those that one may choose by.
     Raises :class:`DataError` naming the row that is none.
     """
     where = FOLDER / "pairs.jsonl" if path is None else path
@@ -63,6 +64,8 @@ def asked(path: Path | None = None) -> Asked:
         pairs.append((found[0], found[1], found[2]))
     general = [row["question"] for _, row in read_jsonl(FOLDER / "general.jsonl")]
     never = [row["question"] for _, row in read_jsonl(FOLDER / "never.jsonl")]
+    if not reported:
+        return Asked(pairs if path else pairs[:TUNED], general, never[:NEVER_TUNED])
     return Asked(pairs if path else pairs[TUNED:], general, never[NEVER_TUNED:])
 
 
@@ -95,9 +98,7 @@ class _Card:
         self.model, self.recipe, self.questions = model, recipe, questions
         self.engine, self.fast = HFEngine(model), model.fast(recipe)
         self.plain = self._say([(model.bare(text), None) for text in questions.general], None)
-        harmed = self._complete([(model.bare(text), None) for text in questions.general[:HARM]], None)
-        self.ids = [own.ids[:TOKENS] for own in harmed]
-        self.before = self._scores(None)
+        self.harm = Harm(model, questions.general[:HARM])
 
     def entry(self, size: int, tell: Tell) -> dict[str, Any]:
         model, questions = self.model, self.questions
@@ -126,11 +127,9 @@ class _Card:
         ):
             said = self._say(list(zip(prompts, rows, strict=True)), delta)
             found[name] = _scored(said, gold)
-        after = self._scores(delta)
-        kl = [float((b.exp() * (b - a)).sum(-1).mean()) for b, a in zip(self.before, after, strict=True)]
         under = self._say([(model.bare(text), 0) for text in questions.general], delta)
         found["general, in force"] = {
-            "divergence": sum(kl) / len(kl),
+            "divergence": self.harm.divergence(self.fast, delta),
             "changed": share([float(a != b) for a, b in zip(under, self.plain, strict=True)]),
         }
         if self.recipe.fresh is not None:
@@ -174,21 +173,34 @@ class _Card:
         delta, [account] = write(self.fast, self.fast.zeros(1), [examples], recipe, [0], replay=model.replay(recipe))
         return delta, [0] * len(pairs), account
 
-    def _complete(self, prompts: Sequence[tuple[list[int], int | None]], delta: Delta | None) -> list[Any]:
+    def _say(self, prompts: Sequence[tuple[list[int], int | None]], delta: Delta | None) -> list[str]:
         room = self.model.settings.max_new_tokens_answer
         requests = [Request(tuple(prompt), row, room) for prompt, row in prompts]
-        return self.engine.generate(requests, delta, self.fast)
+        return [done.text.strip() for done in self.engine.generate(requests, delta, self.fast)]
 
-    def _say(self, prompts: Sequence[tuple[list[int], int | None]], delta: Delta | None) -> list[str]:
-        return [done.text.strip() for done in self._complete(prompts, delta)]
 
-    def _scores(self, delta: Delta | None) -> list[Tensor]:
-        """Log-probabilities of all tokens along theta_0's own answers to general questions, (A, V) each."""
-        model, found = self.model, []
+class Harm:
+    """What a memory that is in force does to questions it is not about."""
+
+    def __init__(self, model: Model, texts: Sequence[str]) -> None:
+        self.model, self.prompts = model, [model.bare(text) for text in texts]
+        said = HFEngine(model).generate([Request(tuple(prompt), None, TOKENS) for prompt in self.prompts])
+        self.ids = [own.ids for own in said]
+        self.before = self._scores(None, None)
+
+    def divergence(self, fast: FastWeights, delta: Delta) -> float:
+        """From theta_0, along what it says itself: nats a token, under the first block of a memory."""
+        after = self._scores(fast, delta)
+        kl = [float((b.exp() * (b - a)).sum(-1).mean()) for b, a in zip(self.before, after, strict=True)]
+        return sum(kl) / len(kl)
+
+    def _scores(self, fast: FastWeights | None, delta: Delta | None) -> list[Tensor]:
+        """Log-probabilities of all tokens along theta_0's own answers, (A, V) each."""
+        found = []
         for start in range(0, len(self.ids), 16):
-            texts, ids = self.questions.general[start : start + 16][: HARM - start], self.ids[start : start + 16]
-            with active(self.fast, delta, [0] * len(ids)):
-                found += [own.log_softmax(-1) for own in answer_logits(model, [model.bare(t) for t in texts], ids)]
+            prompts, ids = self.prompts[start : start + 16], self.ids[start : start + 16]
+            with active(fast, delta, [0] * len(ids)):
+                found += [own.log_softmax(-1) for own in answer_logits(self.model, prompts, ids)]
         return found
 
 

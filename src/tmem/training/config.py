@@ -13,7 +13,8 @@ from tmem.training.rewards import Reward
 class Config:
     """All that decides what is learnt. Defaults are the paper's where it says something.
 
-    ``spec``: benchmark, model, recipe and how the agent runs. ``tasks`` a step, ``group`` rollouts of each. ``parts``:
+    ``spec``: benchmark, model, recipe and how the agent runs. ``memory``: what it remembers by; of several, with commas
+    between them, each has its share of the tasks. ``tasks`` a step, ``group`` rollouts of each. ``parts``:
     optimizer steps per step, each on its share of the tasks. ``slow_lora``: its rank, 0 trains all weights.
     ``held_out``: episodes that are evaluated every ``eval_every`` steps and never trained on. ``extract_tokens``: the
     longest extraction, None: the model's own setting; the trained model keeps it. ``held_out_people``: who is in the

@@ -21,7 +21,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 
-from tmem.agent.agent import Progress
+from tmem.agent.agent import Agent, Progress
 from tmem.errors import Diverged, UsageError
 from tmem.evaluation.records.spec import open_run
 from tmem.evaluation.records.summary import mean
@@ -82,19 +82,17 @@ class Trainer:
             limit = {"max_new_tokens_extract": config.extract_tokens}
             model.settings = model.settings.model_copy(update=limit)
         model.weights = "float32"  # decoding from a copy in fewer bits would act by another policy than learns
-        agent = config.spec.agent(model, config.memory, config.seed)
-        voiced = agent.recipe.fresh is not None and agent.policy.learns and config.memory != "tmem"
-        if voiced and config.spec.engine is not None:
+        self.agents = [self._agent(model, name) for name in config.memory.split(",")]
+        recipe, split = self.agents[0].recipe, self.agents[0].split
+        if any(agent.split != split for agent in self.agents):
             raise UsageError(
-                f"{config.memory} hears its weights in a voice of their own, which no engine elsewhere mixes: "
-                "train it without --engine, or with --recipe sgd"
+                f"{config.memory}: some know the question while they read and others do not; give --question blind"
             )
-        self.agent = replace(agent, building=SAMPLED, answering=SAMPLED, keep_deltas=True, at_once=running.at_once)
-        self.fast: FastWeights | None = model.fast(agent.recipe) if agent.policy.learns else None
-        if agent.recipe.fresh is not None:
-            model.fast(agent.recipe)  # a gate's, too, which a slow LoRA would hide the matrices from
+        self.fast: FastWeights | None = model.fast(recipe) if self.writer.policy.learns else None
+        if recipe.fresh is not None:
+            model.fast(recipe)  # a gate's, too, which a slow LoRA would hide the matrices from
         self.curriculum = Curriculum(
-            config.spec, model, config.seed, config.tasks, config.held_out, agent.split, config.held_out_people
+            config.spec, model, config.seed, config.tasks, config.held_out, split, config.held_out_people
         )
         about = self._describe()
         if accelerator.is_main_process:
@@ -102,10 +100,10 @@ class Trainer:
             open_run(folder, about, "", ABOUT)
         if self.fast is not None:
             begun = checkpoint.with_basis(model, folder) if (folder / BASIS).exists() else model
-            if begun.fast(agent.recipe).basis.digest != self.fast.basis.digest:  # A was computed on another machine
+            if begun.fast(recipe).basis.digest != self.fast.basis.digest:  # A was computed on another machine
                 self.model = begun
-                self.agent = replace(self.agent, model=self.model)
-                self.fast = self.model.fast(agent.recipe)
+                self.agents = [replace(agent, model=begun) for agent in self.agents]
+                self.fast = begun.fast(recipe)
             about["basis"] = self.fast.basis.digest
         chosen = {key: value for key, value in about.items() if value is not None}  # as before there was the choice
         self.identity = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
@@ -125,12 +123,33 @@ class Trainer:
         if running.track:
             accelerator.init_trackers("tmem", {"config": json.dumps(about)})
 
-    # ---- what is trained ----
+    # ---- who acts, and what is trained ----
+
+    def _agent(self, model: Model, memory: str) -> Agent:
+        """The agent that rolls out with this memory."""
+        agent = self.config.spec.agent(model, memory, self.config.seed)
+        if agent.recipe.fresh is not None and agent.policy.learns and memory != "tmem" and self.config.spec.engine:
+            raise UsageError(
+                f"{memory} hears its weights in a voice of their own, which no engine elsewhere mixes: "
+                "train it without --engine, or with --recipe sgd"
+            )
+        return replace(agent, building=SAMPLED, answering=SAMPLED, keep_deltas=True, at_once=self.running.at_once)
+
+    @property
+    def writer(self) -> Agent:
+        """The first that has fast weights, if any has: what it wrote is asked for again."""
+        return next((agent for agent in self.agents if agent.policy.learns), self.agents[0])
+
+    def _by_agent(self, places: Iterable[int]) -> list[tuple[Agent, list[int]]]:
+        """Who does the tasks at these places: all agents in turn, within each part of a step."""
+        places, among = list(places), len(self.agents)
+        own = [[place for place in places if place // self.config.parts % among == i] for i in range(among)]
+        return [(agent, own) for agent, own in zip(self.agents, own, strict=True) if own]
 
     def _describe(self) -> dict[str, Any]:
         about = asdict(self.config)
-        about["spec"]["recipe"] = self.agent.recipe.model_dump()
-        about["spec"]["budget"] = self.agent.budget
+        about["spec"]["recipe"] = self.agents[0].recipe.model_dump()
+        about["spec"]["budget"] = self.agents[0].budget
         data = self.curriculum.bench.identity()
         found = about | {"data": data, "model_hash": self.model.weights_hash, "version": version("tmem")}
         if self.model.dtype != "float32":
@@ -195,7 +214,7 @@ class Trainer:
 
     def _serve(self) -> None:
         """Let the engine elsewhere that generates have theta_0 as it is now."""
-        engine = self.agent.engine
+        engine = self.agents[0].engine
         if isinstance(engine, ServedEngine):
             if self.accelerator.is_main_process:
                 with tempfile.TemporaryDirectory(dir=self.folder, prefix=".served-") as folder:
@@ -233,14 +252,14 @@ class Trainer:
         started = time.perf_counter()
         tasks, seed = self.curriculum.at(step)
         own = shares(len(tasks), config.parts, world)[self.accelerator.process_index]
-        agent = replace(self.agent, seed=derive(config.seed, step, "rollouts"))
+        draws = derive(config.seed, step, "rollouts")
         with ExitStack() as stack:
             spill = None
             if self.running.deltas_on_disk and self.fast is not None:
                 spill = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder, prefix=".deltas-")))
             with acting(self.model.hf):
                 rollouts = collect(
-                    agent,
+                    [(replace(agent, seed=draws), places) for agent, places in self._by_agent(own)],
                     self.curriculum.bench,
                     tasks,
                     config.group,
@@ -249,7 +268,6 @@ class Trainer:
                     config.reward,
                     progress,
                     spill,
-                    own,
                 )
             if not all(self._of_all(rollouts.finite)):
                 self._give_up(NAN_POLICY)
@@ -260,7 +278,7 @@ class Trainer:
                     "mend the reward, and the same command goes on from the last checkpoint"
                 )
             rolled = time.perf_counter()
-            figures = measure.acting(agent, list(rollouts.groups.values()), MOST_RECALLED)
+            figures = measure.acting(replace(self.writer, seed=draws), list(rollouts.groups.values()), MOST_RECALLED)
             learning = time.perf_counter()
             sums, norms = Sums(), []
             for number in range(config.parts):
@@ -317,8 +335,11 @@ class Trainer:
             bench, tasks, world = self.curriculum.held_out()
             own = range(self.accelerator.process_index, len(tasks), self.accelerator.num_processes)
             with acting(self.model.hf):
-                rollouts = measure.held_out_rollouts(self.agent, bench, tasks, world, own)
-            found = merged(self._of_all(rollouts))
+                rollouts = [
+                    measure.held_out_rollouts(agent, bench, tasks, world, places)
+                    for agent, places in self._by_agent(own)
+                ]
+            found = merged([one for process in self._of_all(rollouts) for one in process])
             if not all(found["finite"]):
                 self._give_up(NAN_POLICY)
             figures = measure.held_out(found, bench)

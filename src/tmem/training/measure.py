@@ -171,11 +171,13 @@ def held_out(found: dict[str, Any], bench: Benchmark) -> dict[str, Any]:
     """Scores of greedy rollouts: F1 and EM, by kind, of extraction, and recall right after the write."""
     # In the order of the tasks whoever ran them: sums of floats come out the same.
     records = [record for _, record in sorted(found["records"], key=lambda found: found[0])]
-    [summary] = summarize(records, bench.scorers)
+    [summary] = summarize([record | {"memory": ""} for record in records], bench.scorers)
+    memories = {own["memory"]: {"em": own.get("em"), "f1": own.get("f1")} for own in summarize(records, bench.scorers)}
     kinds = {kind: {"em": own.get("em"), "f1": own.get("f1")} for kind, own in summary["by_category"].items()}
     return {
         **{key: summary[key] for key in ("episodes", "n", "em", "f1", "extraction") if key in summary},
         "by_category": kinds,
+        **({"by_memory": memories} if len(memories) > 1 else {}),
         "pairs": found["pairs"],
         "recall_after_write": found["recall_after_write"],
     }

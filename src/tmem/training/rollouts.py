@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -104,7 +104,7 @@ class Rollouts:
 
 
 def collect(
-    agent: Agent,
+    agents: Sequence[tuple[Agent, Sequence[int]]],
     bench: Benchmark,
     tasks: Sequence[Task],
     times: int,
@@ -113,22 +113,23 @@ def collect(
     reward: Reward,
     progress: Callable[[Progress], None] | None = None,
     spill: Path | None = None,
-    own: Sequence[int] | None = None,
 ) -> Rollouts:
-    """Run every task ``times`` times. ``name`` makes the seeds of these rollouts their own.
+    """Run tasks ``times`` times each. ``name`` makes the seeds of these rollouts their own.
 
-    ``own``: only the tasks at these places; the others are other processes' own.
+    ``agents``: who acts, and on the tasks at which places; what nobody has is other processes' own.
     An episode without a usable reward is dropped, and a group of which fewer than two episodes are left. With
     ``spill`` every Delta lies in a file of that folder instead of memory, one per episode and trigger.
     """
     names = names_of(tasks, name)
-    places = range(len(tasks)) if own is None else own
-    episodes = [
-        replace(tasks[place].episode, id=f"{names[place]}/{number}") for place in places for number in range(times)
-    ]
-    trajectories = agent.run(episodes, progress, None if spill is None else _spiller(agent, spill))
+    files = count()  # one row of names for all agents
+    trajectories: list[Trajectory] = []
+    for agent, places in agents:
+        episodes = [
+            replace(tasks[place].episode, id=f"{names[place]}/{number}") for place in places for number in range(times)
+        ]
+        trajectories += agent.run(episodes, progress, None if spill is None else _spiller(agent, spill, files))
     found = Rollouts({}, [], finite(trajectories))
-    for number, place in enumerate(places):
+    for number, place in enumerate(place for _, places in agents for place in places):
         task, group = tasks[place], []
         for trajectory in trajectories[number * times : (number + 1) * times]:
             try:
@@ -168,13 +169,12 @@ def names_of(tasks: Sequence[Task], before: str) -> list[str]:
     return names
 
 
-def _spiller(agent: Agent, folder: Path) -> Callable[[Trajectory], Any]:
+def _spiller(agent: Agent, folder: Path, names: Iterator[int]) -> Callable[[Trajectory], Any]:
     """Puts the Delta of each write into a file; what stays is mapped from it and read when it is used."""
     basis = agent.model.fast(agent.recipe).basis
-    numbers = count()
 
     def spill(trajectory: Trajectory) -> None:
-        path = folder / f"{next(numbers)}.safetensors"
+        path = folder / f"{next(names)}.safetensors"
         trajectory.deltas[-1].save(path)
         trajectory.deltas[-1] = Delta.load(path, basis)
 
