@@ -9,7 +9,7 @@ import pytest
 
 from tmem.cli.card import table
 from tmem.errors import DataError, UsageError
-from tmem.evaluation.card import Asked, asked, card, figure
+from tmem.evaluation.card import Asked, Harm, asked, card, figure
 from tmem.model import load
 
 PAIRS = [
@@ -49,6 +49,18 @@ def test_the_questions_of_the_package_do_not_meet() -> None:
     written = {question for question, _, _ in own.pairs}
     assert not written & {reworded for _, _, reworded in own.pairs} and not written & set(own.never)
     assert len(written) == 400
+
+
+def test_what_one_chooses_by_is_not_reported() -> None:
+    chosen, own = asked(reported=False), asked()
+    assert len(chosen.pairs) == 80 and not set(chosen.pairs) & set(own.pairs)
+    assert len(chosen.never) == 220 and not set(chosen.never) & set(own.never)
+
+
+def test_an_empty_memory_does_no_harm() -> None:
+    model = load("persona-nano")
+    fast, harm = model.fast(model.recipe("tmem")), Harm(model, QUESTIONS.general)
+    assert harm.divergence(fast, fast.zeros(1)) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_what_cannot_be_asked_is_one_line(tmp_path: Path) -> None:
