@@ -5,8 +5,8 @@
 
 Recipes are drawn from the settings below. In every round each of them, and the recipe as it is, writes the same pairs
 into a memory, which is asked in their own words; a third of them goes on, to twice as many pairs. The better is the
-cheaper, as long as it holds as many and leaves general answers near to what they were. Cost is processor
-time, of a pair when all are told at once and of one told alone, by the blocks that these pairs make.
+cheaper, as long as it holds as many and leaves general answers near to what they were. Cost is processor time, of a
+pair when all are told at once and of one told alone, by the blocks that these pairs make.
 Prints every round, best first. What was chosen is reported on other pairs, by tmem card --set.
 """
 
@@ -113,9 +113,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = load(args.model)
-    chosen = asked(args.questions).pairs if args.questions else asked(reported=False).pairs
-    pairs = [(question, answer) for question, answer, _ in chosen]
-    harm = Harm(model, asked().general[:HARMED])
+    questions = asked(args.questions, reported=False)
+    pairs = [(question, answer) for question, answer, _ in questions.pairs]
+    harm = Harm(model, questions.general[:HARMED])
     for layers in SETTINGS["layers"]:
         measure(model, {"layers": layers}, pairs[:2], harm)  # what is made once
     left = drawn(args.drawn, args.seed)
