@@ -74,19 +74,17 @@ def measure(model: Model, changes: dict[str, Any], pairs: Sequence[tuple[str, st
     recipe = model.recipe("tmem", **changes)
     assert recipe.fresh is not None
     began = time.process_time()
-    [(contents, _)] = write_pairs(model, recipe, [Job(nothing(model, recipe), pairs, len(pairs))])
+    [(contents, account)] = write_pairs(model, recipe, [Job(nothing(model, recipe), pairs, len(pairs))])
     together = time.process_time() - began
-    # A pair that is told alone is a write of the last block, as it is then.
-    keys = [pair_key(*pair) for pair in pairs]
-    last = [len(blocks(keys[:count], recipe.fresh.block)[-1]) for count in range(1, len(keys) + 1)]
-    steps = mean(steps_for(size, recipe.fresh) for size in last)
-    made = sum(steps_for(len(block), recipe.fresh) for block in blocks(keys, recipe.fresh.block))
+    # A pair that is told alone is a write of the last block, which has every size from one pair to its own.
+    cut = blocks([pair_key(*pair) for pair in pairs], recipe.fresh.block)
+    steps = mean(steps_for(size, recipe.fresh) for block in cut for size in range(1, len(block) + 1))
     held = recalled(model, recipe, pairs, contents.delta, contents.places)
     return Measured(
         mean(held),
         harm.divergence(model.fast(recipe), contents.delta),
         together / len(pairs),
-        together * steps / made,
+        together * steps / account.steps,
         sum(value.numel() for value in contents.delta.b.values()) / len(pairs),
     )
 

@@ -31,10 +31,10 @@ from tmem.model.load import PACK_AFTER
 from tmem.training import checkpoint, grpo, report, slow_lora
 from tmem.training.checkpoint import ABOUT, BASIS, CHECKPOINT, METRICS, optimizer_tensors
 from tmem.training.config import Config, Running
-from tmem.training.grpo import Diverged, Trainer, flat, shares
+from tmem.training.grpo import Diverged, Trainer, flat
 from tmem.training.measure import SUMMED, Share, merged
 from tmem.training.rewards import Reward, RewardError, own_reward, source_hash
-from tmem.training.rollouts import Curriculum, collect, names_of
+from tmem.training.rollouts import Curriculum, collect, in_turn, names_of, shares
 
 SPEC = Spec(
     "persona",
@@ -552,7 +552,7 @@ def test_any_memory_can_be_trained(tmp_path: Path, memory: str) -> None:
 def test_several_memories_have_the_tasks_in_turn(tmp_path: Path) -> None:
     both = {"memory": "tmem,rag", "tasks": 3, "held_out": 2, "advantage": "question"}
     whole = trainer(tmp_path / "whole", replace(RUNNING, deltas_on_disk=True), **both)
-    assert [(agent.policy.name, places) for agent, places in whole._by_agent(range(3))] == [
+    assert [(agent.policy.name, places) for agent, places in in_turn(whole.agents, range(3), 1)] == [
         ("tmem", [0, 2]),
         ("rag", [1]),
     ]
@@ -572,7 +572,7 @@ def test_several_memories_know_the_question_all_or_none(tmp_path: Path) -> None:
 
 def test_parts_of_a_step_have_all_memories(tmp_path: Path) -> None:
     one = trainer(tmp_path, memory="rag,memagent", tasks=8, parts=2)
-    [(_, first), (_, second)] = one._by_agent(range(8))
+    [(_, first), (_, second)] = in_turn(one.agents, range(8), 2)
     assert {place % 2 for place in first} == {place % 2 for place in second} == {0, 1}
 
 

@@ -21,7 +21,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -47,10 +47,10 @@ from tmem.training import checkpoint, measure
 from tmem.training.advantages import ScoredTrajectory, samples
 from tmem.training.checkpoint import ABOUT, BASIS, METRICS, forget_after
 from tmem.training.config import Config, Running
-from tmem.training.measure import Share, merged
+from tmem.training.measure import merged
 from tmem.training.policy_loss import Objective, Sums, backward
 from tmem.training.rewards import own_reward, source_hash
-from tmem.training.rollouts import Curriculum, collect
+from tmem.training.rollouts import Curriculum, collect, in_turn, shares
 from tmem.training.slow_lora import acting, trainable
 
 MOST_RECALLED = 64  # pairs that are asked for again in every step
@@ -139,12 +139,6 @@ class Trainer:
     def writer(self) -> Agent:
         """The first that has fast weights, if any has: what it wrote is asked for again."""
         return next((agent for agent in self.agents if agent.policy.learns), self.agents[0])
-
-    def _by_agent(self, places: Iterable[int]) -> list[tuple[Agent, list[int]]]:
-        """Who does the tasks at these places: all agents in turn, within each part of a step."""
-        places, among = list(places), len(self.agents)
-        own = [[place for place in places if place // self.config.parts % among == i] for i in range(among)]
-        return [(agent, own) for agent, own in zip(self.agents, own, strict=True) if own]
 
     def _describe(self) -> dict[str, Any]:
         about = asdict(self.config)
@@ -259,7 +253,7 @@ class Trainer:
                 spill = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder, prefix=".deltas-")))
             with acting(self.model.hf):
                 rollouts = collect(
-                    [(replace(agent, seed=draws), places) for agent, places in self._by_agent(own)],
+                    [(replace(agent, seed=draws), places) for agent, places in in_turn(self.agents, own, config.parts)],
                     self.curriculum.bench,
                     tasks,
                     config.group,
@@ -290,7 +284,7 @@ class Trainer:
             self._give_up("a trained weight is not finite")
         done = time.perf_counter()
         sums.loss /= config.parts
-        figures |= learning_figures(sums, config.kl > 0.0) | {"gradient": mean(norms), "dropped": rollouts.dropped}
+        figures |= measure.learning(sums, config.kl > 0.0) | {"gradient": mean(norms), "dropped": rollouts.dropped}
         figures["seconds"] |= {"rollouts": round(rolled - started, 3), "learning": round(done - learning, 3)}
         return dict(merged(self._of_all(figures)))
 
@@ -337,7 +331,7 @@ class Trainer:
             with acting(self.model.hf):
                 rollouts = [
                     measure.held_out_rollouts(agent, bench, tasks, world, places)
-                    for agent, places in self._by_agent(own)
+                    for agent, places in in_turn(self.agents, own, self.config.parts)
                 ]
             found = merged([one for process in self._of_all(rollouts) for one in process])
             if not all(found["finite"]):
@@ -367,30 +361,6 @@ class Trainer:
             self.accelerator.log(flat(figures, f"{figures['type']}/"), step=self.step)
         if tell is not None:
             tell(figures)
-
-
-def learning_figures(sums: Sums, from_start: bool) -> dict[str, Any]:
-    """Means over the tokens that were learnt from: those of actions with an advantage.
-
-    ``from_start``: the divergence from the start was measured.
-    """
-    return {
-        "loss": sums.loss,
-        "learnt_tokens": sums.tokens,
-        "entropy": Share(sums.entropy, sums.tokens),
-        "clip_fraction": Share(sums.clipped, sums.tokens),
-        "kl": Share(sums.kl, sums.tokens),
-        "kl_start": Share(sums.kl_start, sums.tokens) if from_start else None,
-    }
-
-
-def shares(tasks: int, parts: int, world: int) -> list[list[int]]:
-    """The places of a step's tasks that each process rollouts: of every part some, as far as there are enough.
-
-    Task i belongs to part i modulo ``parts``, however many processes there are.
-    """
-    by_part = [place for part in range(parts) for place in range(part, tasks, parts)]
-    return [sorted(by_part[process::world]) for process in range(world)]
 
 
 def flat(figures: dict[str, Any], before: str = "") -> dict[str, float]:

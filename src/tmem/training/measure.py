@@ -21,6 +21,7 @@ from tmem.seeds import generator
 from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import exact_match
 from tmem.training.advantages import ScoredTrajectory
+from tmem.training.policy_loss import Sums
 
 SUMMED = ("episodes", "tokens", "learnt_tokens", "loss")  # numbers that every process has a part of
 
@@ -90,6 +91,21 @@ def _extraction(counts: Sequence[dict[str, int]]) -> dict[str, Share]:
     """As in :func:`tmem.evaluation.records.episode.extraction_scores`, but not yet divided."""
     total = extraction_totals(counts)
     return {name: Share(total[some], total[whole]) for name, (some, whole) in EXTRACTION.items()}
+
+
+def learning(sums: Sums, from_start: bool) -> dict[str, Any]:
+    """Means over the tokens that were learnt from: those of actions with an advantage.
+
+    ``from_start``: the divergence from the start was measured.
+    """
+    return {
+        "loss": sums.loss,
+        "learnt_tokens": sums.tokens,
+        "entropy": Share(sums.entropy, sums.tokens),
+        "clip_fraction": Share(sums.clipped, sums.tokens),
+        "kl": Share(sums.kl, sums.tokens),
+        "kl_start": Share(sums.kl_start, sums.tokens) if from_start else None,
+    }
 
 
 def finite(trajectories: Iterable[Trajectory]) -> bool:
@@ -172,12 +188,15 @@ def held_out(found: dict[str, Any], bench: Benchmark) -> dict[str, Any]:
     # In the order of the tasks whoever ran them: sums of floats come out the same.
     records = [record for _, record in sorted(found["records"], key=lambda found: found[0])]
     [summary] = summarize([record | {"memory": ""} for record in records], bench.scorers)
-    memories = {own["memory"]: {"em": own.get("em"), "f1": own.get("f1")} for own in summarize(records, bench.scorers)}
-    kinds = {kind: {"em": own.get("em"), "f1": own.get("f1")} for kind, own in summary["by_category"].items()}
+    memories = {own["memory"]: _scores(own) for own in summarize(records, bench.scorers)}
     return {
         **{key: summary[key] for key in ("episodes", "n", "em", "f1", "extraction") if key in summary},
-        "by_category": kinds,
+        "by_category": {kind: _scores(own) for kind, own in summary["by_category"].items()},
         **({"by_memory": memories} if len(memories) > 1 else {}),
         "pairs": found["pairs"],
         "recall_after_write": found["recall_after_write"],
     }
+
+
+def _scores(summary: dict[str, Any]) -> dict[str, Any]:
+    return {"em": summary.get("em"), "f1": summary.get("f1")}

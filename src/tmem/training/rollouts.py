@@ -91,6 +91,21 @@ class Curriculum:
         ]
 
 
+def shares(tasks: int, parts: int, world: int) -> list[list[int]]:
+    """The places of a step's tasks that each process rollouts: of every part some, as far as there are enough.
+
+    Task i belongs to part i modulo ``parts``, however many processes there are.
+    """
+    by_part = [place for part in range(parts) for place in range(part, tasks, parts)]
+    return [sorted(by_part[process::world]) for process in range(world)]
+
+
+def in_turn(agents: Sequence[Agent], places: Sequence[int], parts: int) -> list[tuple[Agent, list[int]]]:
+    """Who does the tasks at these places: all agents in turn, within each part of a step; who has none is left out."""
+    turns = [[place for place in places if place // parts % len(agents) == turn] for turn in range(len(agents))]
+    return [(agent, own) for agent, own in zip(agents, turns, strict=True) if own]
+
+
 @dataclass
 class Rollouts:
     """What a step's rollouts gave: by the task's place in the step its group, and what was dropped, in words.
