@@ -177,32 +177,34 @@ def main() -> None:
             print(f"{args.trained}: no trained model of part {part}", file=sys.stderr)
             continue
         about = read_json(folders[0] / "training.json")
-        facts, memory, start = about["data"]["facts"], about["memory"], about["spec"]["model"]
+        facts, start = about["data"]["facts"], about["spec"]["model"]
         recipe = about["spec"]["recipe"]["name"]  # as it comes, whatever the training changed in it
-        print(f"\n**{part}**: memory `{memory}`, {len(folders)} seeds\n")
-        print(
-            "| conversations | F1 | gain | EM | gain | extraction recall / precision "
-            "| recall after a write | refusals, EM |"
-        )
-        print("|---|---|---|---|---|---|---|---|")
-        for people in args.people:
-            for length in args.facts or (facts, 2 * facts):
-                condition = (recipe, memory, length, people, args.episodes, args.workers)
-                place = f"{recipe}-{memory}-{length}-{people}"
-                before = rolled_out(start, *condition, args.out / f"start-{place}")
-                after = {
-                    int(folder.name.rpartition("-")[2]): rolled_out(
-                        str(folder / "model"), *condition, args.out / f"{folder.name}-{place}"
-                    )
-                    for folder in folders
-                }
-                trajectories.setdefault(part, {})[f"{people}, {length} facts"] = after
-                print(row(f"{people}, {length} facts", before, after), flush=True)
-                if people == "seen" and length == facts and memory == "tmem":
-                    spec = Spec("persona", {"facts": facts, "people": people}, start, recipe)
-                    shown = examples(before, next(iter(after.values())), spec, args.episodes, args.examples)
-        if args.examples and memory == "tmem":
-            print("\n| only before | only after |\n|---|---|", *shown, sep="\n", flush=True)
+        for memory in about["memory"].split(","):  # of several every one by itself
+            print(f"\n**{part}**: memory `{memory}`, {len(folders)} seeds\n")
+            print(
+                "| conversations | F1 | gain | EM | gain | extraction recall / precision "
+                "| recall after a write | refusals, EM |"
+            )
+            print("|---|---|---|---|---|---|---|---|")
+            shown: list[str] = []
+            for people in args.people:
+                for length in args.facts or (facts, 2 * facts):
+                    condition = (recipe, memory, length, people, args.episodes, args.workers)
+                    place = f"{recipe}-{memory}-{length}-{people}"
+                    before = rolled_out(start, *condition, args.out / f"start-{place}")
+                    after = {
+                        int(folder.name.rpartition("-")[2]): rolled_out(
+                            str(folder / "model"), *condition, args.out / f"{folder.name}-{place}"
+                        )
+                        for folder in folders
+                    }
+                    trajectories.setdefault(part, {})[f"{memory}, {people}, {length} facts"] = after
+                    print(row(f"{people}, {length} facts", before, after), flush=True)
+                    if people == "seen" and length == facts and memory == "tmem":
+                        spec = Spec("persona", {"facts": facts, "people": people}, start, recipe)
+                        shown = examples(before, next(iter(after.values())), spec, args.episodes, args.examples)
+            if shown:
+                print("\n| only before | only after |\n|---|---|", *shown, sep="\n", flush=True)
     for part in ("answers", "paper"):
         if "all" in trajectories and part in trajectories:
             print(f"\n**all** over **{part}**\n\n| conversations | F1 | EM |\n|---|---|---|")

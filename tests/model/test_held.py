@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tmem.fastweights.basis import read_safetensors, tensors_hash
-from tmem.files import save_safetensors
+from tmem.fastweights.basis import read_safetensors
 from tmem.model import Model, load
 from tmem.model.held import held_questions
 
@@ -56,12 +55,17 @@ def test_what_comes_with_a_model_needs_only_the_trunk(
 ) -> None:
     recipe = model.recipe("tmem")
     made = held_questions(model, recipe)
-    [path] = tmp_path.glob("held-*.safetensors")
-    found, _ = read_safetensors(path)
-    stored = found.pop("stored")
-    checksum = tensors_hash((key, value.float()) for key, value in found.items())
-    save_safetensors(path, found, {"checksum": checksum})
-    monkeypatch.setattr("tmem.model.held._make", None)
+    [path] = tmp_path.glob("trunk-*.safetensors")
+    [stored] = read_safetensors(path)[0].values()
+    path.unlink()
+    monkeypatch.setattr("tmem.model.held._make", None)  # what it says is read, not made
     model.held.clear()
     again = held_questions(model, recipe)
     assert torch.equal(again.said, made.said) and torch.equal(read_safetensors(path)[0]["stored"], stored)
+
+    # Weights in other layers begin from other states, and are held to the same answers.
+    deeper = recipe.model_copy(update={"layers": recipe.layers + 1})
+    other = held_questions(model, deeper)
+    assert torch.equal(other.said, made.said) and len(list(tmp_path.glob("trunk-*.safetensors"))) == 2
+    assert len(list(tmp_path.glob("held-*.safetensors"))) == 1
+    assert other.dataset.stored is not None and not torch.equal(other.dataset.stored, stored)

@@ -570,6 +570,14 @@ def test_several_memories_know_the_question_all_or_none(tmp_path: Path) -> None:
         trainer(tmp_path, memory="tmem,none", spec=replace(SPEC, question_known=True))
 
 
+@pytest.mark.parametrize(("tasks", "parts"), [(1, 1), (3, 2)])
+def test_every_memory_has_tasks(tmp_path: Path, tasks: int, parts: int) -> None:
+    few = {"memory": "rag,memagent,none", "tasks": tasks, "parts": parts}
+    with pytest.raises(UsageError, match=f"rag,memagent,none: {tasks} tasks a step in {parts} parts leave a memory wi"):
+        trainer(tmp_path, **few)
+    assert not (tmp_path / "training.json").exists()
+
+
 def test_parts_of_a_step_have_all_memories(tmp_path: Path) -> None:
     one = trainer(tmp_path, memory="rag,memagent", tasks=8, parts=2)
     [(_, first), (_, second)] = in_turn(one.agents, range(8), 2)

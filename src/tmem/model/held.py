@@ -35,15 +35,17 @@ def held_questions(model: Model, recipe: Recipe) -> Held:
 def _read_or_make(model: Model, recipe: Recipe) -> Held:
     questions = general_questions()[:QUESTIONS]
     prompts = [model.bare(question) for question in questions]
-    what = "held", prompts, TOKENS, LIKELIEST, recipe.layers
-    found = kept.read(model, *what)
-    made = _make(prompts, model) if found is None else dict(found)
-    held = _held(model, recipe, prompts, made)
-    if held.dataset.stored is not None:
-        made["stored"] = held.dataset.stored.cpu()
-    # What comes with a model comes without the trunk's states, which are ten times as large and quickly made.
-    if found is None or len(found) < len(made):
-        kept.keep(model, made, *what)
+    what = prompts, TOKENS, LIKELIEST
+    said = kept.read(model, "held", *what)
+    if said is None:
+        said = _make(prompts, model)
+        kept.keep(model, said, "held", *what)
+    # What it says may come with a model; the trunk's states are ten times as large, quickly made, and another's for
+    # every number of layers.
+    trunk = kept.read(model, "trunk", *what, recipe.layers) or {}
+    held = _held(model, recipe, prompts, said, trunk.get("stored"))
+    if not trunk and held.dataset.stored is not None:
+        kept.keep(model, {"stored": held.dataset.stored.cpu()}, "trunk", *what, recipe.layers)
     return held
 
 
@@ -65,13 +67,14 @@ def _make(prompts: list[list[int]], model: Model) -> dict[str, Tensor]:
     }
 
 
-def _held(model: Model, recipe: Recipe, prompts: list[list[int]], found: dict[str, Tensor]) -> Held:
-    lengths = found["lengths"].tolist()
-    answers = [tuple(own.tolist()) for own in found["answers"].split(lengths)]
+def _held(
+    model: Model, recipe: Recipe, prompts: list[list[int]], said: dict[str, Tensor], stored: Tensor | None
+) -> Held:
+    lengths = said["lengths"].tolist()
+    answers = [tuple(own.tolist()) for own in said["answers"].split(lengths)]
     examples = [Example(tuple(prompt), own) for prompt, own in zip(prompts, answers, strict=True)]
-    stored = found.get("stored")
     dataset = ExampleDataset(
         examples, model.device, model.replay(recipe), None if stored is None else stored.to(model.device)
     )
     firsts = [sum(lengths[:place]) for place in range(len(lengths))]
-    return Held(dataset, found["said"].to(model.device), found["shares"].to(model.device), firsts)
+    return Held(dataset, said["said"].to(model.device), said["shares"].to(model.device), firsts)

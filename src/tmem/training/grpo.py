@@ -88,6 +88,12 @@ class Trainer:
             raise UsageError(
                 f"{config.memory}: some know the question while they read and others do not; give --question blind"
             )
+        turns = in_turn(self.agents, range(config.tasks), config.parts)
+        if len(turns) < len(self.agents):
+            raise UsageError(
+                f"{config.memory}: {config.tasks} tasks a step in {config.parts} parts leave a memory without any: "
+                "give more --tasks"
+            )
         self.fast: FastWeights | None = model.fast(recipe) if self.writer.policy.learns else None
         if recipe.fresh is not None:
             model.fast(recipe)  # a gate's, too, which a slow LoRA would hide the matrices from
