@@ -134,6 +134,8 @@ def test_what_a_shipped_model_was_taught_is_added_to_it(
     assert load("tiny").weights_hash == model.weights_hash
     (taught / "tmem.json").write_text('{"prompts": "english", "budget": 9}')  # another version of what it was taught
     assert load("tiny").settings.budget == 9
+    (taught / "held-1.safetensors").rename(taught / "held-2.safetensors")  # what was made, under the name it has now
+    assert (load("tiny").directory / "held-2.safetensors").exists()
 
 
 def test_what_is_missing_is_named(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

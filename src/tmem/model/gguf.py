@@ -76,11 +76,10 @@ def converted(path: Path, notice: Notice = lambda text: None, taught: Path | Non
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     if magic != MAGIC:
         raise ModelError(f"{path}: not a GGUF file, whatever its name says: give a directory of safetensors, or a GGUF")
-    told = (
-        ""
-        if taught is None
-        else f"-{derive(*(sha256(own) for own in sorted(taught.iterdir()) if own.suffix != '.md')):016x}"
-    )
+    told = ""
+    if taught is not None:
+        files = [(own.name, sha256(own)) for own in sorted(taught.iterdir()) if own.suffix != ".md"]
+        told = f"-{derive(*files):016x}"
     folder = cache() / "gguf" / f"{path.stem}-{sha256(path)[:16]}{told}-{MADE}"
     if (folder / "config.json").exists():
         return folder
