@@ -11,6 +11,7 @@ worse than none. What was settled:
 - "On Friday", "in March", "the 3rd", "at the weekend", "for Christmas" go by the verb, and are nothing on such a day
   itself.
 - Weeks begin on Monday; seasons are the northern ones, and winter has both its years: winter 2022/2023.
+- "The day before 1 May" is the day before; weeks and months before or after a day have no date, nor has that day there.
 - "Last night at 2 am" is this morning. Without am, pm or the part of the day an hour is left out; midnight gives
   nothing.
 """
@@ -58,6 +59,13 @@ _TOLD = r"(?:said|says|asked|told|wrote|texted|replied|shouted|answered|sang)"
 _QUOTED = re.compile(
     rf"\b{_TOLD}(?: \w{{1,20}})?[:,]? ?[\"“][^\"“”\n]{{1,400}}[\"”]"
     rf"|[\"“][^\"“”\n]{{1,400}}[\"”],? (?:\w{{1,20}} )?{_TOLD}\b",
+    re.I,
+)
+# "The day before 1 May" is a date of its own; of "the week before 1 May" no part is one.
+_NEIGHBOUR = re.compile(
+    r"\b(?P<the>the[ \n]{1,2})?(?P<u>(?:day|night|evening|morning|afternoon|week|weekend|fortnight|month|year|hour"
+    r"|minute|spring|summer|autumn|fall|winter|(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?)[ \n]{1,2}"
+    r"(?P<more>(?:just|right|or so|or two|shortly|before and|before or)[ \n]{1,2})?(?P<w>before|after)[ \n]{1,2}$",
     re.I,
 )
 _CLOCK = (
@@ -114,6 +122,17 @@ def _with_clock(text: str, start: int, end: int, day: date) -> tuple[int, int, V
     return start, end, day
 
 
+def _beside(text: str, start: int, value: Value) -> tuple[int, Value]:
+    """The day before or after, where that is what the words before ``start`` ask for."""
+    found = _NEIGHBOUR.search(text, max(0, start - 48), start)
+    if found is None:
+        return start, value
+    the_day = found["the"] and found["u"].lower() == "day" and not found["more"]
+    if not the_day or not isinstance(value, date) or isinstance(value, datetime):
+        return start, None
+    return found.start(), value + timedelta(-1 if found["w"].lower() == "before" else 1)
+
+
 def _without_brackets(text: str) -> tuple[str, list[tuple[int, int]]]:
     """The text without bracketed dates, and where each stood (in that text) and how long it was.
 
@@ -151,6 +170,8 @@ def find(text: str, when: Moment) -> list[Found]:
         free, end, value = reached, -ending, None
         with suppress(ValueError, OverflowError):  # a day that there is not: 31 June, the year 0
             value = RULES[number - 1][1](match, said) if number else None
+            if value is not None:
+                start, value = _beside(said.text, start, value)
             if isinstance(value, date) and not isinstance(value, datetime):
                 start, end, value = _with_clock(said.text, start, end, value)
             # "Take Me Home Tonight": words that have no capital of their own

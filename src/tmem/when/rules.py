@@ -36,6 +36,9 @@ _VAGUE = listed(
 _NO_DAY = listed("the a no better brighter like usa in kids people world society")
 _FIGURATIVE = re.compile(r"(?:n't|not) born $|\blike it (?:was|were) $|\bif it (?:was|were) $")
 _QUOTES = ('"', "“", "”")
+_UNIT = r"(?:week|weekend|month|year|<weekdayish>|<season>|<month>|<feast>)"
+# "The week before last Christmas" is no week before last.
+_ALONE = rf"(?! (?:{_UNIT}|night|evening)(?!\w))"
 
 
 def _which(which: str, unit: str, said: Said, start: int, end: int) -> Value:
@@ -120,7 +123,7 @@ def _left_alone(found: re.Match[str], said: Said) -> Value:
     r"(?P<d>today|tonight|yesterday|tomorrow)(?P<p><part>)?(?:'s)?",
     r"(?:the )?day (?P<d>before yesterday|after tomorrow)",
     r"(?P<d>last (?:night|evening))(?:'s)?|(?P<d2>this (?:morning|afternoon|evening))(?:'s)?",
-    r"the night (?P<d>before last)",
+    rf"the night (?P<d>before last){_ALONE}",
 )
 def _named(found: re.Match[str], said: Said) -> Value:
     groups = found.groupdict()
@@ -230,9 +233,6 @@ def _ahead(found: re.Match[str], said: Said) -> Value:
     return _away(0 if groups.get("half") else n, unit, bool(groups.get("half")), said, 1)
 
 
-_UNIT = r"(?:week|weekend|month|year|<weekdayish>|<season>|<month>|<feast>)"
-
-
 @rule(rf"(?P<w>last|next|this(?: past| coming)?|(?:the )?coming) (?P<u>{_UNIT})<part>?(?:'s)?<noyear>")
 def _last_this_next(found: re.Match[str], said: Said) -> Value:
     which, unit = found["w"], found["u"]
@@ -283,7 +283,7 @@ def _this_time(found: re.Match[str], said: Said) -> Value:
 
 
 @rule(
-    rf"(?:the )?(?P<u>{_UNIT}) (?P<w>before last|after next)",
+    rf"(?:the )?(?P<u>{_UNIT}) (?P<w>before last|after next){_ALONE}",
     r"(?P<n><num>) (?P<u>weekend|<weekday>|<season>|Christmase?)s ago",
 )
 def _second(found: re.Match[str], said: Said) -> Value:

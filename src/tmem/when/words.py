@@ -21,6 +21,7 @@ _ONES = _counted(
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
 )
+TO_TWELVE = f"(?:{'|'.join(list(_ONES)[:12])})"
 _NUMBERS = _ONES | {"a": 1, "an": 1}
 _TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
 _ORDINALS = _counted(
