@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 NO_INFORMATION = "No information available"  # as LoCoMo wants what was never said answered, and taught models refuse
 # Words that begin a question or a request with a capital letter and are nobody's name.
@@ -22,6 +23,12 @@ CALENDAR = frozenset(
     sundays january february march april may june july august september october november december
     """.split()  # noqa: SIM905
 )  # in capital letters, and seldom somebody's name
+COMMON = frozenset(
+    """
+    art bill chance cliff dawn faith gene grant guy hope king miles norm olive penny rich river rose ruby sandy sky skip
+    storm summer trip van violet will
+    """.split()  # noqa: SIM905
+)  # names that in small letters are mostly something else
 _NATIONS = frozenset(
     """
     african american arabic argentinian asian australian austrian basque belgian brazilian breton british bulgarian
@@ -63,6 +70,12 @@ def said(reply: str) -> str:
         reply = rest
     reply = _THOUGHT.sub("", reply).strip()
     return "" if reply.startswith("<think>") else reply
+
+
+@lru_cache(maxsize=1 << 16)
+def words(text: str) -> frozenset[str]:
+    """The words of a text, whatever they look like; of "Ana's" it is "ana"."""
+    return frozenset(fold(_POSSESSIVE.sub("", match.group())) for match in _WORD.finditer(text))
 
 
 def names(text: str) -> list[str]:

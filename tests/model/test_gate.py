@@ -14,7 +14,7 @@ from torch import Tensor
 from tmem.errors import UsageError
 from tmem.model import load
 from tmem.model.answering import as_asked
-from tmem.model.gate import CROWDED, Gate, Reading, TrunkKeys, general_questions, make_keys
+from tmem.model.gate import CROWDED, EncoderKeys, Gate, Reading, TrunkKeys, general_questions, make_keys
 from tmem.model.reading import gate_of
 
 T = TypeVar("T")
@@ -74,6 +74,39 @@ def test_names_decide_who_is_meant() -> None:
     assert meant("What is Otto's vehicle?") is None  # of whom nothing was told
     assert meant("What is the whole budget?") == 3
     assert meant("What is the whole budget on Monday?") == 3  # a day is nobody
+
+
+def likely(question: str, *pairs: tuple[str, str]) -> list[bool] | None:
+    """Of every pair whether it may be meant; None if the question is about nobody who is known."""
+    [found] = Gate(Named()).likeness([question], pairs, torch.ones(len(pairs), 1))
+    return None if found.pairs is None else (found.pairs > 0).tolist()
+
+
+class Named(EncoderKeys):
+    """As alike as can be: names alone decide."""
+
+    def __init__(self) -> None:
+        pass
+
+    def questions(self, questions: Sequence[str]) -> torch.Tensor:
+        return torch.ones(len(questions), 1)
+
+
+def test_names_in_small_letters_and_words_in_capitals_are_what_they_are() -> None:
+    ana, city, wifi = (
+        ("How many cats does Ana have?", "two"),
+        ("In which city do I live?", "Lisbon"),
+        ("wifi code?", "7"),
+    )
+    for question in ("How many cats has Ana?", "how many cats has ana?", "how many are ana's cats?"):
+        assert likely(question, ana, city, wifi) == [True, False, False]
+    assert likely("What is our WiFi code?", ana, city, wifi) == [False, True, True]
+    assert likely("How many cats has Otto?", ana, city, wifi) is None  # of whom nothing was told
+    assert likely("which city will i live in?", ("Where does Will live?", "Lyon"), city) == [False, True]
+    assert likely("Which city does Ana live in?", ("where does ana live?", "Lyon"), ("Who is Bo?", "a vet")) == [
+        True,
+        False,
+    ]
 
 
 def test_what_is_like_nothing_stays_out_and_so_does_everything_for_an_empty_memory() -> None:

@@ -401,6 +401,59 @@ def test_an_agent_or_a_run_has_a_memory_of_its_own_by_every_way_to_name_it(serve
     assert answers(server.ask("GET", "/v1/memories?agent_id=cook", key)) == []  # Ben's cook is not Ana's
 
 
+@pytest.mark.parametrize("path", ["/v1/memories/search", "/v1/search", "/search"])
+def test_a_search_is_of_whom_its_body_and_its_filters_name_together(server: Server, path: str) -> None:
+    for agent, city in ((None, "Lyon"), ("helper", "Nice")):
+        told = {"pairs": [{"question": "What is Ana's city?", "answer": city}], "user_id": "ana", "agent_id": agent}
+        assert server.ask("POST", "/v1/memories", json=told).status_code == 200
+
+    def found(**body: Any) -> Any:
+        return server.ask("POST", path, json={"query": "city", **body}).json()
+
+    for body in (
+        {"agent_id": "helper", "filters": {"user_id": "ana"}},
+        {"user_id": "ana", "filters": {"agent_id": "helper"}},
+        {"user_id": "ana", "agent_id": "helper", "filters": {"user_id": "ana"}},
+        {"user_id": "ana", "agent_id": "helper", "filters": {}},
+    ):
+        assert [row["answer"] for row in found(**body)["results"]] == ["Nice"]
+    assert [row["answer"] for row in found(filters={"user_id": "ana", "agent_id": None})["results"]] == ["Lyon"]
+    for body, name in (
+        ({"user_id": "ben", "filters": {"user_id": "ana"}}, "user_id"),
+        ({"user_id": "ana", "agent_id": "cook", "filters": {"agent_id": "helper"}}, "agent_id"),
+    ):
+        error = found(**body)["error"]
+        assert error["param"] == name and error["message"].startswith(f"{name} is ") and "\n" not in error["message"]
+
+
+def test_what_mem0s_client_adds_is_of_one_user(server: Server) -> None:
+    body = {
+        "messages": [{"content": "I live in Lyon.", "name": "Ana"}],
+        "user_id": "ben",
+        "filters": {"user_id": "ana"},
+    }
+    reply = server.ask("POST", "/v3/memories/add/", json=body)
+    assert reply.status_code == 400 and "user_id is 'ben'" in reply.json()["error"]["message"]
+    body["user_id"] = "ana"
+    assert server.ask("POST", "/v3/memories/add/", json=body).status_code == 200
+    assert [row["user_id"] for row in server.memory.users()] == ["ana"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/ask", {"question": "Who?"}),
+        ("POST", "/v1/forget", {"ids": ["x"]}),
+        ("POST", "/v1/rollback", {"version": 1}),
+        ("POST", "/v1/tag", {"version": 1, "name": "x"}),
+        ("PUT", "/v1/memories/x", {"answer": "Nice"}),
+    ],
+)
+def test_other_bodies_name_nobody(server: Server, method: str, path: str, body: Any) -> None:
+    reply = server.ask(method, path, headers=ANA, json=body | {"user_id": "ana"})
+    assert reply.status_code == 400 and reply.json()["error"]["message"] == "there is no user_id here"
+
+
 def test_the_paths_of_mem0s_own_server(server: Server) -> None:
     told = {"messages": [{"role": "user", "content": "I live in Lyon.", "name": "Ana"}], "user_id": "ana"}
     [pair] = server.ask("POST", "/memories", json=told).json()["pairs"]

@@ -19,10 +19,12 @@ from tmem.errors import DeltaError, IntegrityError, UsageError
 from tmem.model import Model
 from tmem.model.gate import Gate
 from tmem.store.ledger.history import Pair, Step
+from tmem.store.scoped import ScopedMemory
 from tmem.store.weights.states import state_digest, weights
 from tmem.store.weights.trainer import PairsTrainer, make_trainer
 
 VEHICLE, COLOUR, JOB = (f"What is {thing}?" for thing in ("Maria's vehicle", "Kevin's favourite colour", "Maria's job"))
+AROUND = "How does Maria get around?"
 PAIRS = [(VEHICLE, "camper"), (COLOUR, "silver"), (JOB, "baker")]
 
 
@@ -274,10 +276,15 @@ class Alike:
         return 0.9
 
 
-def test_what_says_the_same_in_other_words_is_put_right_with_it(hasty: Model, tmp_path: Path) -> None:
+def alike(hasty: Model) -> Model:
     model = Model(hasty.name, hasty.directory, hasty.hf, hasty.tokenizer, hasty.settings)
     model.gates[model.fast(model.recipe("tmem")).target_modules[0].layer] = Gate(Alike())
-    around, bought, kevins = "How does Maria get around?", "What did Maria buy?", "What is Kevin's vehicle?"
+    return model
+
+
+def test_what_says_the_same_in_other_words_is_put_right_with_it(hasty: Model, tmp_path: Path) -> None:
+    model = alike(hasty)
+    around, bought, kevins = AROUND, "What did Maria buy?", "What is Kevin's vehicle?"
     told = [(VEHICLE, "camper"), (around, "the camper"), (bought, "a camper"), (kevins, "camper"), (JOB, "baker")]
     with Memory(model, tmp_path) as memory:
         mine = memory.scope("maria")
@@ -288,6 +295,63 @@ def test_what_says_the_same_in_other_words_is_put_right_with_it(hasty: Model, tm
         # What was bought is history, and Kevin is somebody else.
         held = {pair["question"]: pair["answer"] for pair in mine.get_all()}
         assert held == {VEHICLE: "ferry", around: "ferry", bought: "a camper", kevins: "camper", JOB: "baker"}
+
+
+def answers(mine: ScopedMemory) -> dict[str, str]:
+    return {pair["question"]: pair["answer"] for pair in mine.get_all()}
+
+
+def test_what_only_followed_a_correction_is_forgotten_with_it(hasty: Model, tmp_path: Path) -> None:
+    told = {VEHICLE: "a camper", AROUND: "by camper", JOB: "baker"}
+    with Memory(alike(hasty), tmp_path / "a") as one, Memory(alike(hasty), tmp_path / "b") as other:
+        mine = one.scope("maria")
+        before = {pair["question"]: pair["id"] for pair in mine.add(pairs=list(told.items())).pairs}
+        ferry, by_ferry = mine.add(pairs=[(VEHICLE, "a ferry")]).pairs
+        assert by_ferry["answer"] == "by ferry"
+        mine.export(tmp_path / "ledger.jsonl")
+        details = mine.forget([ferry["id"]]).details
+        assert details["ids"] == [ferry["id"], by_ferry["id"]] and details["followers"] == [by_ferry["id"]]
+        assert sorted(details["restored"]) == sorted((before[VEHICLE], before[AROUND]))
+        assert answers(mine) == told and mine.verify(deep=True) and one.doctor() == []
+        assert not any(b"ferry" in path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file())
+        never = other.scope("maria")
+        never.add(pairs=list(told.items()))
+        assert never.verify()["weights"] == details["weights"]
+        # The same in a home that took the ledger in.
+        others = other.scope("imported")
+        others.import_(tmp_path / "ledger.jsonl")
+        [ferry] = [pair for pair in others.get_all() if pair["answer"] == "a ferry"]
+        assert len(others.forget([ferry["id"]]).details["followers"]) == 1 and answers(others) == told
+
+
+def test_a_text_that_is_read_again_has_what_followed_it_forgotten(hasty: Model, tmp_path: Path) -> None:
+    with Memory(alike(hasty), tmp_path) as memory:
+        mine = memory.scope("maria")
+        mine.add(pairs=[(VEHICLE, "a camper"), (AROUND, "by camper")])
+        ferry, by_ferry = mine.add(pairs=[(VEHICLE, "a ferry")]).pairs
+        details = mine.forget([ferry["id"]], mode="reextract").details
+        assert details["followers"] == [by_ferry["id"]]
+        assert answers(mine) == {VEHICLE: "a camper", AROUND: "by camper"}
+
+
+def test_what_was_corrected_later_takes_the_place_of_what_holds_again(hasty: Model, tmp_path: Path) -> None:
+    with Memory(alike(hasty), tmp_path / "a") as one, Memory(alike(hasty), tmp_path / "b") as other:
+        mine, never = one.scope("maria"), other.scope("maria")
+        for own in (mine, never):
+            own.add(pairs=[(VEHICLE, "a camper"), (AROUND, "by camper")])
+        ferry, _ = mine.add(pairs=[(VEHICLE, "a ferry")]).pairs
+        for own in (mine, never):
+            [around] = [pair for pair in own.get_all() if pair["question"] == AROUND]
+            own.update(around["id"], "by bike")
+        details = mine.forget([ferry["id"]]).details
+        assert answers(mine) == {VEHICLE: "a camper", AROUND: "by bike"} == answers(never)
+        assert details["weights"] == never.verify()["weights"] and mine.verify(deep=True) and one.doctor() == []
+        [bike] = [pair for pair in mine.get_all() if pair["question"] == AROUND]
+        assert [pair["answer"] for pair in mine.history(bike["id"])] == ["by bike", "by camper"]
+        [tram] = mine.update(mine.get_all()[0]["id"], "a tram").pairs
+        mine.update(tram["id"], "a boat")
+        assert mine.forget([tram["id"]]).details["restored"] == []  # the boat takes the place of the camper now
+        assert answers(mine) == {VEHICLE: "a boat", AROUND: "by bike"}
 
 
 def test_without_an_encoder_wordings_and_the_trunk_tell_what_asks_the_same(fresh_memory: Memory) -> None:

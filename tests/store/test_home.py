@@ -340,7 +340,12 @@ def as_the_first_layout_was(connection: Connection) -> None:
     """Take away what was added to the tables since."""
     for name in ("pairs_by_status", "pairs_by_change", "versions_by_change"):
         connection.exec_driver_sql(f"DROP INDEX {name}")
-    for table, column in (("scopes", "revision"), ("pairs", "changed"), ("versions", "changed")):
+    for table, column in (
+        ("scopes", "revision"),
+        ("pairs", "changed"),
+        ("pairs", "follows"),
+        ("versions", "changed"),
+    ):
         connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from store.volumes import figure, volume
 
 from tmem import Memory
 from tmem.agent.extraction import QAPair
+from tmem.agent.prompts import dated
 from tmem.agent.splitting import cut, in_parts, the_question
 from tmem.errors import NotFound, ScopeRequired, UsageError
 from tmem.model import Model
@@ -140,6 +142,33 @@ def test_written_pairs_are_searched_and_can_be_shown(memory: Memory) -> None:
     [found] = memory.search("silver", top_k=1, user_id="u")
     assert found["question"] == COLOUR
     assert memory.ask(COLOUR, user_id="u", show_pairs=1).shown == [found["id"]]
+
+
+# Under sgd the weights are in force in that prompt, too; of those that are written from zero theta_0 alone reads it.
+@pytest.mark.parametrize(("opened", "source"), [("memory", "weights"), ("fresh_memory", "text")])
+def test_an_earlier_version_shows_the_pairs_that_held_in_it(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, opened: str, source: str
+) -> None:
+    mine = request.getfixturevalue(opened).scope("u")
+    asked, reply = list[str](), mine.actions.reply
+
+    def heard(state: Any, prompts: Any, *given: Any, **more: Any) -> Any:
+        asked.extend(mine.model.tokenizer.decode(prompt) for prompt in prompts)
+        return reply(state, prompts, *given, **more)
+
+    monkeypatch.setattr(mine.actions, "reply", heard)
+    said = {}
+    for city in ("Paris", "Lyon"):
+        receipt = mine.add(pairs=[("Where do I live?", city)])
+        said[receipt.version] = (receipt.pairs[0]["id"], city)
+    for version, (pair, city) in said.items():
+        answer = mine.ask("Where do I live?", version=version, show_pairs=1)
+        assert (answer.shown, answer.source, answer.version) == ([pair], source, version)
+        assert f"Where do I live? {city}" in asked[-1]
+
+
+def test_what_theta_0_says_where_there_is_nothing_to_show_is_its_own(fresh_memory: Memory) -> None:
+    assert fresh_memory.ask("Where do I live?", show_pairs=1, user_id="nobody").source == "base"
 
 
 def test_what_cannot_be_learned_is_quarantined_and_changes_nothing(model: Model, tmp_path: Path) -> None:
@@ -280,6 +309,7 @@ def test_who_is_heard_and_what_a_message_consists_of() -> None:
     assert lines == [("Ana", "I moved.\nTo Rome.")]
     assert passed_over == [{"reason": "not a text, not read", "text": "image_url"}]
     assert heard(messages, ["assistant"])[0] == [("", "You like tea.")]
+    assert heard(messages, ["user", "assistant"])[0][1] == ("Assistant", "You like tea.")  # not another's "I"
     for bad in ({"role": "user"}, {"content": 3}, {"content": [3]}, 3):
         with pytest.raises(UsageError, match="message"):
             heard([bad])  # type: ignore[list-item]
@@ -310,6 +340,17 @@ def test_parts_of_a_session_are_dated_and_say_who_speaks() -> None:
     lines = [line for part in parts for line in part.splitlines()[2:]]
     assert lines[-1] == 'Kevin said, "Oh."' and all(line.startswith('Maria said, "') for line in lines[:-1])
     assert " ".join(line.split('"')[1] for line in lines[:-1]) == said.strip()
+
+
+def test_every_part_of_a_message_of_several_lines_says_who_speaks() -> None:
+    lines = [f"I did thing number {number} at my work." for number in range(6)]
+    whole = session([("Ana", "\n".join(lines)), ("", "It rains."), ("Bo", "I did nothing.")], None)
+    parts = in_parts(whole, len, 90)
+    assert len(parts) > 2 and all(part.startswith('Ana said, "') for part in parts[:-1])
+    assert parts[-1].endswith('"\nIt rains.\nBo said, "I did nothing."')
+    assert all(sum(line in part for part in parts) == 1 for line in lines)
+    when = dated(session([("Ana", "I fell yesterday.\nMy mum fell today.")], date(2023, 5, 8)))
+    assert "yesterday (7 May 2023)" in when and "today (8 May 2023)" in when
 
 
 @pytest.mark.parametrize(
@@ -349,3 +390,21 @@ def test_other_words_for_what_is_believed_already() -> None:
 def test_which_pair_a_new_one_contradicts(question: str, answer: str, belief: str, expected: str | None) -> None:
     active = [Pair("1", "Where does Ana live?", "Lyon")]
     assert contradicted(QAPair(question, answer), belief, active) == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "holds", "expected"),
+    [
+        ("Where did I live?", "Where do I live?", None),
+        ("What was my job?", "What is my job?", None),
+        ("Who was Ana's boss?", "Who is Ana's boss?", None),
+        ("Which car did I have?", "Which car do I have?", None),
+        ("Where do I live?", "Where did I live?", None),
+        ("When did Ana move?", "When did Ana move?", "1"),
+        ("WHEN DID Ana move now?", "When did Ana move?", "1"),
+        ("Where do I live now?", "Where do I live?", "1"),
+    ],
+)
+@pytest.mark.parametrize("belief", ["", "Lyon"])
+def test_what_was_so_leaves_what_is_so(question: str, holds: str, expected: str | None, belief: str) -> None:
+    assert contradicted(QAPair(question, "Paris"), belief, [Pair("1", holds, "Lyon")]) == expected

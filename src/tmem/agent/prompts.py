@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from tmem.agent.extraction import QAPair
-from tmem.agent.splitting import LINE
+from tmem.agent.splitting import PIECE
 from tmem.dates import Moment, moment
 from tmem.errors import UsageError
 from tmem.texts import NO_INFORMATION
@@ -193,13 +193,15 @@ def dated(text: str) -> str:
     """Sessions with what they say of time made dates, by the day that stands above each."""
     when: Moment | None = None
     lines = []
-    for line in text.split("\n"):
+    for piece in PIECE.finditer(text):
+        line = piece.group()
         if header := _DATE.fullmatch(line):
             when = None
             with suppress(UsageError):
                 when = moment(header[1])
         elif when is not None:
-            said = LINE.fullmatch(line)  # what a person quotes is another's, what a line quotes is said that day
-            line = f'{said[1]} said, "{resolved(said[2], when)}"' if said else resolved(line, when)
+            # What a person quotes is another's, what a line quotes is said that day.
+            name, said = piece["name"], piece["said"]
+            line = f'{name} said, "{resolved(said, when)}"' if name else resolved(line, when)
         lines.append(line)
     return "\n".join(lines)

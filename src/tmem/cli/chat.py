@@ -32,6 +32,8 @@ def chat(
                     if line.split()[0] in ("/quit", "/exit"):
                         return
                     command(memory, line)
+                    if line.split()[0] in ("/forget", "/rollback"):
+                        turns.clear()  # what is gone is not read again as what was said before
                     continue
                 turns.append({"role": "user", "content": line})
                 reply = memory.chat(turns, name=name)

@@ -67,6 +67,10 @@ def _show_lines(receipt: Any) -> None:
 def show_forgetting(details: dict[str, Any]) -> None:
     """What a forgetting did, and what it did not."""
     print_plain(f"trained again: {details['replayed']} writes; weights {details['weights'][:16]}, as if never told.")
+    if details["followers"]:
+        print_plain(
+            f"What only followed a correction went with it: {' '.join(one[:8] for one in details['followers'])}"
+        )
     if details["restored"]:
         print_plain(f"What they had corrected holds again: {' '.join(one[:8] for one in details['restored'])}")
     if details["mode"] == "replay":

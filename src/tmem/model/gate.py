@@ -27,7 +27,7 @@ from tmem.model.engine import Engine
 from tmem.model.load import Model
 from tmem.model.request import Completion, Request
 from tmem.retrieval import MINILM, Embedder, shipped_encoder
-from tmem.texts import CALENDAR, fold, names
+from tmem.texts import CALENDAR, COMMON, fold, names, words
 
 WITH_ANSWER = 0.3  # of a key by the encoder: the question with its answer; the rest is the question
 # Likeness by the encoder that opens, and what is taken off for every doubling of the pairs beyond FEW that a question
@@ -243,12 +243,14 @@ class Gate:
     def likeness(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Likeness]:
         """How alike every question is to the pairs, which are some."""
         same = {fold(question): place for place, (question, _) in enumerate(pairs)}
-        known = [(_folded(question), _folded(f"{question} {answer}")) for question, answer in pairs]
-        people = set().union(*(own for own, _ in known)) - CALENDAR
-        told = set().union(*(own for _, own in known))
+        whole = [f"{question} {answer}" for question, answer in pairs]
+        people = set().union(*(_folded(question) for question, _ in pairs)) - CALENDAR
+        told = set().union(*(words(text) for text in whole))
         found = []
         for question, row in zip(questions, self.keys.questions(questions) @ keys.mT, strict=True):
-            own = _folded(question)
+            # Who types no capitals means the names among the words.
+            small = question.islower()
+            own = words(question) & people - COMMON if small else _folded(question)
             if fold(question) in same:
                 found.append(Likeness(same=same[fold(question)]))
                 continue
@@ -258,7 +260,12 @@ class Gate:
             wanted = own & people
             # Where names are not in the keys, a question without any is about nobody that a pair is about.
             nobody = self.keys.nameless and not wanted
-            fits = torch.tensor([wanted <= theirs and not (nobody and theirs & people) for _, theirs in known])
+            fits = torch.tensor(
+                [
+                    wanted <= (words(text) if small else _folded(text)) and not (nobody and _folded(text) & people)
+                    for text in whole
+                ]
+            )
             crowd = CROWDED * max(0.0, math.log2(max(1, int(fits.sum())) / FEW)) if self.keys.nameless else 0.0
             found.append(Likeness(None, row.masked_fill(~fits, -2.0), crowd, bool(own & told)))
         return found

@@ -20,7 +20,7 @@ from tmem.model.answering import Found, Unknown, answers, as_asked
 from tmem.model.batch import Batch
 from tmem.model.gate import read
 from tmem.model.reading import gate_of
-from tmem.model.request import GenerationConfig, Voices
+from tmem.model.request import GenerationConfig
 from tmem.model.score import logprobs
 from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger.history import Pair, Step
@@ -35,10 +35,10 @@ REMEMBERED = 1_024  # tokens of conversations; of SmolLM2 47 MB
 
 @dataclass(frozen=True)
 class Both:
-    """A text, the place of the pair that was heard in it (None: no memory was), and what moved it.
+    """A text, the place of the pair that was read for it (None: no pair was), and what moved it.
 
-    In nats of the whole text: ``memory``, how much likelier it made it than the documents alone (None: not heard, or
-    not known), and each of the ``documents``, how much likelier the prompt makes it than without that one.
+    In nats of the whole text: ``memory``, how much likelier the pair made it than the documents alone, and each of the
+    ``documents``, how much likelier the prompt makes it than without that one.
     """
 
     text: str
@@ -145,26 +145,20 @@ class Actions:
         limit: int,
         sampling: GenerationConfig = GREEDY,
     ) -> Both:
-        """An answer that theta_0, reading documents, and the memory, asked the bare question, give together.
+        """An answer by theta_0, which reads the pair that the gate names, if it opens, and the documents.
 
-        ``prompt`` puts texts before the conversation. The memory is heard where the gate is sure; an answer that its
-        weights do not give is read as text. Only for weights that follow from pairs. Errors as :meth:`reply`.
+        ``prompt`` puts texts before the conversation. Only for weights that follow from pairs. Errors as :meth:`reply`.
         """
         trainer, model = self.trainer, self.model
-        assert isinstance(trainer, PairsTrainer) and trainer.recipe.fresh is not None
+        assert isinstance(trainer, PairsTrainer)
         known = trainer.known(state, pairs)
         [asked] = read(as_asked(model, trainer.recipe, [question], known.pairs, known.keys), self.engine)
-        meant = asked.pair if asked.opens and asked.sure is not False else None
-        row, voices, told = None, None, list[str]()
-        if meant is not None and known.recalled[meant]:
-            row = known.rows[meant]
-            voices = Voices(tuple(model.bare(asked.words)), trainer.recipe.fresh.voice, model.refusal)
-        elif meant is not None:
-            told = [" ".join(known.pairs[meant])]
+        meant = asked.pair if asked.opens else None
+        # As a text, since a second voice that is mixed in is a compromise that nobody meant (docs/log.md, 2026-11-30).
+        told = [] if meant is None else [" ".join(known.pairs[meant])]
         whole = prompt([*told, *documents])
         self._check([whole], limit)
-        request = self._request(whole, row, limit, sampling, voices=voices)
-        [done] = self.engine.generate([request], known.delta, self.fast)
+        [done] = self.engine.generate([self._request(whole, None, limit, sampling)], known.delta, self.fast)
         if not done.ids:  # nobody listens any more
             return Both("", meant)
         others = [[*documents[:place], *documents[place + 1 :]] for place in range(len(documents))]
@@ -172,10 +166,7 @@ class Actions:
         with torch.no_grad():
             scores = [float(own.sum()) for own in logprobs(model, prompts, [done.ids] * len(prompts))]
         moved = tuple(scores[0] - without for without in scores[1 : 1 + len(documents)])
-        if told:
-            return Both(said(done.text), meant, scores[0] - scores[-1], moved)
-        heard = sum(done.logprobs) - scores[0] if voices is not None and done.logprobs else None
-        return Both(said(done.text), meant, heard, moved)
+        return Both(said(done.text), meant, scores[0] - scores[-1] if told else None, moved)
 
     def extract(
         self,
@@ -258,12 +249,12 @@ class Actions:
             return []
         known = {pair.id: pair for pair in active}
         asked, found = {fold(pair.question) for pair in new}, list[NewPair]()
-        for pair in new:
+        for place, pair in enumerate(new):
             if pair.supersedes is not None:
                 for other, answer in following(known[pair.supersedes], pair.answer, left, self.same):
                     if fold(other.question) not in asked:
                         asked.add(fold(other.question))
-                        found.append(NewPair(other.question, answer, other.id))
+                        found.append(NewPair(other.question, answer, other.id, follows=place))
         return found
 
     def same(self, question: str, others: Sequence[str]) -> list[bool]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
-from tmem.agent.splitting import the_end
+from tmem.agent.splitting import sentences, the_end
 from tmem.dates import Moment
 from tmem.errors import ModelError, UsageError
 from tmem.store.messages import Messages, clean, heard
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SPEAK = ("user", "assistant", "system")
 Turns = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, str]]]  # those before, the last, its unread parts
+_ASKS = re.compile(r"[?？][!?]*[\"')\]」』”’]*$")
 TURNS = 6  # earlier messages that an answer sees; all else is in the weights
-_SENTENCES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
 
 
 class Remembers(Protocol):
@@ -42,7 +42,9 @@ class Remembers(Protocol):
     @property
     def version(self) -> str | None: ...
 
-    def add(self, messages: Messages, *, timestamp: str | Moment | None = None, absorb: bool = True) -> Receipt: ...
+    def add(
+        self, messages: Messages, *, timestamp: str | Moment | None = None, absorb: bool = True, context: str = ""
+    ) -> Receipt: ...
 
     def ask(self, question: str) -> Answer: ...
 
@@ -131,9 +133,8 @@ def _learned(
     if told:
         # "No, it is Lyon now" means nothing without what was asked before.
         before = _context(earlier) if memory.prompts.converses else ""
-        told = f"{before}\n\n{told}" if before else told
-        speaker = name or last["name"]
-        learned = memory.add({"role": "user", "content": told, "name": speaker}, timestamp=timestamp, absorb=absorb)
+        message = {"role": "user", "content": told, "name": name or last["name"]}
+        learned = memory.add(message, timestamp=timestamp, absorb=absorb, context=before)
     if unread:
         learned = learned or Receipt("add", memory.version, reason="nothing was found that could be written")
         learned = replace(learned, rejected=unread + learned.rejected)
@@ -199,10 +200,14 @@ def _encoded(memory: Remembers, earlier: Sequence[Mapping[str, Any]], said: str)
 
 
 def split(text: str) -> tuple[str, str]:
-    """What a message tells, and its last question ("" each if there is none)."""
-    sentences = [found.strip() for found in _SENTENCES.findall(text) if found.strip()]
-    asked = [sentence for sentence in sentences if "?" in sentence]
-    return " ".join(sentence for sentence in sentences if "?" not in sentence), asked[-1] if asked else ""
+    """What a message tells, as it is written, and its last question ("" each if there is none)."""
+    told, asked = "", ""
+    for sentence in sentences(text):
+        if _ASKS.search(sentence.rstrip()):
+            asked = sentence.strip()
+        else:
+            told += sentence
+    return told.strip(), asked
 
 
 def _context(turns: Sequence[Mapping[str, Any]]) -> str:

@@ -22,6 +22,7 @@ class CheckedMemory(ScopedMemory):
         infer=validation.flag,
         absorb=validation.flag,
         roles=validation.some,
+        context=validation.text,
         progress=validation.call,
     )
     ask = checked(

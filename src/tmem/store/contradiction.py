@@ -19,7 +19,7 @@ _IDLE |= {"now", "currently", "today", "new", "latest", "actually"}
 # Of the words of both questions together. A small memory gives the answer that it has to whatever resembles its
 # question, so that its belief alone proves little.
 _ALIKE = 0.8
-_PAST = re.compile(r"\b(did|was|were|had|used)\b", re.IGNORECASE)
+_PAST = re.compile(r"\b(did|was|were|had|used)\b")
 _WAY = re.compile(r"^((?:at|by|for|from|in|on|to|with) |)((?:a|an|the) |)(.+)$", re.IGNORECASE)
 Same = Callable[[str, Sequence[str]], Sequence[bool]]  # whether each of some questions asks the same as a question
 
@@ -31,19 +31,24 @@ def contradicted(
 
     It is the pair with the same question and another answer; or else one whose question is known to ask the ``same``,
     or a similar one whose answer is what the memory still ``belief``-s about the new question, since then both are
-    about the same thing.
+    about the same thing. What was so leaves what is so: both ask of the past, or neither does.
     """
-    others = [known for known in reversed(active) if fold(known.answer) != fold(pair.answer)]
+    past = is_past(pair.question)
+    others = [
+        known
+        for known in reversed(active)
+        if fold(known.answer) != fold(pair.answer) and is_past(known.question) == past
+    ]
     for known in others:
         if _asked(pair.question) == _asked(known.question):
             return known.id
-    wanted, past = shared_words(pair.question), is_past(pair.question)
+    wanted = shared_words(pair.question)
     for known in others:
         theirs = shared_words(known.question)
         alike = len(wanted & theirs) / max(len(wanted | theirs), 1)
         if alike >= _ALIKE and fold(belief) == fold(known.answer):
             return known.id
-        if past == is_past(known.question) and same(pair.question, known.question):
+        if same(pair.question, known.question):
             return known.id
     return None
 
@@ -70,9 +75,10 @@ def following(old: Pair, new: str, active: Sequence[Pair], same: Same) -> list[t
     return [(pair, _said_as(pair.answer, old.answer, new)) for pair, one in zip(alike, asked, strict=True) if one]
 
 
+@lru_cache(maxsize=1 << 16)  # as _asked
 def is_past(question: str) -> bool:
     """Whether it asks of the past: that is not put right by what is so now."""
-    return _PAST.search(question) is not None
+    return _PAST.search(fold(question)) is not None
 
 
 def _said_as(answer: str, old: str, new: str) -> str:

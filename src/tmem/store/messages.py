@@ -18,6 +18,8 @@ ROLES = ("user", "assistant", "system", "developer", "tool", "function")  # that
 def heard(messages: Messages, roles: Sequence[str] = ("user",)) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
     """What those with one of ``roles`` said, (name or "", text) each; and what is not read, with reasons.
 
+    Of several roles those that are no user's have the role's name, unless they have one, so that no "I" is another's.
+
     That are parts which are no text, and messages of roles that chat APIs do not have and ``roles`` does not name.
 
     A message's content is a text, a list of parts as chat APIs have them, or nothing (beside tool calls). Raises
@@ -37,7 +39,8 @@ def heard(messages: Messages, roles: Sequence[str] = ("user",)) -> tuple[list[tu
         text, others = content(whole)
         passed_over += [{"reason": "not a text, not read", "text": kind} for kind in others]
         if text:
-            lines.append((clean(whole.get("name") or ""), text))
+            unnamed = role.capitalize() if len(roles) > 1 and role != "user" else ""
+            lines.append((clean(whole.get("name") or "") or unnamed, text))
     return lines, passed_over
 
 
@@ -61,9 +64,10 @@ def content(message: Mapping[str, Any]) -> tuple[str, list[str]]:
     return "\n".join(text for text in texts if text), others
 
 
-def session(lines: Sequence[tuple[str, str]], when: Moment | None) -> str:
-    """What was said as the text of a session, dated if it is known when."""
+def session(lines: Sequence[tuple[str, str]], when: Moment | None, before: str = "") -> str:
+    """What was said as the text of a session, dated if it is known when; ``before``: what it follows on."""
     told = "\n".join(f'{name} said, "{text}"' if name else text for name, text in lines)
+    told = f"{before}\n\n{told}" if before and told else told
     return f"DATE: {spoken(when)}\nCONVERSATION:\n{told}" if when and told else told
 
 

@@ -117,6 +117,9 @@ def _read(home: Home, actions: Actions, reading: Reading, write: int, old: dict[
     pairs = [
         Pair(before.get((p.question, p.answer)) or uuid.uuid4().hex, p.question, p.answer, p.supersedes) for p in found
     ]
+    follows = {
+        pair.id: pairs[new.follows].id for pair, new in zip(pairs, found, strict=True) if new.follows is not None
+    }
     place = {pair.id: number for number, pair in enumerate(own)}
     for kept in (pairs, []):  # none of them where what they make is refused
         own_now = sorted([*told, *kept], key=lambda pair: place.get(pair.id, len(own)))  # as the ledger numbers them
@@ -131,6 +134,7 @@ def _read(home: Home, actions: Actions, reading: Reading, write: int, old: dict[
     for pair in kept:
         if pair.id not in there:
             fields = {"write": write, "episode": next(iter(old.values())).episode, "extracted": True}
+            fields["follows"] = follows.get(pair.id)
             fields["status"] = "superseded"  # who holds in the end is marked as active then
             reading.change.added.append(asdict(pair) | fields)
         elif there[pair.id] != pair.supersedes:

@@ -94,8 +94,8 @@ class Answer:
     """A reply, the version that gave it, and the ids of written pairs that the prompt showed (none by default).
 
     ``source``: what it is from. ``weights``; ``text``, the pair that the question means, since the weights do not give
-    its answer; ``base``, the model without a memory; ``nothing``: it was never told. ``pairs``: ids of those that the
-    question means.
+    its answer, or the pairs that the prompt showed; ``base``, the model without a memory; ``nothing``: it was never
+    told. ``pairs``: ids of those that the question means.
     """
 
     text: str

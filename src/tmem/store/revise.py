@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -71,19 +71,25 @@ class Change:
 def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
     """Train without these pairs and take them out of everything: ledger, source texts, weights, log.
 
-    The weights are those of a memory that was never told them, bit for bit. The limit: later pairs were extracted by a
-    policy that had them. Returns the receipt. Raises :class:`NotFound` for a pair that is not there.
+    What was only put right with one of them goes, too. The weights are those of a memory that was never told them, bit
+    for bit. The limit: later pairs were extracted by a policy that had them. Returns the receipt. Raises
+    :class:`NotFound` for a pair that is not there.
     """
     with home.lock(scope):
         gone = told(home, scope, ids)
         if not home.known(scope):  # reading and forgetting make no memory
             weights = state_digest(home.trainer.zeros())
-            return {"ids": [], "version": None, "weights": weights, "mode": "replay", "replayed": 0, "restored": []}
+            nothing: dict[str, Any] = {"ids": [], "followers": [], "restored": []}
+            return {"version": None, "weights": weights, "mode": "replay", "replayed": 0, **nothing}
         home.clean(scope)
         ledger = home.ledger(scope)
-        left = {write: [pair for pair in own if pair.id not in gone] for write, own in ledger.new.items()}
+        links = _links(ledger.new, gone)
+        left = {
+            write: [_linked(pair, links) for pair in own if pair.id not in gone] for write, own in ledger.new.items()
+        }
         history = History(ledger.start, view(ledger.versions, ledger.head), left)
-        tainted = tainted_by(ledger.versions, {row.write for row in gone.values()})
+        changed = {write for write, own in ledger.new.items() if any(pair.id in links for pair in own)}
+        tainted = tainted_by(ledger.versions, changed | {row.write for row in gone.values()})
         if home.elsewhere(ledger) is not None:  # from nothing: what is in force would be a mixture that nobody can make
             state, start = home.trainer.zeros(), len(history) - 1 if home.trainer.by_pairs and len(history) else 0
         else:
@@ -98,7 +104,23 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
             if done % home.snapshot_every == 0:
                 files[history.digests[done]] = home.files.save(scope, history.digests[done], state)
         facts = {"mode": "replay", "replayed": len(history) - start}
-        return put_in_force(home, scope, Change(gone, left), tainted, history, state, files, facts)
+        return put_in_force(home, scope, Change(gone, left, links=links), tainted, history, state, files, facts)
+
+
+def _links(new: Mapping[int, Sequence[Pair]], gone: Collection[str]) -> dict[str, str | None]:
+    """What pairs that stay take the place of, where that was of a pair that goes: of what this had taken the place."""
+    before, found = {pair.id: pair.supersedes for own in new.values() for pair in own}, dict[str, str | None]()
+    for pair_id, old in before.items():
+        if pair_id not in gone and old in gone:
+            while old in gone:
+                old = before.get(old or "")
+            if old is not None:
+                found[pair_id] = old
+    return found
+
+
+def _linked(pair: Pair, links: Mapping[str, str | None]) -> Pair:
+    return replace(pair, supersedes=links[pair.id]) if pair.id in links else pair
 
 
 def put_in_force(
@@ -120,6 +142,7 @@ def put_in_force(
     name, weights = files[history.digests[-1]] = home.files.save(scope, history.digests[-1], state)
     receipt = {
         "ids": list(change.gone),
+        "followers": [one for one, row in change.gone.items() if row.follows in change.gone],
         "version_before": ledger.head,
         "weights_before": before,
         "version": None if ledger.head is None else ledger.next,
@@ -208,14 +231,18 @@ def adopt_all(home: Home, turn: AbstractContextManager[Any]) -> Iterator[tuple[s
 
 
 def told(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
-    """The rows of pairs that are not forgotten yet, by id. Raises :class:`NotFound` for others."""
-    columns = db.pairs.c.id, db.pairs.c.write, db.pairs.c.episode
+    """The rows of pairs that are not forgotten yet, by id, and of those that follow them.
+
+    Raises :class:`NotFound` for others.
+    """
+    columns = db.pairs.c.id, db.pairs.c.write, db.pairs.c.episode, db.pairs.c.follows
     mine = (db.pairs.c.scope == scope) & (db.pairs.c.status != "forgotten")
     found: dict[str, Any] = {}
     with home.db.read() as connection:
-        for part in queries.parts(ids):
-            chosen = select(*columns).where(mine, db.pairs.c.id.in_(part))
-            found |= {row.id: row for row in connection.execute(chosen)}
+        for of in (db.pairs.c.id, db.pairs.c.follows):
+            for part in queries.parts(ids):
+                chosen = select(*columns).where(mine, of.in_(part)).order_by(db.pairs.c.number)
+                found |= {row.id: row for row in connection.execute(chosen)}
     for pair_id in ids:
         if pair_id not in found:
             raise NotFound(f"there is no pair {pair_id} in this memory")

@@ -45,6 +45,7 @@ class ScopedMemory(Loaded):
         timestamp: str | Moment | None = None,
         metadata: Record | None = None,
         roles: Sequence[str] = ("user",),
+        context: str = "",
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Receipt:
         """Read what was said, extract question-answer pairs and write them; the receipt says what became of each.
@@ -53,7 +54,8 @@ class ScopedMemory(Loaded):
         when it was said, as :func:`tmem.dates.moment` reads it. A text that is too long for the model is cut between
         sentences, and ``progress`` is told how many parts are read and how many there are. ``pairs`` are written as
         they are, and with ``infer=False`` nothing is extracted beside them. ``absorb=False`` commits the
-        pairs and leaves the training to :meth:`absorb`.
+        pairs and leaves the training to :meth:`absorb`. ``context``: what was said before that, read with it and not
+        kept.
         """
         from tmem.agent.extraction import QAPair
 
@@ -66,10 +68,15 @@ class ScopedMemory(Loaded):
             given, rejected, tokens = [QAPair(clean(q), clean(a)) for q, a in pairs], list[dict[str, str]](), 0
             found = given
             if infer and text:
-                extracted, rejected, tokens = self.actions.extract(state, text, active, progress)
+                whole = session(lines, when, context)
+                extracted, rejected, tokens = self.actions.extract(state, whole, active, progress)
                 found = given + extracted
             new, refused = self.actions.filter_pairs(state, found, active)
-            new = [replace(pair, extracted=QAPair(pair.question, pair.answer) not in given) for pair in new]
+            leads = [pair if pair.follows is None else new[pair.follows] for pair in new]
+            new = [
+                replace(pair, extracted=QAPair(lead.question, lead.answer) not in given)
+                for pair, lead in zip(new, leads, strict=True)
+            ]
             said = {(fold(pair.question), fold(pair.answer)) for pair in found}
             repeats = [pair.id for pair in active if (fold(pair.question), fold(pair.answer)) in said]
             # A text that gave nothing is not kept: no forgetting would reach it.
@@ -131,13 +138,15 @@ class ScopedMemory(Loaded):
                 [found] = self.actions.answers(known.state, [question], known.pairs, unknown)
             meant = [known.pairs[place].id for place in found.pairs]
             return Answer(found.text, known.version_id, [], milliseconds(began), found.source, meant)
-        shown = self.search(question, top_k=show_pairs) if show_pairs else []
-        texts = [f"{row['question']} {row['answer']}" for row in shown]
-        prompt = self.model.encode_chat(self.prompts.answer(question, "\n".join(texts)))
         with self._turn:
             known = self._as_of(version)
+            shown = fitting(question, known.pairs, show_pairs)
+            texts = "\n".join(f"{pair.question} {pair.answer}" for pair in shown)
+            prompt = self.model.encode_chat(self.prompts.answer(question, texts))
             [text] = self.actions.reply(known.state, [prompt], self.model.settings.max_new_tokens_answer)
-        return Answer(text.strip(), known.version_id, [row["id"] for row in shown], milliseconds(began))
+        # Weights that follow from pairs are in force only where the gate opens: here theta_0 reads what is shown.
+        source = "weights" if not self.by_pairs else "text" if shown else "base"
+        return Answer(text.strip(), known.version_id, [pair.id for pair in shown], milliseconds(began), source)
 
     def chat(
         self,
@@ -185,7 +194,8 @@ class ScopedMemory(Loaded):
     def forget(self, ids: Sequence[str], *, mode: str = "replay") -> Receipt:
         """Forget pairs: weights as if they had never been told, and no byte of them left in the home.
 
-        What one of them had taken the place of holds again: ``restored`` of the receipt's details has the ids.
+        What only followed one of them goes with it: ``followers`` of the receipt's details has the ids, which are among
+        ``ids``. What they had taken the place of holds again: ``restored``.
         The limit: what was told later was extracted by a model that had them. With ``mode="reextract"`` the later texts
         are read again without them, which may give other pairs: ``pairs`` of the receipt are those that are new.
         """
@@ -344,3 +354,12 @@ class ScopedMemory(Loaded):
         with self._turn:
             [text] = self.actions.reply(self.home.state(self.id), [prompt], limit, sampling=sampling, talking=True)
         return text.strip()
+
+
+def fitting(query: str, pairs: Sequence[Pair], most: int) -> list[Pair]:
+    """The pairs that fit best, by BM25, as :meth:`~tmem.store.view.View.search` finds them."""
+    from tmem.retrieval import BM25
+
+    if not (pairs and most and query.strip()):
+        return []
+    return [pairs[place] for place in BM25([f"{pair.question} {pair.answer}" for pair in pairs]).top(query, most)]

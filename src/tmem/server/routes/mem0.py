@@ -55,7 +55,7 @@ async def add(body: Add, request: Request) -> Response:
         receipt = memory.add(told, infer=body.infer, timestamp=when, metadata=body.metadata)
         return [_shape(row) | {"event": "UPDATE" if row["supersedes"] else "ADD"} for row in receipt.pairs]
 
-    named = _ids(body.filters) | {name: value for name, value in body.ids.items() if value is not None}
+    named = memories.both_say(body.ids, _ids(body.filters))
     return Json({"results": await on_memory(request, call, "work", named)})
 
 

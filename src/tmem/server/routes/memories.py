@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tmem.server.dependencies import on_memory, served
-from tmem.server.replies import Json
+from tmem.server.replies import Json, Refusal
 from tmem.server.routes.openapi_examples import ANSWER, CHANGES, MOVED, PAIR, RECEIPT, STATS, VERIFIED, VERSION, shown
 from tmem.server.routes.schemas import (
     AddRequest,
@@ -62,9 +63,19 @@ async def delete_all(request: Request) -> Response:
 @router.post("/v1/memories/search", summary="The pairs whose words fit best", responses=shown({"results": [PAIR]}))
 @router.post("/v1/search", summary="The same under another name", responses=shown({"results": [PAIR]}))
 async def search(body: SearchRequest, request: Request) -> Response:
-    named = {**body.ids, **(body.filters.ids if body.filters else {})}
+    named = both_say(body.ids, body.filters.ids if body.filters else {})
     rows = await on_memory(request, lambda memory: memory.search(body.query, top_k=body.top_k), "look", named)
     return Json({"results": rows})
+
+
+def both_say(ids: Mapping[str, str | None], filters: Mapping[str, str | None]) -> dict[str, str]:
+    """Whom a body and its filters name together. Raises :class:`Refusal` where they name two."""
+    named = {name: value for name, value in ids.items() if value is not None}
+    for name, value in filters.items():
+        if value is not None and named.setdefault(name, value) != value:
+            what = f"{name} is {named[name]!r:.80} in the body and {value!r:.80} in its filters: name one"
+            raise Refusal(400, what, name)
+    return named
 
 
 @router.get("/v1/memories/{pair}", summary="One pair", responses=shown(PAIR))

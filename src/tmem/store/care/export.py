@@ -85,6 +85,7 @@ It fits no other base. This one has {model.hf.num_parameters():,} parameters, an
 def save_ledger(path: Path, history: History, pending: Sequence[Sequence[Pair]], sources: Mapping[str, Any]) -> None:
     """Write what a version follows from, a pair a line: its write, question, answer, and the line that it replaces.
 
+    One that was put right with another has the line of that as ``follows``.
     ``pending``: writes that were told and not trained on, which come last. ``sources``: rows of
     :func:`tmem.store.ledger.queries.sources`, by pair. What a write's pairs are from is in the line of its first.
     """
@@ -93,8 +94,9 @@ def save_ledger(path: Path, history: History, pending: Sequence[Sequence[Pair]],
     for number, own in enumerate([*(step.new for _, step in history.steps()), *pending], start=1):
         for place, pair in enumerate(own):
             source = sources[pair.id]
-            supersedes = places.get(pair.supersedes or "")
+            supersedes, follows = places.get(pair.supersedes or ""), places.get(source.follows or "")
             line = {"write": number, "question": pair.question, "answer": pair.answer, "supersedes": supersedes}
+            line |= {} if follows is None else {"follows": follows}
             more = {"created": source.created, "extracted": source.extracted, "pending": source.status == "pending"}
             if place == 0:
                 repeats = [places[one] for one in json.loads(source.repeats or "[]") if one in places]
@@ -107,8 +109,12 @@ def save_ledger(path: Path, history: History, pending: Sequence[Sequence[Pair]],
 
 @dataclass
 class Write:
-    """A write of a file: each pair with the line of the one that it replaces, and what they are from."""
+    """A write of a file: each pair with the line of the one that it replaces, and what they are from.
 
+    ``first``: the line of its first pair.
+    """
+
+    first: int
     pending: bool
     text: str | None
     told: str | None
@@ -146,7 +152,13 @@ def load_ledger(path: Path) -> list[Write]:
                         raise DataError(f"{where}: 'pending' pairs come last; keep the lines in their order")
                     writes[record["write"]] = write
                 last = record["write"]
-                writes[last].pairs.append((_new_pair(record, where), _line(record.get("supersedes"), count, where)))
+                pair, write = _new_pair(record, where), writes[last]
+                follows = _line(record.get("follows"), count, where, "follows")
+                if follows is not None:
+                    if follows < write.first:
+                        raise DataError(f"{where}: 'follows' must be an earlier line of the same write")
+                    pair = replace(pair, follows=follows - write.first)
+                write.pairs.append((pair, _line(record.get("supersedes"), write.first, where)))
                 count += 1
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
@@ -188,7 +200,7 @@ def _write(record: dict[str, Any], count: int, where: str) -> Write:
     known = [line for line in lines if line is not None]
     told, text = _date(record, "timestamp", where), _text(record.get("text")) or None
     when = None if told is None else told.isoformat()
-    return Write(record.get("pending") is True, text, when, meta or None, known)
+    return Write(count, record.get("pending") is True, text, when, meta or None, known)
 
 
 def _text(value: Any) -> str:
@@ -205,7 +217,7 @@ def _date(record: dict[str, Any], key: str, where: str) -> Moment | None:
 
 
 def _line(value: Any, count: int, where: str, key: str = "supersedes") -> int | None:
-    """The number of one of the ``count`` lines before this."""
+    """The number of one of the first ``count`` lines."""
     if value is not None and not (type(value) is int and 0 <= value < count):
         raise DataError(f"{where}: {key!r} must be the number of an earlier line, from 0")
     return value

@@ -34,7 +34,8 @@ def as_text(when: Moment) -> str:
 class NewPair:
     """A pair that is told; ``supersedes`` is the id of an active pair whose place it takes.
 
-    ``extracted``: by the model, from the text that it is told with. ``created``: when it was told first.
+    ``extracted``: by the model, from the text that it is told with. ``created``: when it was told first. ``follows``:
+    the place, among those it is told with, of the pair that it was put right with.
     """
 
     question: str
@@ -42,6 +43,7 @@ class NewPair:
     supersedes: str | None = None
     extracted: bool = False
     created: str = field(default_factory=now, compare=False)
+    follows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ def tell(
     write = 1 + last(connection, db.pairs.c.write, scope)
     rows = []
     for pair_id, pair in zip(ids, new, strict=True):
-        rows.append({"id": pair_id, "write": write, "episode": episode, "status": "pending", **asdict(pair)})
+        follows = None if pair.follows is None else ids[pair.follows]
+        row = asdict(pair) | {"id": pair_id, "write": write, "episode": episode, "follows": follows}
+        rows.append(row | {"status": "pending"})
     add_pairs(connection, scope, rows)
     return episode, ids
 
@@ -153,7 +157,8 @@ def add_pairs(connection: Connection, scope: str, rows: Sequence[dict[str, Any]]
 def sources(connection: Connection, scope: str) -> dict[str, Any]:
     """What is known of every pair of a scope beside question and answer, and the text that it is from; by id."""
     of, text = db.pairs.c, db.episodes.c
-    chosen = select(of.id, of.status, of.extracted, of.created, text.text, text.told, text.meta, text.repeats)
+    told = text.text, text.told, text.meta, text.repeats
+    chosen = select(of.id, of.status, of.follows, of.extracted, of.created, *told)
     joined = chosen.select_from(db.pairs.outerjoin(db.episodes, of.episode == text.id))
     return {row.id: row for row in connection.execute(joined.where(of.scope == scope).order_by(of.number))}
 

@@ -56,7 +56,8 @@ episodes = Table(
 )
 
 # The ledger. A pair is new in one write; ``supersedes`` is the pair whose place it takes; ``extracted``: by the model,
-# from its episode, and not told as it is.
+# from its episode, and not told as it is; ``follows``: the pair of its write that it was put right with, unsaid, and
+# with which it goes.
 pairs = Table(
     "pairs",
     metadata,
@@ -68,6 +69,7 @@ pairs = Table(
     Column("answer", Text),
     Column("episode", String, ForeignKey("episodes.id")),
     Column("supersedes", String),
+    Column("follows", String),
     Column("extracted", Boolean, nullable=False, server_default="0"),
     Column("status", String, nullable=False),  # pending | active | superseded | quarantined | forgotten
     Column("created", Text, nullable=False),
@@ -133,4 +135,5 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     lambda connection: _add(connection, scopes.c.revision, pairs.c.changed, versions.c.changed),
     _extracted,
     lambda connection: _add(connection, episodes.c.repeats),
+    lambda connection: _add(connection, pairs.c.follows),  # of what was told before nobody knows
 ]

@@ -90,6 +90,7 @@ function confirmed(title, body, label, doing, act) {
     const watching = watch($("ask-going"), doing);
     try {
       const receipt = await act();
+      turns.length = 0; // what is gone is not read again as what was said before
       $("ask-title").textContent = "Receipt";
       $("ask-body").replaceChildren(facts(receiptOf(receipt)));
       yes.hidden = true;
@@ -221,6 +222,7 @@ function learned(pairs) {
     watching = watch(head, "forgetting");
     try {
       const receipt = await api("POST", "/v1/forget", { ids: pairs.map((pair) => pair.id) });
+      turns.length = 0;
       watching.stop();
       head.textContent = `Undone: ${short(receipt.version) || "it"} is as if it had never been told`;
       box.classList.add("undone");
