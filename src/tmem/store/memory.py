@@ -167,6 +167,7 @@ class Memory:
         timestamp: str | Moment | None = None,
         metadata: Record | None = None,
         roles: Sequence[str] = ("user",),
+        context: str = "",
         progress: Callable[[int, int], None] = lambda done, total: None,
         expiration_date: str | None = None,
         **ids: Unpack[Ids],
@@ -184,6 +185,7 @@ class Memory:
             timestamp=timestamp,
             metadata=metadata,
             roles=roles,
+            context=context,
             progress=progress,
         )
 
