@@ -8,10 +8,10 @@ from collections.abc import Callable
 _HEADER = re.compile(r"DATE: .*\nCONVERSATION:\n")
 # What somebody says in a session, several lines of it too, or any other line.
 PIECE = re.compile(
-    r'^(?P<name>.+?) said, "(?P<said>(?:[^"\n]|"(?!$)|\n(?!.+? said, "|DATE: ))*)"$|^.*$',
+    r'^(?P<name>.+?) said, "(?P<said>(?:[^"\n]++|"(?!$)|\n(?!.+? said, "|DATE: ))*+)"$|^.*$',
     re.MULTILINE,
 )
-_ENDS = re.compile(r"(?:[.!?]+[\"')\]”’]*(?=\s|$)|[。！？]+[\"')\]」』”’]*|\n)\s*")
+_ENDS = re.compile(r"(?:(?<![.!?])[.!?]++[\"')\]”’]*(?=\s|$)|[。！？]+[\"')\]」』”’]*|\n)\s*")
 # Before a full stop that ends nothing: titles and initials, and words that are written short if more follows.
 _TITLE = re.compile(r"(?:^|[\s(\"'“])(?:Dr|Mr|Mrs|Ms|Mx|Prof|St|Mt|Rev|Capt|Gen|Sgt|[A-HJ-Z])$")
 _SHORT = re.compile(r"(?:^|[\s(\d])(?:[ap]\.m|e\.g|i\.e|etc|approx|vs|Jr|Sr|Inc|Ltd|Co|Apt|Ave|Rd)$")
