@@ -290,15 +290,15 @@ def tense(text: str, start: int, end: int) -> int:
     clause = words_before[own:]
     doing = bool(clause) and clause[0].endswith("ing")  # "we are leaving tomorrow and coming back on Friday"
     no_clause = _NO_CLAUSE.get(words_before[own - 1] if own else "", _NO_CLAUSE_AT_ALL)
-    if not doing and (until or not no_clause.fullmatch("".join(f"{one} " for one in clause))):
-        return UNKNOWN  # "I got the keys and we move in on Saturday": a verb that is not known
+    # "I got the keys and we move in on Saturday": a verb that is not known, which another's past says nothing of.
+    of_its_own = doing or until > 0 or not no_clause.fullmatch("".join(f"{one} " for one in clause))
     marks_before, marks_after = (
         [_mark(words, at) for at in range(len(words))] for words in (words_before, words_after)
     )
-    if not doing and words_after and not any(mark is not None for mark in marks_after):
+    if not of_its_own and words_after and not any(mark is not None for mark in marks_after):
         return UNKNOWN
     agreed = _agreed(marks_before + marks_after)
-    return max(agreed, UNKNOWN) if doing else agreed
+    return max(agreed, UNKNOWN) if of_its_own else agreed
 
 
 def intends(text: str, start: int) -> bool:
