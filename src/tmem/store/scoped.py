@@ -68,7 +68,7 @@ class ScopedMemory(Loaded):
             given, rejected, tokens = [QAPair(clean(q), clean(a)) for q, a in pairs], list[dict[str, str]](), 0
             found = given
             if infer and text:
-                whole = session(lines, when, context)
+                whole = session(lines, when, clean(context))
                 extracted, rejected, tokens = self.actions.extract(state, whole, active, progress)
                 found = given + extracted
             new, refused = self.actions.filter_pairs(state, found, active)
