@@ -156,7 +156,7 @@ def test_a_full_history_that_does_not_fit_loses_its_oldest_units_and_counts_them
 
 def test_a_unit_longer_than_the_window_is_refused_in_one_line(model: Model) -> None:
     with pytest.raises(DataError, match="too long for the window") as error:
-        agent(model).run([story("long", (UNITS[0] * 800,))])
+        agent(model).run([story("long", (UNITS[0] * 400,))])
     assert "\n" not in str(error.value)
 
 
