@@ -29,10 +29,11 @@ def chat(
         for line in lines():
             try:
                 if line.startswith("/"):
-                    if line.split()[0] in ("/quit", "/exit"):
+                    word = line.split()[0]
+                    if word in ("/quit", "/exit"):
                         return
                     command(memory, line)
-                    if line.split()[0] in ("/forget", "/rollback"):
+                    if word in ("/forget", "/rollback"):
                         turns.clear()  # what is gone is not read again as what was said before
                     continue
                 turns.append({"role": "user", "content": line})

@@ -243,9 +243,9 @@ class Gate:
     def likeness(self, questions: Sequence[str], pairs: Sequence[tuple[str, str]], keys: Tensor) -> list[Likeness]:
         """How alike every question is to the pairs, which are some."""
         same = {fold(question): place for place, (question, _) in enumerate(pairs)}
-        whole = [f"{question} {answer}" for question, answer in pairs]
+        known = [(_folded(text), words(text)) for text in (f"{question} {answer}" for question, answer in pairs)]
         people = set().union(*(_folded(question) for question, _ in pairs)) - CALENDAR
-        told = set().union(*(words(text) for text in whole))
+        told = set().union(*(own for _, own in known))
         found = []
         for question, row in zip(questions, self.keys.questions(questions) @ keys.mT, strict=True):
             # Who types no capitals means the names among the words.
@@ -261,10 +261,7 @@ class Gate:
             # Where names are not in the keys, a question without any is about nobody that a pair is about.
             nobody = self.keys.nameless and not wanted
             fits = torch.tensor(
-                [
-                    wanted <= (words(text) if small else _folded(text)) and not (nobody and _folded(text) & people)
-                    for text in whole
-                ]
+                [wanted <= (worded if small else named) and not (nobody and named & people) for named, worded in known]
             )
             crowd = CROWDED * max(0.0, math.log2(max(1, int(fits.sum())) / FEW)) if self.keys.nameless else 0.0
             found.append(Likeness(None, row.masked_fill(~fits, -2.0), crowd, bool(own & told)))

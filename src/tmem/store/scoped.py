@@ -19,6 +19,7 @@ from tmem.store.ledger.queries import NewPair, Version
 from tmem.store.loaded import Loaded
 from tmem.store.messages import Messages, clean, heard, session
 from tmem.store.results import Answer, PairRecord, Receipt, Record, Reply, WhyRecord, milliseconds
+from tmem.store.view import fitting
 from tmem.store.weights.states import state_digest
 from tmem.texts import fold
 
@@ -354,12 +355,3 @@ class ScopedMemory(Loaded):
         with self._turn:
             [text] = self.actions.reply(self.home.state(self.id), [prompt], limit, sampling=sampling, talking=True)
         return text.strip()
-
-
-def fitting(query: str, pairs: Sequence[Pair], most: int) -> list[Pair]:
-    """The pairs that fit best, by BM25, as :meth:`~tmem.store.view.View.search` finds them."""
-    from tmem.retrieval import BM25
-
-    if not (pairs and most and query.strip()):
-        return []
-    return [pairs[place] for place in BM25([f"{pair.question} {pair.answer}" for pair in pairs]).top(query, most)]

@@ -40,11 +40,7 @@ class View:
 
     def search(self, query: str, *, top_k: int = 10) -> list[PairRecord]:
         """The active pairs that fit the query best, by BM25; none fits a blank one. Needs the extra ``eval``."""
-        from tmem.retrieval import BM25
-
-        active = self._active() if query.strip() else []
-        best = BM25([f"{pair.question} {pair.answer}" for pair in active]).top(query, top_k) if active else []
-        return self._rows([active[place].id for place in best])
+        return self._rows([pair.id for pair in fitting(query, self._active(), top_k)])
 
     def get(self, pair_id: str) -> PairRecord:
         """One pair. Raises :class:`~tmem.errors.NotFound`."""
@@ -160,3 +156,12 @@ class View:
     def _why_quarantined(self, ids: Sequence[str]) -> str:
         with self.home.db.read() as connection:
             return "quarantined: " + "; ".join(queries.quarantine_reasons(connection, self.id, ids))
+
+
+def fitting(query: str, pairs: Sequence[Pair], most: int) -> list[Pair]:
+    """The pairs that fit a query best, by BM25."""
+    from tmem.retrieval import BM25
+
+    if not (pairs and most and query.strip()):
+        return []
+    return [pairs[place] for place in BM25([f"{pair.question} {pair.answer}" for pair in pairs]).top(query, most)]
