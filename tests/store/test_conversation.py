@@ -124,6 +124,40 @@ def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_
     assert "<session>" not in reply
 
 
+def test_a_small_model_sees_what_was_said_before_where_a_message_leans_on_it_and_tells_what_is_new(
+    tmp_path: Path,
+) -> None:
+    model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
+    model.settings = model.settings.model_copy(update={"window": 4096, "prompts": "english"})
+    before = "user: When do I see Dr. Miller?\nassistant: Friday"
+    old = {"instruction": "When do I see Dr. Miller?", "output": "Friday"}
+
+    def pairs(*found: dict[str, str]) -> str:
+        return json.dumps(found)
+
+    def learned(message: str, *replies: str) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+        script = Scripted(model, list(replies))
+        mine = memory.scope(message)
+        mine.actions.engine = script  # type: ignore[assignment]
+        receipt = mine.add(message, context=before)
+        assert not script.extractions  # read as often as it was thought
+        told = [(pair["question"], pair["answer"]) for pair in receipt.pairs]
+        seen = [prompt for prompt in script.prompts if "Write question-answer pairs" in prompt]
+        return told, seen, [one["text"] for one in receipt.rejected if one["reason"] == "it was said before"]
+
+    with Memory(model, tmp_path / "home") as memory:
+        rent = {"instruction": "How much is my rent?", "output": "$1,300"}
+        told, [seen], _ = learned("The rent is $1,300 now.", pairs(rent))
+        assert told == [("How much is my rent?", "$1,300")] and "Dr. Miller" not in seen
+        told, [first, second], lost = learned("No, the rent is $1,300 now.", pairs(old), pairs(rent))
+        assert told == [("How much is my rent?", "$1,300")] and lost == ["When do I see Dr. Miller?"]
+        assert before in first and before not in second
+        told, [seen], lost = learned("No, it is on Monday.", pairs(old, old | {"output": "Monday"}))
+        assert told == [("When do I see Dr. Miller?", "Monday")] and before in seen and lost == [old["instruction"]]
+        assert learned("No, it is not.", pairs(old))[0] == []
+        assert learned("Yes, exactly.", pairs(old))[0] == [("When do I see Dr. Miller?", "Friday")]
+
+
 def test_what_a_system_text_says_nobody_told() -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert _context(turns) == "user: Hi"

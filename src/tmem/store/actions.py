@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from tmem.agent.extraction import QAPair, filter_pairs, parse
+from tmem.agent.leaning import agrees, leans, means_another, said_before
 from tmem.agent.prompts import PROMPTS
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import in_parts, the_question, to_read
+from tmem.dates import Moment
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import Engine, HFEngine, Request
@@ -25,6 +27,7 @@ from tmem.model.score import logprobs
 from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger.history import Pair, Step
 from tmem.store.ledger.queries import NewPair
+from tmem.store.messages import session
 from tmem.store.weights.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import fold, said
 
@@ -167,6 +170,33 @@ class Actions:
             scores = [float(own.sum()) for own in logprobs(model, prompts, [done.ids] * len(prompts))]
         moved = tuple(scores[0] - without for without in scores[1 : 1 + len(documents)])
         return Both(said(done.text), meant, scores[0] - scores[-1] if told else None, moved)
+
+    def read(
+        self,
+        state: State,
+        lines: Sequence[tuple[str, str]],
+        when: Moment | None,
+        before: str,
+        active: Collection[Pair],
+        progress: Callable[[int, int], None],
+    ) -> tuple[list[QAPair], list[dict[str, str]], int]:
+        """The pairs of what was said (name, text) after ``before``: as :meth:`extract`.
+
+        By a model that finds again what was said before, if it is shown that, only what is new is taken; and where that
+        is nothing, but what was said stands by itself, it is read once more, alone.
+        """
+        alone, told, distracted = session(lines, when), " ".join(text for _, text in lines), self.prompts.distracted
+        if not before or (distracted and not leans(told)):
+            return self.extract(state, alone, active, progress)
+        found, dropped, tokens = self.extract(state, session(lines, when, before), active, progress)
+        if not distracted or agrees(told):
+            return found, dropped, tokens
+        new = [pair for pair in found if not said_before(pair.answer, before, told)]
+        dropped += [{"reason": "it was said before", "text": pair.question} for pair in found if pair not in new]
+        if new or means_another(told):
+            return new, dropped, tokens
+        new, more, further = self.extract(state, alone, active, progress)
+        return new, dropped + more, tokens + further
 
     def extract(
         self,

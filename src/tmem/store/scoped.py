@@ -69,8 +69,8 @@ class ScopedMemory(Loaded):
             given, rejected, tokens = [QAPair(clean(q), clean(a)) for q, a in pairs], list[dict[str, str]](), 0
             found = given
             if infer and text:
-                whole = session(lines, when, clean(context))
-                extracted, rejected, tokens = self.actions.extract(state, whole, active, progress)
+                before = clean(context)
+                extracted, rejected, tokens = self.actions.read(state, lines, when, before, active, progress)
                 found = given + extracted
             new, refused = self.actions.filter_pairs(state, found, active)
             leads = [pair if pair.follows is None else new[pair.follows] for pair in new]

@@ -1,0 +1,84 @@
+"""Whether an English message says by itself what it means, or leans on what was said before it.
+
+A small model that is shown what was said before finds that again instead of what is new (docs/log.md, 2026-12-01), so
+it is shown only where the message needs it: "No, it is on Friday", "Pottery.", "She works at the post office".
+"""
+
+from __future__ import annotations
+
+import re
+
+from tmem.texts import fold, names
+
+_WORD = re.compile(r"\w+")
+_OPENS = re.compile(
+    r"\W*\b(?:no|nope|nah|not? (?:any ?more|quite|really|at all)|yes|yeah|yep|right|correct|exactly|actually|sorry|"
+    r"wait|wrong|oh|well|okay|ok|ah|hm+|"
+    r"(?:that|this)(?:['’]s| is| was)(?: (?:not|no longer))? (?:wrong|right|true|correct|it))\b[\s,.!;:–—-]*",
+    re.IGNORECASE,
+)
+_AGREES = re.compile(
+    r"\W*\b(?:yes|yeah|yep|right|correct|exactly|sure|of course|"
+    r"(?:that|this)(?:['’]s| is) (?:right|true|correct|it))\b",
+    re.IGNORECASE,
+)
+_SPEAKER = re.compile(r"(?:i|we|my|our)\b", re.IGNORECASE)
+# Where a phrase begins that is no sentence, if little follows it.
+_PART = re.compile(
+    r"(?:not|to|on|at|in|with|for|since|from|by|until|after|before|about|around|near|next|every|only|just|because|both|neither|"
+    r"either|mostly|same|me|so|it['’]?s)\b",
+    re.IGNORECASE,
+)
+_SOMEBODY = r"he|she|him|her|his|hers|they|them|their|theirs"
+_SOMETHING = (
+    r"it|its|there(?! (?:is|are|was|were|will|has|have)\b)|the (?:same|other) one|(?:an?|another)(?: \w+)? one|one(?=\W*$| too\b)|"
+    r"(?:that|this|these|those)(?=\W*$|[.,;!?]| (?:is|was|are|were|too|since|now|again|instead|any ?more)\b)|"
+    r"(?:do|did|am|have|was|can|would) too"
+)
+_POINTS = re.compile(rf"\b(?:(?P<somebody>{_SOMEBODY})|(?P<something>{_SOMETHING}))\b(?!['’]s name)", re.IGNORECASE)
+_NOUN = re.compile(r"\b(?:my|our|your|the|an?|some|two|three|\w+['’]s)\s+[^\W\d]", re.IGNORECASE)
+
+
+def leans(message: str) -> bool:
+    """Whether a message needs what was said before it: to be read with it, or since it puts something right."""
+    return opens(message) or means_another(message)
+
+
+def opens(message: str) -> bool:
+    """Whether a message begins as a reply does: "No, ...", "Actually ...", "Yes"."""
+    return bool(_OPENS.match(message))
+
+
+def agrees(message: str) -> bool:
+    """Whether a message says that what was said before is so."""
+    return bool(_AGREES.match(message))
+
+
+def means_another(message: str) -> bool:
+    """Whether a message, without how it opens, is a part of a sentence or points at what it does not name."""
+    rest = message
+    while opening := _OPENS.match(rest):
+        rest = rest[opening.end() :]
+    length = len(rest.split())
+    if length < 4 and not _SPEAKER.match(rest):
+        return True
+    if length <= 6 and _PART.match(rest) and not _POINTS.search(rest):
+        return True
+    pointing = _POINTS.search(rest)
+    if pointing is None:
+        return False
+    before = rest[: pointing.start()]
+    if _NOUN.search(before):
+        return False
+    return not (pointing["somebody"] and names(before))
+
+
+def said_before(answer: str, before: str, message: str) -> bool:
+    """Whether an answer is of what was said before alone: all of its words stand there, and none in the message."""
+    own, told = _signs(answer), _signs(message)
+    return bool(own) and own <= _signs(before) and not own & told
+
+
+def _signs(text: str) -> set[str]:
+    """A text's words and numbers."""
+    return set(_WORD.findall(fold(text)))

@@ -1,0 +1,60 @@
+import pytest
+
+from tmem.agent.leaning import agrees, leans, means_another, said_before
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "No, it is on Friday.",
+        "Not any more, it is Denise now.",
+        "That's wrong, it's Bruno.",
+        "It was moved to 5 June.",
+        "Pottery.",
+        "Peanuts and shellfish.",
+        "To Norway, with my cousin.",
+        "No, at 8:15.",
+        "She is in St. Mary's.",
+        "Karen sold it.",
+        "I painted it yellow.",
+        "I want one too.",
+        "I have lived there since May.",
+        "Yes.",
+    ],
+)
+def test_a_part_of_a_sentence_and_one_that_points_at_another_lean_on_what_was_before(message: str) -> None:
+    assert leans(message) and means_another(message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "I see Dr. Miller on Friday.",
+        "I retired.",
+        "The rent is $1,300 now.",
+        "My sister Ana has two cats. They are called Miso and Tofu.",
+        "I bought a lamp and it cost 60 dollars.",
+        "Nina said she is moving to Bath.",
+        "My parents sold their house in Bath.",
+        "I think that our neighbours are from Malta.",
+        "This year I run the Berlin marathon.",
+        "In May my sister Greta gets married.",
+        "There is a spare key at my neighbour's.",
+        "I moved to Ghent last year.",
+    ],
+)
+def test_what_says_itself_what_it_means_does_not(message: str) -> None:
+    assert not leans(message)
+
+
+def test_a_reply_may_say_itself_what_it_means() -> None:
+    for message in ("No, the rent is $1,300 now.", "Actually, my daughter starts kindergarten on Monday."):
+        assert leans(message) and not means_another(message)
+    assert agrees("Yes, exactly.") and agrees("that's right") and not agrees("No, on Friday")
+
+
+def test_an_answer_of_which_nothing_was_said_now_was_said_before() -> None:
+    before = "user: When do I see the dentist?\nassistant: On 4 May, at 7:40."
+    assert said_before("4 May", before, "No, it is on 11 June.") and said_before("7:40", before, "No, at 8:15.")
+    assert not said_before("11 May", before, "No, it is on 11 May.")  # a word of it is new
+    assert not said_before("the vet", before, "It is the vet.") and not said_before("?", before, "?")
