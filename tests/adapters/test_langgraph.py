@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import operator
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from server.fakes import open_memory
@@ -24,7 +25,17 @@ HOME = {"question": "Where does Ana live?", "answer": "Lyon"}
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[MemoryStore]:
-    memory, _ = open_memory(tmp_path)
+    memory, actions = open_memory(tmp_path)
+    plain = actions.filter_pairs
+
+    def filter_pairs(state: Any, found: Any, active: Any) -> Any:
+        """What was told already is nothing new, as of a real model."""
+        held = {(pair.question, pair.answer) for pair in active}
+        again = [pair for pair in found if (pair.question, pair.answer) in held]
+        new, _ = plain(state, [pair for pair in found if pair not in again], active)
+        return new, [{"reason": "duplicate of an earlier pair", "text": pair.question} for pair in again]
+
+    actions.filter_pairs = filter_pairs  # type: ignore[method-assign]
     yield MemoryStore(memory)
     memory.close()
 
@@ -56,6 +67,39 @@ def test_put_again_replaces(store: MemoryStore) -> None:
     assert [row["answer"] for row in store.memory.get_all(user_id=ANA[0])] == ["mint"]
 
 
+def test_a_text_that_is_put_again_keeps_what_it_still_says(store: MemoryStore) -> None:
+    lyon = 'Ana said, "I live in Lyon."'
+    store.put(ANA, "note", {"text": f'{lyon} Ben said, "I live in Oslo."'})
+    for more in ({}, {"sure": True}):
+        value = {"text": f'{lyon} Ben said, "I live in Rome."', **more}
+        store.put(ANA, "note", value)
+        [item] = store.search(ANA)
+        assert (item.key, item.value) == ("note", value)
+        assert {row["answer"] for row in store.memory.get_all(user_id=ANA[0])} == {"Lyon", "Rome"}
+
+
+def test_what_cannot_be_put_leaves_what_was_there(store: MemoryStore) -> None:
+    for key, value in (("home", HOME), ("note", {"text": 'Ben said, "I live in Oslo."'})):
+        store.put(ANA, key, value)
+        for wrong in ({**value, "when": datetime(2026, 5, 8)}, {"text": "It rained."}):
+            with pytest.raises(UsageError):
+                store.put(ANA, key, wrong)
+            assert store.get(ANA, key).value == value
+    assert {row["answer"] for row in store.memory.get_all(user_id=ANA[0])} == {"Lyon", "Oslo"}
+
+
+def test_what_another_key_says_too_is_not_forgotten_with_the_first(store: MemoryStore) -> None:
+    lyon, value = 'Ana said, "I live in Lyon."', {"text": 'Ana said, "I live in Lyon." Ben said, "I live in Oslo."'}
+    store.put(ANA, "one", {"text": lyon})
+    store.put(ANA, "two", value)
+    store.delete(ANA, "one")
+    [item] = store.search(ANA)
+    assert (item.key, item.value) == ("two", value)
+    assert {row["answer"] for row in store.memory.get_all(user_id=ANA[0])} == {"Lyon", "Oslo"}
+    store.delete(ANA, "two")
+    assert store.memory.get_all(user_id=ANA[0]) == []
+
+
 def test_what_was_told_by_a_process_that_was_killed_is_written(store: MemoryStore) -> None:
     told = {"pairs": [tuple(HOME.values())], "metadata": {"key": "home", "value": HOME}}
     store.memory.add(**told, absorb=False, user_id=ANA[0])
@@ -85,6 +129,7 @@ def test_search_filters_ranks_and_stays_in_its_namespace(store: MemoryStore) -> 
         store.put(ANA, str(place), {"question": question, "answer": answer, "rank": place})
     store.put(BEN, "0", HOME)
     assert store.search(ANA, query="cat")[0].key == "2"
+    assert store.search((), query="home of Ana, where she lives", limit=1)[0].namespace == BEN
     assert [item.key for item in store.search(ANA, limit=1, offset=1)] == ["1"]
     assert {item.key for item in store.search(ANA, filter={"rank": {"$gte": 1, "$lt": 5}})} == {"1", "2"}
     assert [item.key for item in store.search(ANA, filter={"answer": "North"})] == ["1"]

@@ -97,6 +97,19 @@ def test_no_message_is_kept_twice_after_a_failed_turn(talk: Talk, failing: tuple
         assert talk.model.seen[-1] == ["I live in Lyon.", "I live in Nice."]  # and not sent twice either
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_session_that_gives_few_of_its_items_teaches_all_the_same(talk: Talk, limit: int) -> None:
+    talk.session = LearningSession(
+        agents.SQLiteSession("s", session_settings=agents.SessionSettings(limit=limit)), talk.memory, name="Ana"
+    )
+    assert talk.say("I live in Lyon.", *["tool"] * 9, "ok") == "ok"
+    assert talk.cities() == ["Lyon"] and talk.items() == ["function_call_output", "assistant"][-limit:]
+    assert talk.say("I live in Nice.", "tool", "down") is None and talk.say("I live in Nice.", "ok") == "ok"
+    assert talk.items(99).count("I live in Nice.") == 1 and talk.cities() == ["Lyon", "Nice"]
+    assert talk.say("I live in Oslo.", "down") is None
+    assert talk.items(2) == ["I live in Nice.", "assistant"] and talk.items()[-1] == "assistant"
+
+
 def test_a_failed_message_makes_way_for_another(talk: Talk) -> None:
     assert talk.say("I live in Nice.", "down") is None
     assert talk.say("I live in Paris.", "ok") == "ok"

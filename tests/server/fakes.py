@@ -20,6 +20,7 @@ from tmem.store.actions import Both
 from tmem.store.home import Home
 from tmem.store.ledger.queries import NewPair
 from tmem.store.loaded import Shared
+from tmem.store.messages import session
 from tmem.turn import Turn
 
 LIVES = re.compile(r'(\w+) said, ".*?I live in (\w+)')
@@ -82,11 +83,18 @@ class Actions:
     def fitting(self, question: str) -> str:
         return question
 
-    def extract(
-        self, state: Any, text: str, active: Collection[Any], progress: Callable[[int, int], None]
+    def read(
+        self,
+        state: Any,
+        lines: Sequence[tuple[str, str]],
+        when: Any,
+        before: str,
+        active: Collection[Any],
+        progress: Callable[[int, int], None],
     ) -> tuple[list[QAPair], list[dict[str, str]], int]:
         assert self.free.wait(60)
-        return [QAPair(f"Where does {name} live?", place) for name, place in LIVES.findall(text)], [], 7
+        found = LIVES.findall(session(lines, when, before))
+        return [QAPair(f"Where does {name} live?", place) for name, place in found], [], 7
 
     def filter_pairs(
         self, state: Any, found: Sequence[QAPair], active: Collection[Any]

@@ -42,6 +42,7 @@ def test_a_header_asks_for_learning_too_and_the_body_has_the_last_word(server: S
 
     assert "learned" not in learned("true", memory={"learn": False}).json()["tmem"]
     assert "learned" in learned("true").json()["tmem"]
+    assert "learned" in learned("true", memory={"agent_id": "coach"}).json()["tmem"]  # which says nothing of learning
     assert learned("yes").status_code == 400
 
 
@@ -151,6 +152,8 @@ def test_system_texts_stay_in_a_long_conversation_and_teach_nothing(make: Callab
         ({"messages": [{"role": "assistant", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
         ({"messages": None}, "messages"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages.0.content.0.type"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_openais_shape(server: Server, more: dict[str, Any], param: str) -> None:

@@ -94,6 +94,7 @@ def test_a_response_that_was_cut_says_so(make: Callable[..., Server], run: Calla
         ({"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]}, "input.0"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content"),
         ({"input": [{"role": "assistant", "content": "x"}]}, "input.0.role"),
+        ({"input": [{"role": "user", "content": [{"text": "x"}]}]}, "input.0.content.0.type"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"text": {"format": {"type": "json_schema", "schema": {"not": {}}}}}, "text.format"),

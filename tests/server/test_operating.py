@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from cli.conftest import tmem  # noqa: F401
 from cli.running import Run
 from server.serving import Server
 
+from tmem.cli.common import Weights
+from tmem.cli.server import Config, serve
 from tmem.errors import UsageError
 from tmem.server.metrics import Lines
 from tmem.server.rate_limit import Rates
@@ -115,3 +119,21 @@ def test_a_file_of_options(tmem: Run, tmp_path: Path, monkeypatch: pytest.Monkey
         code, _, err = tmem("serve", "--config", file)
         assert code == 2 and problem in err and err.count("\n") == 1
     assert "cannot be read" in tmem("serve", "--config", tmp_path / "nowhere.toml")[2]
+
+
+def test_a_file_may_give_every_option(tmem: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    assert set(Config.model_fields) == set(inspect.signature(serve).parameters) - {"config"}
+    seen: list[Any] = []
+
+    def load(model: str, weights: Weights) -> Any:
+        seen.extend((model, weights))
+        raise UsageError("that is all")
+
+    monkeypatch.setattr("tmem.cli.server.listen", lambda *_: nullcontext())
+    monkeypatch.setattr("tmem.cli.server.load_memory_model", load)
+    file = tmp_path / "tmem.toml"
+    file.write_text(f'home = "{tmp_path}"\nmodel = "persona-nano"\nengine = "llamacpp"\nweights = "bfloat16"\n')
+    assert "that is all" in tmem("serve", "--config", file)[2] and seen == ["persona-nano", Weights.bfloat16]
+    file.write_text('weights = "int3"')
+    code, _, err = tmem("serve", "--config", file)
+    assert code == 2 and "weights: " in err and err.count("\n") == 1

@@ -144,6 +144,12 @@ def test_errors_have_one_shape(server: Server, method: str, path: str, body: Any
     assert ("/openapi.json" in error["message"]) == (path == "/v1/nothing")
 
 
+def test_a_misspelt_part_is_named(server: Server) -> None:
+    told = {"messages": [{"role": "user", "content": "x", "nme": "Ana"}]}
+    error = server.ask("POST", "/v1/memories", headers=ANA, json=told).json()["error"]
+    assert (error["message"], error["param"]) == ("there is no messages.0.nme here", "messages.0.nme")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -286,12 +292,14 @@ def test_what_is_told_without_waiting_is_known_by_the_next_answer(server: Server
 
 
 def test_what_a_killed_server_was_told_is_written_by_the_next(make: Callable[..., Server]) -> None:
-    server = make()
-    server.memory.add(pairs=[(LYON["question"], "Lyon")], user_id="ana", absorb=False)
+    server = make(waiting=1)
+    users = [f"u{number}" for number in range(8)]  # more than can wait
+    for user in users:
+        server.memory.add(pairs=[(LYON["question"], "Lyon")], user_id=user, absorb=False)
 
     async def life() -> None:
         async with server.app.router.lifespan_context(server.app):
-            while server.memory.versions(user_id="ana") == []:
+            while not all(server.memory.versions(user_id=user) for user in users):
                 await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(life(), 60))

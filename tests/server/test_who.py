@@ -156,6 +156,13 @@ def test_an_application_names_its_users_in_the_order_of_trust(server: Server) ->
     assert asyncio.run(send()).status_code == 400
 
 
+def test_a_body_may_not_name_another_user_than_the_query(server: Server) -> None:
+    told = {"pairs": [{"question": "Where does Ana live?", "answer": "Lyon"}], "user_id": "ben"}
+    assert server.ask("POST", "/v1/memories?user_id=ana", json=told).status_code == 400
+    assert server.ask("POST", "/v1/memories?user_id=ana", server.keys.make("ben", "ben"), json=told).status_code == 403
+    assert server.memory.users() == []
+
+
 def test_names_in_any_script(server: Server) -> None:
     app = server.keys.make("app", None)
     own = told(server, app, "Kyoto", headers={"X-Tmem-User": "花子".encode()})

@@ -31,11 +31,14 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from tmem.errors import UsageError
+from tmem.errors import TmemError, UsageError
+from tmem.retrieval import BM25
+from tmem.store import validation
 from tmem.store.checked import CheckedMemory
 from tmem.store.ledger.queries import NAMES
 from tmem.store.memory import Memory
 from tmem.store.results import PairRecord
+from tmem.texts import fold
 
 __all__ = ["MemoryStore"]
 
@@ -136,35 +139,59 @@ class MemoryStore(BaseStore):
         old = [row for row in scope.get_all(status=None) if _key(row) == key and row["status"] != "forgotten"]
         held = [row for row in old if row["status"] == "active"]
         if value is None:
-            if old:
-                scope.forget([row["id"] for row in old])
+            self._forget(scope, old)
             return
         value = dict(value)
         if held and _value(held[0]) == value:
             return
-        pair = value.get("question"), value.get("answer")
-        same = [row["id"] for row in held if (row["question"], row["answer"]) == pair]
-        if same:  # what stands beside it is another: told again it would be nothing new
-            scope.forget(same)
-        receipt = scope.add(**_told(value), metadata={KEY: key, VALUE: value})
-        if not receipt.pairs:
-            reasons = [row["reason"] for row in receipt.rejected] or [str(receipt.reason)]
-            raise UsageError(f"{key!r:.80} was not kept: {'; '.join(dict.fromkeys(reasons))}")
+        told, metadata = _told(value), validation.metadata({KEY: key, VALUE: value}, "a value")
+        # What stands there already would be nothing new, so that goes first; of a text, whose pairs nobody knows before
+        # it is read, all that the key said.
+        gone = old if "messages" in told else [row for row in held if _folded(row) == _folded(value)]
+        self._forget(scope, gone)
+        try:
+            receipt = scope.add(**told, metadata=metadata)
+            if not receipt.pairs:
+                reasons = [row["reason"] for row in receipt.rejected] or [str(receipt.reason)]
+                raise UsageError(f"{key!r:.80} was not kept: {'; '.join(dict.fromkeys(reasons))}")
+        except TmemError:
+            if back := [(row["question"], row["answer"]) for row in held if row in gone]:
+                scope.add(pairs=back, timestamp=held[0]["timestamp"], metadata=held[0]["metadata"])
+            raise
         now = {row["id"] for row in scope.get_all()}
         if any(row["id"] in now for row in held):  # the key no longer says it, nor what it said before
-            scope.forget([row["id"] for row in old if row["id"] not in same])
+            self._forget(scope, [row for row in old if row not in gone])
+
+    def _forget(self, scope: CheckedMemory, rows: Sequence[PairRecord]) -> None:
+        """Forget what a key said. Texts of other keys that said it, too, go with it, so that these are put again."""
+        if not rows:
+            return
+        ids, others = [row["id"] for row in rows], dict[str, list[PairRecord]]()
+        for row in scope.get_all():
+            if row["id"] not in ids and KEY in (row["metadata"] or {}):
+                others.setdefault(_key(row), []).append(row)
+        scope.forget(ids)
+        now = scope.get_all()
+        lost = [own for key, own in others.items() if key not in map(_key, now)]
+        for own in lost:
+            self._forget(scope, [row for row in now if row["id"] in [one["id"] for one in own]])
+            scope.add(**_told(_value(own[0])), metadata=own[0]["metadata"])
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
-        prefix, found = _real(op.namespace_prefix), list[SearchItem]()
-        for names in self._known():
-            if names[: len(prefix)] != prefix:
-                continue
-            scope = self._scope(names)
-            rows = scope.get_all()
-            if op.query:
-                rows = scope.search(op.query, top_k=max(len(rows), 1))
-            items = {_key(row): _item(SearchItem, names, row) for row in reversed(rows)}
-            found += [item for item in list(items.values())[::-1] if _fits(item.value, op.filter or {})]
+        prefix = _real(op.namespace_prefix)
+        rows = [
+            (names, row)
+            for names in self._known()
+            if names[: len(prefix)] == prefix
+            for row in self._scope(names).get_all()
+        ]
+        if op.query:  # the best of all namespaces
+            texts = [f"{row['question']} {row['answer']}" for _, row in rows]
+            rows = [rows[place] for place in (BM25(texts).top(op.query, len(rows)) if rows else ())]
+        items = dict[tuple[tuple[str, ...], str], SearchItem]()
+        for names, row in rows:
+            items.setdefault((names, _key(row)), _item(SearchItem, names, row))
+        found = [item for item in items.values() if _fits(item.value, op.filter or {})]
         return found[op.offset : op.offset + op.limit]
 
     def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
@@ -191,6 +218,11 @@ def _told(value: Mapping[str, Any]) -> dict[str, Any]:
     if len(texts) != 1:
         raise UsageError("a value is {'question': ..., 'answer': ...}, or has one of text, content and memory")
     return {"messages": texts[0]}
+
+
+def _folded(pair: Mapping[str, Any]) -> tuple[str, str]:
+    """A question with its answer, as a memory tells new ones from those that it has."""
+    return fold(pair["question"]), fold(pair["answer"])
 
 
 def _key(row: PairRecord) -> str:

@@ -22,6 +22,7 @@ from tmem.store.messages import content
 
 __all__ = ["LearningSession"]
 
+TAIL = 16  # items that are read at first, to find the last answer
 Entry = Any  # an item as the library keeps it: a dict of the Responses API
 
 
@@ -42,17 +43,19 @@ class LearningSession(SessionABC):
 
     async def get_items(self, limit: int | None = None) -> list[Entry]:
         """The latest ``limit`` items of the history, in their order."""
-        items = await self.kept.get_items()
-        tail = _unanswered(items)
-        if all(map(_is_user, tail)):
-            items = items[: len(items) - len(tail)]
+        tail = await self._tail()
+        hidden = len(tail) if all(map(_is_user, tail)) else 0
+        if limit is None:
+            limit = getattr(self.session_settings, "limit", None)
+        items = await self.kept.get_items(None if limit is None else limit + hidden)
+        items = items[: len(items) - hidden]
         return items if limit is None else items[max(len(items) - limit, 0) :]
 
     async def add_items(self, items: list[Entry]) -> None:
         """Keep items; what users said is learned when an answer is among them."""
         if not items:
             return
-        tail = _unanswered(await self.kept.get_items())
+        tail = await self._tail()
         if _is_user(items[0]) and tail and (all(map(_is_user, tail)) or _text(tail[0]) == _text(items[0])):
             for _ in tail:
                 await self.kept.pop_item()
@@ -70,6 +73,15 @@ class LearningSession(SessionABC):
     async def clear_session(self) -> None:
         """Take all items out."""
         await self.kept.clear_session()
+
+    async def _tail(self) -> list[Entry]:
+        """What stands behind the last answer, however few items the session gives of itself."""
+        count = TAIL
+        while True:
+            items = await self.kept.get_items(count)
+            if len(items) < count or any(map(_is_answer, items)):
+                return _unanswered(items)
+            count *= 2
 
     def _learn(self, told: Sequence[Entry]) -> None:
         named = {"name": self.name} if self.name else {}

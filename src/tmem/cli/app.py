@@ -269,11 +269,13 @@ def models(as_json: JsonOption = False) -> None:
         folder = assets.path(name)
         assert folder is not None
         settings = read_json(folder / "tmem.json")
+        with open(folder / "model.safetensors", "rb") as file:
+            header = 8 + int.from_bytes(file.read(8), "little")
         size = (folder / "model.safetensors").stat().st_size
         rows.append(
             {
                 "model": name,
-                "parameters": size // 2,  # stored in fp16, tied embeddings once
+                "parameters": (size - header) // 2,  # stored in fp16, tied embeddings once
                 "bytes": size,
                 "prompts": settings["prompts"],
                 "budget": settings["budget"],

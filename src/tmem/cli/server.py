@@ -40,6 +40,8 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = None
+    engine: str | None = None
+    weights: Weights | None = None
     home: str | None = None
     host: str | None = None
     port: int | None = Field(None, ge=1, le=65535)
@@ -64,7 +66,7 @@ def read_config(context: typer.Context, file: Path | None) -> Path | None:
             name, known = ".".join(map(str, first["loc"])), ", ".join(Config.model_fields)
             what = f"there is no such option, only {known}" if first["type"] == "extra_forbidden" else first["msg"]
             raise UsageError(f"{file}: {name}: {what}") from None
-        context.default_map = {**(context.default_map or {}), **said.model_dump(exclude_none=True)}
+        context.default_map = {**(context.default_map or {}), **said.model_dump(mode="json", exclude_none=True)}
     return file
 
 

@@ -110,8 +110,8 @@ def make_app(
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        for told in memory.pending():  # to a server that was killed
-            work.later(told.absorb)
+        # To a server that was killed: by one thread, however many they are, so that others can write.
+        work.later(*(told.absorb for told in memory.pending()))
         giving = asyncio.create_task(keep_giving_back())
         async with tools.running():
             yield

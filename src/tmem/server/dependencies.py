@@ -60,15 +60,14 @@ def whose(request: Request, named: Mapping[str, Any] | None = None) -> str:
     secret = served(request).webui_secret
     if secret is not None and (key is None or key.user is None):
         return _signed(request, secret)
-    names = {name: _header(request, name) for name in (HEADER, WEBUI)}
-    names["user_id"] = request.query_params.get("user_id")
-    names |= {name: value for name, value in (named or {}).items() if value is not None}
-    given = {name: value for name, value in names.items() if value is not None}
+    names = [(name, _header(request, name)) for name in (HEADER, WEBUI)]
+    names += [("user_id", request.query_params.get("user_id")), *(named or {}).items()]
+    given = [(name, value) for name, value in names if value is not None]
     if key is not None and key.user is not None:
-        if any(value != key.user for value in given.values()):
+        if any(value != key.user for _, value in given):
             raise Refusal(403, "this key may not name another user", code="not_yours")
         return key.user
-    for name, value in given.items():
+    for name, value in given:
         try:
             return check_user(value)
         except UsageError as error:

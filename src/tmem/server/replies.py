@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,7 @@ UNROUTED = {
     404: "there is nothing at this path: /openapi.json lists what there is",
     405: "this path takes other methods: the header Allow names them",
 }
+_KIND = re.compile(r"str|int|list\[.*\]")  # beside the part's name, where one may be several things
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 500: "server_error"}
 
 
@@ -85,11 +87,16 @@ def refusal_of(error: Exception, home: str) -> Refusal:
 
 
 def _invalid(error: RequestValidationError) -> Refusal:
-    """The first thing that is wrong with a request's parts."""
-    first = error.errors()[0]
+    """The first thing that is wrong with a request's parts; the innermost in one that may be a text or a list."""
+    errors = error.errors()
+    first = errors[0]
     if first["type"] == "json_invalid":
         return Refusal(400, f"the body is not JSON: {first.get('ctx', {}).get('error', 'it does not end')}")
-    place = [str(part) for part in first["loc"][1:]]
+    *whole, kind = first["loc"]
+    if _KIND.fullmatch(str(kind)):
+        own = [one for one in errors if list(one["loc"][: len(whole)]) == whole]
+        first = max(own, key=lambda one: len(one["loc"]))
+    place = [str(part) for part in first["loc"][1:] if not _KIND.fullmatch(str(part))]
     param = ".".join(place) or None
     if not place and first["type"] in ("missing", "model_attributes_type", "dict_type"):  # none, a list, or no JSON
         return Refusal(400, "this needs a body that is a JSON object (Content-Type: application/json)")

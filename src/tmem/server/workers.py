@@ -59,11 +59,15 @@ class WorkerPool:
         """What a call gives; errors as :meth:`start`, and the call's own."""
         return await asyncio.shield(self.start(call, user))
 
-    def later(self, call: Callable[[], object]) -> None:
-        """Have a call made that nobody waits for and that can be left out: when the queue is full or it is closed."""
+    def later(self, *calls: Callable[[], object]) -> None:
+        """Have calls made, one after the other, that nobody waits for and that can be left out: when the queue is full
+        or it is closed.
+        """
 
         def made() -> None:
-            if not self._closing:
+            for call in calls:
+                if self._closing:
+                    return
                 try:
                     call()
                 except TmemError as error:

@@ -182,7 +182,7 @@ def learns(
     header = request.headers.get("x-tmem-learn", "false").strip().lower()
     if header not in ("true", "1", "false", "0"):
         raise Refusal(400, "X-Tmem-Learn is true or false", "X-Tmem-Learn")
-    wanted = header in ("true", "1") if memory is None else memory.learn
+    wanted = header in ("true", "1") if memory is None or memory.learn is None else memory.learn
     marked = request.headers.get("x-tmem-task", "").strip() not in ("", "{{TASK}}")
     said = turns_of(messages[-1:])[0]["content"]
     return wanted and not (marked or (metadata or {}).get("task") or _TASK.match(said))

@@ -77,7 +77,7 @@ class StreamOptions(BaseModel):
 
 
 class MemoryOptions(Within):
-    learn: bool = False
+    learn: bool | None = None  # None: as the header says
 
 
 class Document(BaseModel):
