@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import json
 from pathlib import Path
 
 from cli.running import Run
@@ -20,6 +23,19 @@ def test_rows_are_made_and_trained_on(tmem: Run, tmp_path: Path) -> None:
     assert code == 1 and "holds another run (lr is 0.001, now 0.002)" in said
     code, _, said = tmem("train", "rows", "squad", "--out", file)
     assert code == 2 and "needs its --data" in said
+
+
+def test_so_many_texts_of_a_data_set_are_taken(tmem: Run, tmp_path: Path) -> None:
+    talk = "User 1: I live in Rome and I collect stamps.\nUser 2: I like jazz."
+    table = [["user 1 personas", "user 2 personas", "Best Generated Conversation"]]
+    table += [["I live in Rome.\nI collect stamps.", "I like jazz.", talk]] * 5
+    data, file = tmp_path / "talks.csv.gz", tmp_path / "rows.jsonl"
+    with gzip.open(data, "wt", newline="") as written:
+        csv.writer(written).writerows(table)
+    for count, texts in ((("--count", 2), 2), ((), 5)):
+        assert tmem("train", "rows", "personas", "--data", data, *count, "--out", file)[0] == 0
+        replies = [json.loads(line)["completion"][0]["content"] for line in file.read_text().splitlines()]
+        assert sum(reply.startswith("[") for reply in replies) == texts
 
 
 def test_the_trained_model_says_what_it_was_taught(tmem: Run, tmp_path: Path) -> None:

@@ -160,6 +160,13 @@ def test_every_token_of_a_pair_has_its_advantage() -> None:
     assert again == [0.0] * 9 + [0.1] * 2  # what was written before adds nothing
 
 
+def test_tokens_that_are_a_part_of_a_character_are_of_its_pair() -> None:
+    text = '[{"instruction": "Who is Zoë?", "output": "猫"}]'
+    one = Action("extract", (), tuple(text.encode()), (), text, "stop", 0)
+    found = of_tokens(one, 0.1, {("who is zoë?", "猫"): 0.5}, lambda ids: bytes(ids).decode(errors="replace"), set())
+    assert found == [0.1, *[0.5] * (len(text.encode()) - 2), 0.1]
+
+
 def test_samples_have_an_advantage_for_every_token() -> None:
     text = '[{"instruction": "Where does Ana live?", "output": "Rome"}]'
     group = [wrote([HOME], ("rome", 1.0), ("", 0.0)), wrote([JOB], ("", 0.0), ("baker", 1.0))]

@@ -28,6 +28,7 @@ from tmem.evaluation.records.spec import Spec
 from tmem.fastweights import FastWeights
 from tmem.model import Model, load, logprobs
 from tmem.model.load import PACK_AFTER
+from tmem.seeds import derive
 from tmem.training import checkpoint, grpo, report, slow_lora
 from tmem.training.checkpoint import ABOUT, BASIS, CHECKPOINT, METRICS, optimizer_tensors
 from tmem.training.config import Config, Running
@@ -234,6 +235,8 @@ def test_a_training_goes_on_with_the_a_that_it_was_begun_with(tmp_path: Path) ->
 
     resumed = trainer(tmp_path, once, with_another_a(), held_out=0)
     assert resumed.identity == begun
+    resumed._export()  # with what its writes ask beside their pairs
+    assert load(tmp_path / "model", "cpu").wordings == load("persona-nano", "cpu").wordings == resumed.model.wordings
     assert resumed.fast is not None and all(agent.model.fast(agent.recipe) is resumed.fast for agent in resumed.agents)
     (tmp_path / BASIS).unlink()
     with pytest.raises(DataError, match=r"or basis\.safetensors is not its own"):
@@ -355,10 +358,24 @@ def test_a_reward_that_raises_costs_its_episode_alone(tmp_path: Path) -> None:
 def test_without_any_reward_the_training_says_so_and_ends(tmp_path: Path, own: str, why: str) -> None:
     running = trainer(tmp_path, replace(RUNNING, steps=1), reward=Reward(f"own_rewards:{own}"), held_out=0)
     before = {name: value.clone() for name, value in running.trained.items()}
-    with pytest.raises(UsageError, match=f"nothing to learn from .*{why}.*: mend the reward"):
+    with pytest.raises(UsageError, match=f"nothing to learn from .*{why}.*: mend that, and"):
         running.train()
     assert all(torch.equal(before[name], value) for name, value in running.trained.items())
     assert [one for one in metrics(tmp_path) if one["type"] == "step"] == []
+
+
+def test_episodes_that_cannot_be_run_are_named(tmp_path: Path) -> None:
+    from tmem.tasks.persona import make_world
+
+    data, model = tmp_path / "data.json", load("persona-nano", "cpu")
+    data.write_text(json.dumps(make_world(1, 3, 1, 2)))
+    model.settings = model.settings.model_copy(update={"window": 90})
+    spec = Spec("locomo", {"path": str(data)}, "persona-nano", recipe="sgd", budget=80)
+    running = trainer(tmp_path / "rl", replace(RUNNING, steps=1), model, spec=spec)
+    with pytest.raises(
+        UsageError, match=r"nothing to learn from .*makes a prompt of .* tokens, too long for the window"
+    ):
+        running.train()
 
 
 def test_rewards_of_ones_own_and_penalties() -> None:
@@ -498,6 +515,7 @@ def test_a_reward_that_changes_between_two_starts_is_said_and_recorded(
         ({"reward": Reward("own_rewards:nothing")}, "cannot be imported"),
         ({"reward": Reward("own_rewards:not_a_function")}, "no function"),
         ({"memory": "elephant"}, "unknown memory 'elephant'"),
+        ({"memory": "rag,lora"}, "lora changes theta_0 itself"),
         ({"spec": replace(SPEC, grammar=True)}, "without --grammar"),
     ],
 )
@@ -563,6 +581,22 @@ def test_several_memories_have_the_tasks_in_turn(tmp_path: Path) -> None:
     for steps in (1, 2):
         trainer(tmp_path / "resumed", replace(RUNNING, steps=steps), **both).train()
     assert metrics(tmp_path / "resumed")[-1] == metrics(tmp_path / "whole")[-1]
+
+
+def test_a_memory_whose_pairs_stay_text_is_trained_beside_one_of_weights(tmp_path: Path) -> None:
+    running = trainer(
+        tmp_path, replace(RUNNING, steps=1, deltas_on_disk=True), memory="lookup,tmem", advantage="pair", held_out=0
+    )
+    (_, _), (agent, own) = in_turn(running.agents, range(2), 1)
+    tasks, world = running.curriculum.at(0)
+    agent = replace(agent, seed=derive(CONFIG.seed, 0, "rollouts"))
+    found = collect([(agent, own)], running.curriculum.bench, tasks, 3, "step 0", world, Reward())
+    trajectories = [scored.trajectory for group in found.groups.values() for scored in group]
+    ratios = [write.account.delta_ratio for trajectory in trajectories for write in trajectory.writes]
+    running.train()
+    [step] = [one for one in metrics(tmp_path) if one["type"] == "step"]
+    assert step["episodes"] == 6 and step["recall_after_write"] is not None
+    assert step["delta_ratio"] == pytest.approx(sum(ratios) / len(ratios))  # of those that have weights
 
 
 def test_several_memories_know_the_question_all_or_none(tmp_path: Path) -> None:

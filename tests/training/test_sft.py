@@ -154,6 +154,22 @@ def test_a_training_goes_on_from_an_adapter(data: Path, tmp_path: Path) -> None:
         config_of([data], tmp_path)
 
 
+def test_what_is_held_out_is_not_learnt_from_though_a_file_is_given_twice(data: Path, tmp_path: Path) -> None:
+    own = Trainer(config_of([data] * 2, **LEARNT), [data] * 2, load("persona-nano"), tmp_path / "run", Running())
+    assert len(own.held_out) == 4 and not any(row in own.held_out for row in own.rows)
+
+
+def test_every_token_that_is_read_is_counted(data: Path, tmp_path: Path) -> None:
+    own = trainer(load("persona-nano"), data, tmp_path / "run", Running(stop_at=1))
+    row = own.rows[own.plan[0][0]]
+    row.prefix[:2] = [0, 0]  # the number of a word in some vocabularies
+    own.train()
+    [step] = [
+        one for one in map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines()) if "tokens" in one
+    ]
+    assert step["tokens"] == sum(len(own.rows[place]) for place in own.plan[0])
+
+
 def test_all_weights_can_be_trained(data: Path, tmp_path: Path) -> None:
     own = trainer(load("persona-nano"), data, tmp_path / "run", Running(stop_at=2), slow_lora=0, lr=1e-4)
     own.train()
@@ -172,6 +188,15 @@ def test_a_training_that_diverges_keeps_its_last_checkpoint(data: Path, tmp_path
     again = trainer(load("persona-nano"), data, tmp_path / "run")
     assert again.step == 1
     assert all(torch.equal(value, good[name]) for name, value in again.trained.items())
+
+
+def test_a_model_that_says_nothing_finite_is_not_saved(data: Path, tmp_path: Path) -> None:
+    own = trainer(load("persona-nano"), data, tmp_path / "run", Running(stop_at=2), lr=1e20)
+    with pytest.raises(
+        Diverged, match=r"after step 2: the loss on the held-out rows is not finite; .*none was saved yet"
+    ):
+        own.train()
+    assert not (tmp_path / "run/checkpoint.safetensors").exists() and not (tmp_path / "run/model").exists()
 
 
 def test_a_row_beyond_what_a_layer_sees_is_named(data: Path) -> None:

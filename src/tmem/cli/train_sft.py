@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.markup import escape
@@ -24,6 +26,8 @@ from tmem.cli.common import (
 from tmem.cli.train import bar, train_app
 from tmem.errors import UsageError
 from tmem.files import alone
+
+T = TypeVar("T")
 
 
 @train_app.command()
@@ -107,7 +111,11 @@ def rows_command(
     without: Annotated[Path | None, typer.Option(help="squad: SEAL's passages, which are left out.")] = None,
     count: Annotated[
         int | None,
-        typer.Option(min=1, help="Texts or requests, at most.", show_default="3000; of written all, else its last"),
+        typer.Option(
+            min=1,
+            help="Texts or requests, at most; of written the last.",
+            show_default="3000; of written, personas and locomo all",
+        ),
     ] = None,
     model: ModelOption = DEFAULT_MODEL,
     seed: SeedOption = 1,
@@ -121,7 +129,6 @@ def rows_command(
     general requests.
     """
     import json
-    import random
 
     from tmem.files import write_text
     from tmem.tasks.seal import load as passages
@@ -148,18 +155,22 @@ def rows_command(
         from tmem.training.sources.squad import squad
 
         texts = squad(data, seed, [one.context.strip() for one in passages(without)] if without else ())
-        lines = list(made.rows(random.Random(seed).sample(texts, min(most, len(texts)))))
+        lines = list(made.rows(_some(texts, most, seed)))
     elif source is Source.locomo:
         from tmem.training.sources.locomo import TRAINING, locomo
 
         assert data is not None
         loaded = load_model(model, threads)
-        lines = list(made.rows(locomo(data, TRAINING, loaded.count, loaded.settings.budget)))
+        lines = list(made.rows(_some(locomo(data, TRAINING, loaded.count, loaded.settings.budget), count, seed)))
     else:
         from tmem.training.sources.personas import personas
 
         assert data is not None
-
-        lines = list(made.rows(personas(data, seed)))
+        lines = list(made.rows(_some(personas(data, seed), count, seed)))
     write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     out.print(f"{len(lines):,} rows: {escape(str(file))}", highlight=False)
+
+
+def _some(texts: Sequence[T], count: int | None, seed: int) -> Sequence[T]:
+    """So many of these, drawn by the seed; None: all, in their order."""
+    return texts if count is None else random.Random(seed).sample(texts, min(count, len(texts)))

@@ -24,6 +24,7 @@ How = Literal["episode", "question", "pair"]
 Weighting = Literal["tokens", "kinds"]
 Credit = Literal["all", "answers"]
 Key = tuple[str, str]  # a pair, folded
+BROKEN = "\ufffd"  # what a character is decoded as while some of its tokens are missing
 
 
 @dataclass(frozen=True)
@@ -153,10 +154,11 @@ def of_tokens(
         found.append((start, end, 0.0 if key in said else credits[key]))
         said.add(key)
     for count in range(1, len(action.output_ids) + 1):
-        end = len(decode(action.output_ids[:count]))
+        text = decode(action.output_ids[:count])
+        end = len(text)
         inside = [worth for start, stop, worth in found if before < end and start < end <= stop]
         values.append(inside[0] if inside else rest)
-        before = end
+        before = len(text.rstrip(BROKEN))  # the tokens to come end it, and are of the same pair
     return values
 
 

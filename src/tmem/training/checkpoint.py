@@ -98,7 +98,7 @@ def with_basis(model: Model, folder: Path) -> Model:
     """The same model with the A that the training in ``folder`` was begun with, wherever that was computed."""
     settings = model.settings.model_copy(update={"basis": BASIS})
     begun = Model(model.name, folder, model.hf, model.tokenizer, settings)
-    begun.wordings = model.wordings  # which do not lie in that folder
+    begun.directory = model.directory  # where all else of it lies, its wordings too
     return begun
 
 

@@ -134,6 +134,10 @@ class Trainer:
     def _agent(self, model: Model, memory: str) -> Agent:
         """The agent that rolls out with this memory."""
         agent = self.config.spec.agent(model, memory, self.config.seed)
+        if agent.policy.alone:
+            raise UsageError(
+                f"{memory} changes theta_0 itself while it reads, which is what is trained: train another one"
+            )
         if agent.recipe.fresh is not None and agent.policy.learns and memory != "tmem" and self.config.spec.engine:
             raise UsageError(
                 f"{memory} hears its weights in a voice of their own, which no engine elsewhere mixes: "
@@ -275,7 +279,7 @@ class Trainer:
                 why = next(iter(rollouts.dropped), "seen by another process")
                 raise UsageError(
                     f"step {step + 1} has no group with two usable rewards, so there is nothing to learn from ({why}): "
-                    "mend the reward, and the same command goes on from the last checkpoint"
+                    "mend that, and the same command goes on from the last checkpoint"
                 )
             rolled = time.perf_counter()
             figures = measure.acting(replace(self.writer, seed=draws), list(rollouts.groups.values()), MOST_RECALLED)

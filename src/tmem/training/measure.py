@@ -82,8 +82,9 @@ def acting(agent: Agent, groups: Sequence[Sequence[ScoredTrajectory]], most: int
         "extraction": _extraction(counts) if counts else None,
     }
     if agent.policy.learns:
-        figures["recall_after_write"] = Share.of(_recalled(agent, trajectories, most))
-        figures["delta_ratio"] = Share.of(write.account.delta_ratio for write in writes)
+        learned = [trajectory for trajectory in trajectories if trajectory.deltas]  # other memories' pairs stay text
+        figures["recall_after_write"] = Share.of(_recalled(agent, learned, most))
+        figures["delta_ratio"] = Share.of(write.account.delta_ratio for one in learned for write in one.writes)
     return figures
 
 

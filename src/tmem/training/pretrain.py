@@ -23,19 +23,19 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from tmem.files import read_json, save_safetensors, write_json
+from tmem.fastweights.basis import read_safetensors
+from tmem.files import save_safetensors, write_json
 from tmem.seeds import derive
 from tmem.tasks.locomo import parse_sample, render_session
 from tmem.tasks.persona import make_sample
 from tmem.tasks.persona.lexicon import WORDS
 from tmem.tasks.persona.world import invent
 from tmem.training.branches import Batch, Row, collate, fastest_dtype, loss_of
-from tmem.training.checkpoint import optimizer_tensors, restore_optimizer
+from tmem.training.checkpoint import CHECKPOINT, optimizer_tensors, restore_optimizer
 from tmem.training.grow import grow_from
 from tmem.training.induction import induction_start
 from tmem.training.rows import RowMaker, gold_extraction
@@ -159,8 +159,7 @@ def save_checkpoint(
     """Everything needed to go on, and the model as it is now for use."""
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.named_parameters()}
     tensors |= optimizer_tensors(optimizer)
-    save_safetensors(out / "checkpoint.safetensors", tensors, {"step": str(step)})
-    write_json(out / "checkpoint.json", {"step": step})
+    save_safetensors(out / CHECKPOINT, tensors, {"step": str(step)})
     save_model(out / "model", model, tokenizer)
 
 
@@ -190,13 +189,13 @@ def save_model(directory: Path, model: Qwen3ForCausalLM, tokenizer: Tokenizer) -
 
 def load_checkpoint(out: Path, model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer) -> int:
     """Restore both in place; returns the step to go on from."""
-    tensors = load_file(out / "checkpoint.safetensors")
+    tensors, facts = read_safetensors(out / CHECKPOINT)
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"model.{name}"])
     restore_optimizer(optimizer, tensors)
-    return int(read_json(out / "checkpoint.json")["step"])
+    return int(facts["step"])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -239,11 +238,12 @@ def main(argv: list[str] | None = None) -> None:
         lr=args.lr,
         betas=(0.9, 0.95),
     )
-    start = load_checkpoint(args.out, model, optimizer) if (args.out / "checkpoint.json").exists() else 0
+    start = load_checkpoint(args.out, model, optimizer) if (args.out / CHECKPOINT).exists() else 0
     batches = Batches(RowMaker(tokenizer, args.seed), args)
     log = (args.out / "log.jsonl").open("a")
     began, seen, recent = time.perf_counter(), 0, 0.0
-    for step in range(start, args.steps):
+    end = min(args.steps, args.stop_at or args.steps)
+    for step in range(start, end):
         batch = batches.at(step)
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, args)
@@ -260,10 +260,8 @@ def main(argv: list[str] | None = None) -> None:
             log.write(json.dumps(record) + "\n")
             log.flush()
             print(f"step {step + 1}/{args.steps} loss {recent:.4f} {speed:.0f} tokens/s", file=sys.stderr)
-        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+        if (step + 1) % args.save_every == 0 or step + 1 == end:
             save_checkpoint(args.out, step + 1, model, optimizer, tokenizer)
-        if step + 1 == args.stop_at:
-            break
 
 
 if __name__ == "__main__":

@@ -132,8 +132,8 @@ def collect(
     """Run tasks ``times`` times each. ``name`` makes the seeds of these rollouts their own.
 
     ``agents``: who acts, and on the tasks at which places; what nobody has is other processes' own.
-    An episode without a usable reward is dropped, and a group of which fewer than two episodes are left. With
-    ``spill`` every Delta lies in a file of that folder instead of memory, one per episode and trigger.
+    An episode that could not be run, or has no usable reward, is dropped, and a group of which fewer than two episodes
+    are left. With ``spill`` every Delta lies in a file of that folder instead of memory, one per episode and trigger.
     """
     names = names_of(tasks, name)
     files = count()  # one row of names for all agents
@@ -142,11 +142,15 @@ def collect(
         episodes = [
             replace(tasks[place].episode, id=f"{names[place]}/{number}") for place in places for number in range(times)
         ]
-        trajectories += agent.run(episodes, progress, None if spill is None else _spiller(agent, spill, files))
+        kept = _spiller(agent, spill, files) if spill is not None and agent.policy.learns else None
+        trajectories += agent.run(episodes, progress, kept)
     found = Rollouts({}, [], finite(trajectories))
     for number, place in enumerate(place for _, places in agents for place in places):
         task, group = tasks[place], []
         for trajectory in trajectories[number * times : (number + 1) * times]:
+            if trajectory.failed is not None:
+                found.dropped.append(trajectory.failed)
+                continue
             try:
                 outcome = reward(bench, task, trajectory, world)
             except RewardError as error:

@@ -90,7 +90,7 @@ class Trainer:
         rows = [row for path in files for row in read_rows(path, model, config.tokens)]
         order = random.Random(derive(config.seed, "held out")).sample(range(len(rows)), min(config.held_out, len(rows)))
         self.held_out = [rows[place] for place in order]
-        self.rows = [row for place, row in enumerate(rows) if place not in set(order)]
+        self.rows = [row for row in rows if row not in self.held_out]  # a file may be given several times
         if not self.rows:
             raise UsageError(
                 f"{len(rows)} rows, of which {config.held_out} are held out: nothing is left to learn from"
@@ -147,7 +147,8 @@ class Trainer:
         rate = self.config.lr * schedule(self.step / len(self.plan))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = collate([self.rows[place] for place in self.plan[self.step]], pad=0)
+        rows = [self.rows[place] for place in self.plan[self.step]]
+        batch = collate(rows, pad=0)
         loss = self._loss(batch)
         loss.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.grad_norm))
@@ -156,13 +157,12 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         seconds = round(time.perf_counter() - began, 3)
-        read, learnt = int((batch.input_ids != 0).sum()), len(batch.targets)
         return {
             "loss": float(loss.detach()),
             "rate": rate,
             "gradient": norm,
-            "tokens": read,
-            "learnt": learnt,
+            "tokens": sum(map(len, rows)),
+            "learnt": len(batch.targets),
             "seconds": seconds,
         }
 
@@ -180,6 +180,8 @@ class Trainer:
             for row in self.held_out:
                 batch = collate([row], pad=0)
                 losses, count = losses + len(batch.targets) * float(self._loss(batch)), count + len(batch.targets)
+        if not math.isfinite(losses):
+            self._give_up("the loss on the held-out rows is not finite")
         self._record({"type": "held out", "step": self.step, "loss": losses / count}, tell)
 
     def _record(self, figures: dict[str, Any], tell: Tell | None) -> None:
