@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,17 @@ import checkpoints
 import pytest
 from nodes import two_nodes
 
-from tmem.errors import DataError, ModelError, UsageError
+from tmem.agent.agent import Agent
+from tmem.errors import DataError, EngineError, ModelError, UsageError
 from tmem.evaluation import runner
 from tmem.evaluation.records.files import Claims, Records, read_records, repair
 from tmem.evaluation.records.spec import Spec
 from tmem.evaluation.runner import Progress, run
+from tmem.evaluation.spread import Part, _live
 from tmem.evaluation.stats import warnings
-from tmem.model import Model, load
+from tmem.model import Completion, Model, Request, load
+from tmem.tasks.persona import make_world
+from tmem.tasks.search import RemoteRetriever
 
 MEMORIES, SEEDS = ["none", "tmem", "memagent"], [1, 2]
 
@@ -210,6 +216,13 @@ def test_no_ray(model: Model, checkpoint: Path, tmp_path: Path, monkeypatch: pyt
         run(spec(checkpoint), model, ["none"], [1], tmp_path, ray="auto")
 
 
+def test_a_process_elsewhere_reads_the_files_that_it_is_told(checkpoint: Path, tmp_path: Path) -> None:
+    data = tmp_path / "world.json"  # a path, as the command line has some
+    data.write_text(json.dumps(make_world(1, 1, 1, 4)))
+    asked = Spec("locomo", {"path": data}, str(checkpoint), recipe="sgd")
+    assert {found["type"] for found in _live(asked, Part("none", 1, None, (0,)))} == {"episode", "question"}
+
+
 def test_a_second_worker_takes_what_the_first_has_not_claimed(
     model: Model, checkpoint: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -252,6 +265,32 @@ def test_an_episode_that_cannot_be_run_costs_its_own_answers_and_is_named(
     [line] = [line for line in warnings({"memagent": ([episode], questions)}) if "could not be run" in line]
     assert "memagent 1 of 1" in line and episode["failed"] in line
     assert run(broken, model, ["none", "memagent"], [1], tmp_path) == 2 * len(questions)  # it is done
+
+
+class Searching(Spec):
+    """Whose model searches in every turn."""
+
+    def agent(self, model: Model, memory: str, seed: int) -> Agent:
+        return replace(super().agent(model, memory, seed), engine=self)
+
+    def generate(self, requests: Sequence[Request], *_: Any) -> list[Completion]:
+        return [Completion((3,), "<search>who</search>", (0.0,), "stop")] * len(requests)
+
+
+def test_a_retriever_that_is_down_ends_the_run_and_costs_no_answers(
+    model: Model, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RemoteRetriever, "TRIES", 1)
+    data = tmp_path / "q.jsonl"
+    data.write_text(json.dumps({"question": "who", "golden_answers": ["Ann"]}))
+    options = {"questions": data, "retriever_url": "http://127.0.0.1:9", "objectives": 1, "turns": 2}
+    asked = Searching("search", options, str(checkpoint), recipe="sgd", budget=2000)
+    with pytest.raises(EngineError, match="start it"):
+        run(asked, model, ["mem1"], [1], tmp_path / "run")
+    assert not list(read_records(tmp_path / "run"))
+    monkeypatch.setattr(RemoteRetriever, "find", lambda *_: "Ann wrote it")
+    assert run(asked, model, ["mem1"], [1], tmp_path / "run") == 0
+    assert [found["failed"] for found in read_records(tmp_path / "run") if found["type"] == "episode"] == [None]
 
 
 def test_more_memories_and_seeds_join_a_run_but_no_other_settings(
@@ -317,6 +356,16 @@ def test_records_of_others_are_seen_and_nothing_is_written_twice(tmp_path: Path)
     other.add([*record("a"), *record("b")])
     one.refresh()
     assert sorted(r.get("id", "") for r in read_records(tmp_path)) == ["", "", "a", "b"]
+
+
+def test_an_episode_is_done_whichever_of_its_questions_was_answered_first(tmp_path: Path) -> None:
+    records = Records(tmp_path, 0)
+    [episode, question], [_, other] = record("a"), record("b")
+    episode["questions"] = ["b", "a"]  # b was refused at once
+    records.add([episode, other, question])
+    assert records.has("m", 1, ["a", "b"])
+    records.add([episode | {"questions": ["a", "b"]}])
+    assert len(list(read_records(tmp_path))) == 3
 
 
 def test_a_full_disk_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

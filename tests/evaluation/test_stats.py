@@ -185,6 +185,14 @@ def test_the_best_constant_answer() -> None:
     assert best_constants([question(0, 0.0, gold=[])], []) == {}
 
 
+def test_a_constant_refusal_is_scored_as_the_benchmark_scores_it() -> None:
+    refusal = "No information available"
+    asked = [question(0, 0.0, gold=["No"]), *(question(n, 0.0, gold=[refusal], age=None) for n in (1, 2))]
+    for bench, floor in (("locomo", 250 / 3), ("everyday", 200 / 3)):  # where a refusal of what was said is no answer
+        best = best_constants(asked, ["tmem_token"], bench)
+        assert best["tmem_token f1"] == {"answer": refusal, "mean": pytest.approx(floor)}
+
+
 def test_the_best_constant_answer_to_several_questions_at_once() -> None:
     asked = [question(0, 0.0, gold=[["yes", "true"], ["Oslo"]]), question(1, 0.0, gold=[["yes"], ["Yes"]])]
     best = best_constants(asked, ["ordered_list"])

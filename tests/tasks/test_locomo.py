@@ -390,6 +390,13 @@ def test_some_conversations_of_a_file(sample: dict[str, Any], file) -> None:
         locomo.LoCoMo(path, official=True, samples=["nobody"])
 
 
+def test_a_conversation_without_questions_is_no_task(sample: dict[str, Any], file) -> None:
+    bench = locomo.LoCoMo(file([sample | {"sample_id": "unasked", "qa": []}, sample]), official=True)
+    [task] = bench.tasks(1)
+    assert task.episode.id == sample["sample_id"] and bench.count(1, limit=1) == len(task.items)
+    assert len(bench.conversations) == 2
+
+
 def test_a_file_with_kinds_of_its_own_is_not_scored_by_locomos_rules(sample: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "world.json"
     path.write_text(json.dumps([sample]))

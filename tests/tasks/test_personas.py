@@ -87,6 +87,10 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "plain.csv.gz").write_text("no gzip")
     others = [tmp_path / "none.csv.gz", tmp_path / "plain.csv.gz", table(tmp_path / "other.csv.gz", [["a"]], ["b"])]
     others.append(table(tmp_path / "empty.csv.gz", []))
+    whole = table(tmp_path / "whole.csv.gz", [["I drive a van.", "I fly.", "User 1: My van is old."]]).read_bytes()
+    for name, data in (("cut", whole[:-20]), ("damaged", whole[:12] + b"\xff" * 20 + whole[32:])):
+        others.append(tmp_path / f"{name}.csv.gz")
+        others[-1].write_bytes(data)
     for path in others:
         with pytest.raises(DataError, match="Synthetic-Persona-Chat"):
             Personas(path)

@@ -94,7 +94,9 @@ def test_a_broken_passage_is_named(tmp_path: Path, record: Any, complaint: str) 
         Seal(saved(tmp_path, [passage(1), record]), False)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\x1f\x8bno gzip", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b"\x1f\x8bno gzip", gzip.compress(b"[]", mtime=0)[:10] + b"\xff" * 20, b"\xff\xfe"]
+)
 def test_a_file_of_something_else_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "edits.json"
     path.write_bytes(data)

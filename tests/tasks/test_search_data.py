@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tmem.errors import DataError, UsageError
+from tmem.errors import DataError, EngineError, UsageError
 from tmem.tasks.scoring import SCORERS
 from tmem.tasks.search import INSTRUCTIONS, Corpus, RemoteRetriever, Search, compose, prompt
 
@@ -138,10 +138,10 @@ def test_a_server_that_stumbles_is_asked_again() -> None:
 
 @pytest.mark.parametrize("reply", [(500, {}), (200, {"result": []}), (200, [1]), (404, {})])
 def test_a_server_that_does_not_answer_is_one_line(reply: tuple[int, Any]) -> None:
-    with retriever(reply) as (url, _), pytest.raises(DataError, match="start it, or check the URL") as error:
+    with retriever(reply) as (url, _), pytest.raises(EngineError, match="start it, or check the URL") as error:
         RemoteRetriever(url, wait=lambda _: None).find("x")
     assert "\n" not in str(error.value)
-    with pytest.raises(DataError, match="start it, or check the URL"):
+    with pytest.raises(EngineError, match="start it, or check the URL"):
         RemoteRetriever("http://127.0.0.1:9", wait=lambda _: None).find("x")
 
 

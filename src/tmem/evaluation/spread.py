@@ -87,7 +87,7 @@ def parts(
 
 def _live(spec: Spec, part: Part) -> list[dict[str, Any]]:
     """The records of these lives, in a process of the cluster."""
-    model, bench = _loaded(json.dumps(asdict(spec), sort_keys=True))
+    model, bench = _loaded(json.dumps(asdict(spec), sort_keys=True, default=str))  # paths as texts
     agent = spec.agent(model, part.memory, part.seed)
     numbered = enumerate(lives(bench, part.seed, part.limit, agent.split))
     chosen = [life for number, life in numbered if number in part.numbers]

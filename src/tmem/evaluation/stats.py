@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmem.evaluation.records.episode import extraction_scores, score_all
+from tmem.evaluation.records.spec import BENCHMARKS
 from tmem.evaluation.records.summary import mean
 from tmem.policies import ABLATIONS, MEMORIES
 from tmem.seeds import derive
 from tmem.tasks.base import Gold, Item
+from tmem.tasks.told import Told
 from tmem.texts import NO_INFORMATION
 
 RESAMPLES = 2000
@@ -142,21 +144,23 @@ def judged(questions: Sequence[Record], measure: str) -> dict[str, float | None]
     }
 
 
-def best_constants(questions: Iterable[Record], scorers: Sequence[str]) -> dict[str, dict[str, Any]]:
+def best_constants(questions: Iterable[Record], scorers: Sequence[str], bench: str = "") -> dict[str, dict[str, Any]]:
     """What the best of four answers scores, by measure, if it is given to every question: a floor for any memory.
 
     The four are "No information available", "Yes", "No" and the most frequent gold; of several questions at once
-    each gets the same answer.
+    each gets the same answer. ``bench``: where a refusal of what was said counts as no answer, it does so here.
     """
     if not scorers:
         return {}
-    items = {question["id"]: (_gold(question["gold"]), question["category"]) for question in questions}
-    golds = Counter(answer for gold, _ in items.values() for answer in _first_answers(gold))
+    blanks = getattr(BENCHMARKS.get(bench), "prediction", None) is Told.prediction
+    items = {q["id"]: (_gold(q["gold"]), q["category"], blanks and q["age"] is not None) for q in questions}
+    golds = Counter(answer for gold, _, _ in items.values() for answer in _first_answers(gold))
     best: dict[str, dict[str, Any]] = {}
     for answer in dict.fromkeys([NO_INFORMATION, "Yes", "No", *(gold for gold, _ in golds.most_common(1))]):
         totals: dict[str, list[float]] = defaultdict(list)
-        for gold, category in items.values():
-            for measure, value in _constant_scores(tuple(scorers), answer, gold, category).items():
+        for gold, category, blank in items.values():
+            given = "" if blank and answer == NO_INFORMATION else answer
+            for measure, value in _constant_scores(tuple(scorers), given, gold, category).items():
                 totals[measure].append(value)
         for measure, values in totals.items():
             if measure not in best or mean(values) > best[measure]["mean"]:

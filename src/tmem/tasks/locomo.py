@@ -303,6 +303,7 @@ class LoCoMo:
                 raise UsageError(f"sample {name}: {path} has {', '.join(there)}")
         if self.samples is not None:
             self.conversations = [one for one in self.conversations if one.id in self.samples]
+        self._asked = [one for one in self.conversations if one.questions]
         self._by_id = {question.id: question for c in self.conversations for question in c.questions}
         # LoCoMo's own scorer has rules for its five categories only; a generated file may have others.
         own = {question.kind for question in self._by_id.values()} <= set(KINDS.values())
@@ -313,10 +314,10 @@ class LoCoMo:
         return {**identity(self.path, {LOCOMO10_SHA256: "LoCoMo-10"}), "questions": self.questions, **chosen}
 
     def count(self, seed: int, limit: int | None = None) -> int:
-        return sum(len(first_of_each(c.questions, self.questions)) for c in self.conversations[:limit])
+        return sum(len(first_of_each(c.questions, self.questions)) for c in self._asked[:limit])
 
     def tasks(self, seed: int) -> Iterator[Task]:
-        for conversation in self.conversations:
+        for conversation in self._asked:
             yield task(conversation, first_of_each(conversation.questions, self.questions), self.official, seed)
 
     def prediction(self, item: Item, reply: str, seed: int) -> str:

@@ -11,6 +11,7 @@ import csv
 import gzip
 import random
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -152,7 +153,7 @@ def conversations(path: str | Path) -> list[Conversation]:
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             made = [_conversation(row) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, zlib.error, csv.Error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a file of Synthetic-Persona-Chat ({type(error).__name__})") from None
     if not made:
         raise DataError(f"{path}: no conversations: not a file of Synthetic-Persona-Chat")

@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def load(path: Path) -> list[Passage]:
         raise DataError(
             f"{path}: no such file; give one of SEAL's, such as self_qa of its evaluation passages"
         ) from None
-    except (OSError, EOFError, ValueError, RecursionError) as error:  # no file, no gzip, no text, no JSON
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:  # no file, no gzip, no text, no JSON
         raise DataError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(records, list) or not records:
         raise DataError(f"{path}: not a list of passages; give a file in the format of SEAL's evaluation")

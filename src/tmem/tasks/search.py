@@ -17,7 +17,7 @@ from typing import Any
 
 from tmem.agent.episode import Ask, Episode, SearchGame
 from tmem.agent.prompts import Message
-from tmem.errors import DataError, UsageError, first_line
+from tmem.errors import DataError, EngineError, UsageError, first_line
 from tmem.files import read_jsonl, without_surrogates
 from tmem.retrieval import BM25
 from tmem.seeds import derive
@@ -291,7 +291,10 @@ class RemoteRetriever:
         self.wait = wait
 
     def find(self, query: str) -> str:
-        """Raises :class:`DataError` in one line if the server cannot be used, after some tries if it may recover."""
+        """Raises :class:`EngineError` in one line if the server cannot be used, after some tries if it may recover.
+
+        No fault of the episode that searches, which a run would record as one that cannot be run.
+        """
         import httpx
 
         body = {"queries": [without_surrogates(query)], "topk": HITS, "return_scores": True}
@@ -310,7 +313,7 @@ class RemoteRetriever:
                 problem = f"{type(error).__name__}: {error}"
             except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
                 problem = "what it sent is not a list of documents with contents"
-        raise DataError(
+        raise EngineError(
             f"{self.url}: the retriever does not answer as expected ({' '.join(problem.split())}); start it, or check "
             "the URL, and give the same command again"
         )

@@ -66,7 +66,7 @@ class Records:
     def __init__(self, folder: Path, worker: int) -> None:
         self.folder, self.path = folder, folder / f"records-{worker}.jsonl"
         self.done: set[Key] = set()
-        self.episodes: set[Key] = set()  # the same of episodes' records, by their first question
+        self.episodes: set[Key] = set()  # the same of episodes' records, see _episode
         self.wanted: set[tuple[str, int]] | None = None
         self.triggers = self.tokens = 0
         self._read: dict[Path, tuple[int, int]] = {}  # bytes and lines known so far
@@ -94,11 +94,11 @@ class Records:
                 self.done.add((record["memory"], record["seed"], record["id"]))
                 cost = record["answer"]
             else:
-                self.episodes.add((record["memory"], record["seed"], record["questions"][0]))
+                self.episodes.add(_episode(record["memory"], record["seed"], record["questions"]))
                 cost = record["build"]
                 self.triggers += cost["triggers"]
             self.tokens += cost["prompt_tokens"] + cost["new_tokens"]
-        except (LookupError, TypeError):
+        except (LookupError, TypeError, ValueError):
             raise DataError(f"{where} is no record of this version of tmem; give another --out") from None
 
     def progress(self) -> tuple[int, int]:
@@ -112,7 +112,7 @@ class Records:
     def has(self, memory: str, seed: int, questions: list[str]) -> bool:
         """True if a rollout that answers these questions is recorded whole."""
         keys = [(memory, seed, question) for question in questions]
-        return keys[0] in self.episodes and self.done.issuperset(keys)
+        return _episode(memory, seed, questions) in self.episodes and self.done.issuperset(keys)
 
     def add(self, records: list[dict[str, Any]]) -> None:
         """Append what is new of these records in one write, on disk when it returns.
@@ -127,7 +127,12 @@ class Records:
     def _is_new(self, record: dict[str, Any]) -> bool:
         if record["type"] == "question":
             return (record["memory"], record["seed"], record["id"]) not in self.done
-        return (record["memory"], record["seed"], record["questions"][0]) not in self.episodes
+        return _episode(record["memory"], record["seed"], record["questions"]) not in self.episodes
+
+
+def _episode(memory: str, seed: int, questions: list[str]) -> Key:
+    """What an episode is known by: not by the question that comes first, for those that are refused at once do."""
+    return memory, seed, min(questions)
 
 
 class Claims:

@@ -205,7 +205,7 @@ def describe(run: Run) -> dict[str, Any]:
         "judges": run.judges,
         "coverage": stats.coverage(run.questions, fresh=run.about["bench"] == "persona"),
         "warnings": stats.warnings({memory: run.of(memory) for memory in memories}),
-        "constants": {name: stats.best_constants(own, scorers) for name, own in subsets.items()},
+        "constants": {name: stats.best_constants(own, scorers, run.about["bench"]) for name, own in subsets.items()},
         "memories": {memory: _memory(run, memory, subsets, measures, headline) for memory in memories},
         "comparisons": _comparisons(run, memories, headline),
     }
