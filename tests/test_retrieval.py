@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from tmem.errors import ModelError, UsageError
 from tmem.evaluation.records.spec import Spec
 from tmem.model import load
-from tmem.retrieval import BM25, Dense, Embedder
+from tmem.retrieval import BM25, Dense, Embedder, words
 
 TEXTS = ["a cat sat on a mat", "the dog ran fast", "cat and cat and dog", "", "nothing of it"]
 WORDS = sorted({word for text in TEXTS for word in text.split()} | {"query", "passage", ":"})
@@ -41,6 +41,8 @@ def test_bm25_of_nothing(texts: list[str]) -> None:
 
 def test_words_of_any_script() -> None:
     assert BM25(["Łódź leży w Polsce", "東京 は 日本", "Oslo"]).top("łódź", 1) == [0]
+    assert words("किला काली தமிழ் ภาษา") == ("किला", "काली", "தமிழ்", "ภ", "า", "ษ", "า")
+    assert BM25(["अना की बिल्ली काली है", "अना का किला पुराना है"]).top("किला", 1) == [1]
 
 
 @given(

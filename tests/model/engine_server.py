@@ -133,13 +133,13 @@ class VllmLikeServer(EngineServer):
         seed = body["seed"] if body["temperature"] else None
         key = (name, path, json.dumps([body["prompt"], body["max_tokens"], seed]))
         if key not in self._cache:
-            scaled = [(_peft(path), 1.0)] if path else []
+            scaled = [(peft_matrices(path), 1.0)] if path else []
             self._cache[key] = self.say(body["prompt"], body["max_tokens"], scaled, seed)
         ids, logprobs = map(list, zip(*self._cache[key], strict=True))
         return 200, {"model": name, "choices": [{"token_ids": ids, "logprobs": {"token_logprobs": logprobs}}]}
 
 
-def _peft(path: str) -> Matrices:
+def peft_matrices(path: str) -> Matrices:
     found = load_file(Path(path) / "adapter_model.safetensors")
     names = {key.removeprefix("base_model.model.").rpartition(".lora_")[0] for key in found}
     return {name: tuple(found[f"base_model.model.{name}.lora_{end}.weight"] for end in "AB") for name in names}  # type: ignore[misc]

@@ -18,6 +18,7 @@ from torch.nn.functional import one_hot
 import tmem.model.engine as engine_module
 from tmem.errors import DeltaError, UsageError
 from tmem.model import Completion, HFEngine, Model, Request
+from tmem.model.stopping import Ending, shown_text
 
 WithMemories = Callable[[str], MemoryModel]
 
@@ -139,11 +140,16 @@ def scripted(model: Model, text: str) -> Model:
             '[{"instruction": "a ] \\" b", "output": "[c]"}]',
         ),
         ("So: [[1], [2]] and so on", "So: [[1], [2]]"),
+        # Of letters that are two tokens each, so that the objects are the same token by token.
+        (
+            '[{"instruction": "Где?", "output": "Рига"}, {"instruction": "Кто?", "output": "Анна"}] and so on',
+            '[{"instruction": "Где?", "output": "Рига"}, {"instruction": "Кто?", "output": "Анна"}]',
+        ),
     ],
 )
 def test_stop_on_json(text: str, kept: str, loaded: Callable[[str], Model]) -> None:
     model = loaded("qwen3")
-    request = Request((5, 6, 7), max_new_tokens=100, stop="json")
+    request = Request((5, 6, 7), max_new_tokens=120, stop="json")
     (completion,) = HFEngine(scripted(model, text)).generate([request])
     assert completion.finish == "json"
     assert completion.text.startswith(kept)
@@ -169,6 +175,31 @@ def test_stop_texts_stay_in_the_reply_and_nothing_follows_them(loaded: Callable[
         assert len(completion.logprobs) == len(completion.ids)
     (completion,) = HFEngine(scripted(model, told)).generate([Request((5,), max_new_tokens=6, stop_texts=("</x>",))])
     assert completion.finish == "length"
+
+
+@pytest.mark.parametrize(
+    ("told", "stop", "kept"),
+    [
+        ("now here we are", "here we", "now here we"),
+        ("now here we are", "nowhere", None),
+        ("wie schön", "ö", "wie schö"),
+        ("wie schön", "\ufffd", None),
+    ],
+)
+def test_stop_texts_are_of_the_text_and_not_of_single_tokens(
+    told: str, stop: str, kept: str | None, loaded: Callable[[str], Model]
+) -> None:
+    model = copy.copy(loaded("qwen3"))
+    ids, plain = model.tokenizer.encode(told), model.decode
+    # As SentencePiece's: what comes first has no space before it.
+    model.__dict__ |= {"decode": lambda ids: plain(ids).removeprefix(" "), "_pieces": {}}
+    request = Request((5,), max_new_tokens=len(ids), stop_texts=(stop,))
+    ending = Ending(model, request)
+    found = [ending.after(token) for token in ids]
+    if kept is None:
+        assert found == [None] * (len(ids) - 1) + ["length"]
+    else:
+        assert shown_text(model, request, ids[: found.index("text") + 1], "text") == kept
 
 
 def test_stop_at_the_end_of_the_turn(loaded: Callable[[str], Model]) -> None:

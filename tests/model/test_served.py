@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import checkpoints
 import pytest
 from helpers import random_memory
-from model.engine_server import LlamaCppServer, VllmLikeServer
+from model.engine_server import LlamaCppServer, VllmLikeServer, peft_matrices
 
 from tmem.errors import DeltaError, EngineError, UsageError
 from tmem.fastweights import Delta, FastWeights
@@ -150,6 +151,19 @@ def test_what_vllm_keeps_under_a_name_is_never_another_memory_s(model: Model, me
             other.generate(requests(model), delta, fast)
         other.close()
         assert not server.adapters and not list((cache / "adapters").iterdir())
+
+
+def test_vllm_gets_one_rank_where_a_family_fuses_layers(tmp_path: Path) -> None:
+    model = load(checkpoints.make(tmp_path, "phi3"))
+    fast, delta = random_memory(model.hf, 2)
+    asked = [Request(tuple(model.bare("Where does Anna live?")), row, max_new_tokens=6) for row in (0, None, 1)]
+    with VllmLikeServer(model) as server:
+        engine = open_engine(model, server.url)
+        same(engine.generate(asked, delta, fast), HFEngine(model).generate(asked, delta, fast))
+        for path in server.adapters.values():
+            about, tensors = json.loads((Path(path) / "adapter_config.json").read_text()), peft_matrices(path)
+            assert {len(a) for a, _ in tensors.values()} == {about["r"]} and not about["rank_pattern"]
+        engine.close()
 
 
 def test_what_vllm_was_not_started_for_is_said_in_one_line(

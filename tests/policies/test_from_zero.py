@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 import tmem.model.contents as contents_module
 from tmem.agent.agent import Agent, Progress
+from tmem.agent.episode import Ask, Episode
 from tmem.agent.extraction import QAPair, parse
 from tmem.agent.sharing import Shared
 from tmem.agent.trajectory import Trajectory
@@ -182,12 +184,34 @@ def test_beside_text_the_memory_is_a_voice(model: Model, memory: str) -> None:
             assert action.voices.weight == (fresh.voice if memory == "tmem+full" else fresh.voice_notes)
 
 
+def test_of_a_history_beside_weights_so_much_is_shown_that_every_question_fits(model: Model) -> None:
+    words, numbers = "Where does Ana live now that she has left?", "47110815 99421234"
+    assert len(words) > len(numbers) and model.count(words) < model.count(numbers)
+    window, own = 256, copy.copy(model)
+    own.settings = model.settings.model_copy(update={"window": window})
+    limit = own.settings.max_new_tokens_answer
+    units = tuple("Ana: yes." for _ in range(2 * window))
+    episode = Episode("me", units, (Ask("w", words), Ask("n", numbers)), answer_tokens=limit)
+    [trajectory] = agent(own, "gold+full").run([episode])
+    lengths = {action.question: len(action.prompt_ids) for action in trajectory.actions if action.kind == "answer"}
+    assert lengths["w"] < lengths["n"] <= window - limit and 0 < trajectory.left_out < len(units)
+
+
 @pytest.mark.parametrize("memory", ["pairs", "lookup"])
 def test_a_control_has_the_same_pairs_and_trains_nothing(model: Model, memory: str) -> None:
     trajectory = lived(model, memory)
     assert trajectory.ledger == lived(model, "tmem").ledger and trajectory.ledger
     assert trajectory.deltas == [] and not any(write.account.steps for write in trajectory.writes)
     assert all(action.row is None and action.voices is None for action in trajectory.actions)
+
+
+def test_what_holds_again_is_a_correction_and_what_holds_anyway_is_not_told_twice(model: Model) -> None:
+    question, told = "Where does Ana live?", ["Lisbon", "Porto", "Lisbon", "Lisbon"]
+    gold = tuple((question, place, unit) for unit, place in enumerate(told))
+    units = tuple(f"Ana: I live in {place} now." for place in told)
+    [trajectory] = agent(model, "gold:pairs", budget=1).run([Episode("me", units, (Ask("q", question),), gold=gold)])
+    assert [pair.answer for pair in trajectory.ledger] == told[:3]
+    assert trajectory.memory_size["pairs"] == 1 and len(trajectory.writes[3].dropped) == 1
 
 
 def test_a_lookup_says_the_answer_of_the_pair_that_the_gate_names(

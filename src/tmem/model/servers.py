@@ -13,6 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from torch import Tensor
+from torch.nn.functional import pad
+
 from tmem.connect import connect
 from tmem.errors import EngineError, first_line
 from tmem.model.adapter import Matrices, save_adapter
@@ -223,9 +226,9 @@ class VllmServer:
     def _put(self, name: str, matrices: Matrices) -> None:
         # Another process's of the same memory is another one there: it may be taken back at any time.
         called = f"{name}-{secrets.token_hex(4)}"
-        folder, [rank] = Path(self._folder.name) / called, {len(a) for a, _ in matrices.values()}
+        folder, rank = Path(self._folder.name) / called, max(len(a) for a, _ in matrices.values())
         room = max(8, 1 << (rank - 1).bit_length())  # vLLM takes powers of two
-        save_adapter(folder, self.base, matrices, rank)
+        save_adapter(folder, self.base, {own: _of_rank(rank, *pair) for own, pair in matrices.items()}, rank)
         try:
             made = self.client.post(
                 "/v1/load_lora_adapter", {"lora_name": called, "lora_path": str(folder.resolve())}, missing=True
@@ -291,3 +294,8 @@ class VllmServer:
                 self._take_back(name)
         self.client.close()
         self._folder.cleanup()
+
+
+def _of_rank(rank: int, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The same change in this rank: vLLM has one for all layers, and those that a family fuses have twice as much."""
+    return pad(a, (0, 0, 0, rank - len(a))), pad(b, (0, rank - len(a)))

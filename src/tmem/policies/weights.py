@@ -44,7 +44,8 @@ class Weights(Plain):
         rollout = self.rollout
         context = rollout.text(units)
         extraction = yield from self.extract(context, units)
-        accepted, dropped = filter_pairs(extraction.pairs, self.history)
+        # An answer that was told before the one that holds now is a correction, not a duplicate.
+        accepted, dropped = filter_pairs(extraction.pairs, [pair for pair, _ in self.current.values()])
         fresh: dict[str, tuple[QAPair, Example]] = {}
         for pair in accepted:
             example = rollout.model.example(pair.question, pair.answer)
@@ -247,7 +248,7 @@ class WeightsAndFull(Weights):
     def recall(self, asks: Sequence[Ask], tail: Sequence[int]) -> Steps[list[str]]:
         yield from ()
         rollout, read = self.rollout, list(self.read)
-        longest = max((ask.text for ask in asks), key=len, default="")
+        longest = max((ask.text for ask in asks), key=rollout.model.count, default="")
         room = rollout.model.window - rollout.answer_limit
         while read and len(rollout.answer_prompt(longest, rollout.raw(read), ())) > room:
             read.pop(0)
