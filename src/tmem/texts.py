@@ -39,13 +39,20 @@ _NATIONS = frozenset(
     ukrainian vietnamese welsh
     """.split()  # noqa: SIM905
 )  # in capital letters, and hardly ever somebody's name
-_WORD = re.compile(r"[^\W\d_](?:[\w-]|['’](?=\w\w))*(?:['’]s\b)?")
+# Vowel signs and other marks, of which Python takes none for a part of a word: in Hindi they tell fort from black. Those
+# of scripts without spaces (Thai to Burmese, Khmer) are not among them.
+SIGNS = "".join(
+    sign
+    for sign in map(chr, (*range(0x300, 0xE00), *range(0xF00, 0x1000), *range(0x10A0, 0x1780), *range(0x1800, 0xAC00)))
+    if unicodedata.category(sign).startswith("M")
+)
+_WORD = re.compile(rf"[^\W\d_](?:[\w{SIGNS}-]|['’](?=\w\w))*(?:['’]s\b)?")
 _END = re.compile(r"[.!?:]\s+$")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _SHORT = re.compile(r"['’](?:m|d|ll|ve|re)$")  # "I'll", "Who'd"
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _LIKE = {"'": "‘’‛′´`", '"': "“”„‟", "-": "‐‑–—−", "": "\u00ad\u200b\u2060\ufeff"}  # the last are not seen
-_SIGNS = {ord(sign): plain for plain, signs in _LIKE.items() for sign in signs}
+_PLAIN = {ord(sign): plain for plain, signs in _LIKE.items() for sign in signs}
 _SPACED = re.compile(r" +(?=[?!.,;:])")
 
 
@@ -56,7 +63,7 @@ def first_line(reply: str) -> str:
 
 def fold(text: str) -> str:
     """Case, white space and forms of one letter or sign folded: texts that differ in nothing else are the same."""
-    plain = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    plain = unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN)
     return _SPACED.sub("", " ".join(plain.casefold().split()))
 
 

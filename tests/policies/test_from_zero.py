@@ -184,7 +184,8 @@ def test_beside_text_the_memory_is_a_voice(model: Model, memory: str) -> None:
             assert action.voices.weight == (fresh.voice if memory == "tmem+full" else fresh.voice_notes)
 
 
-def test_of_a_history_beside_weights_so_much_is_shown_that_every_question_fits(model: Model) -> None:
+@pytest.mark.parametrize("memory", ["gold+full", "full"])
+def test_of_a_history_so_much_is_shown_that_every_question_fits(model: Model, memory: str) -> None:
     words, numbers = "Where does Ana live now that she has left?", "47110815 99421234"
     assert len(words) > len(numbers) and model.count(words) < model.count(numbers)
     window, own = 256, copy.copy(model)
@@ -192,7 +193,7 @@ def test_of_a_history_beside_weights_so_much_is_shown_that_every_question_fits(m
     limit = own.settings.max_new_tokens_answer
     units = tuple("Ana: yes." for _ in range(2 * window))
     episode = Episode("me", units, (Ask("w", words), Ask("n", numbers)), answer_tokens=limit)
-    [trajectory] = agent(own, "gold+full").run([episode])
+    [trajectory] = agent(own, memory).run([episode])
     lengths = {action.question: len(action.prompt_ids) for action in trajectory.actions if action.kind == "answer"}
     assert lengths["w"] < lengths["n"] <= window - limit and 0 < trajectory.left_out < len(units)
 

@@ -369,7 +369,7 @@ class Rollout:
         if not tail:
             return tail
         asks = self.episode.asks
-        longest = max(range(len(asks)), key=lambda i: len(asks[i].text) + len(memories[i]))
+        longest = max(range(len(asks)), key=lambda i: self.model.count(asks[i].text) + self.model.count(memories[i]))
         room = self.model.window - self.answer_limit
         everything = len(tail)
         # Counted apart the units have about the tokens that they have together: the exact count comes last.
