@@ -39,8 +39,8 @@ _NATIONS = frozenset(
     ukrainian vietnamese welsh
     """.split()  # noqa: SIM905
 )  # in capital letters, and hardly ever somebody's name
-# Vowel signs and other marks, of which Python takes none for a part of a word: in Hindi they tell fort from black. Those
-# of scripts without spaces (Thai to Burmese, Khmer) are not among them.
+# Vowel signs and other marks, of which Python takes none for a part of a word: in Hindi they tell fort from black.
+# Without those of scripts that have no spaces (Thai to Burmese, Khmer).
 SIGNS = "".join(
     sign
     for sign in map(chr, (*range(0x300, 0xE00), *range(0xF00, 0x1000), *range(0x10A0, 0x1780), *range(0x1800, 0xAC00)))

@@ -11,6 +11,7 @@ import re
 from tmem.texts import fold, names
 
 _WORD = re.compile(r"\w+")
+# As replies begin: "No, ...", "Actually ...", "Yes".
 _OPENS = re.compile(
     r"\W*\b(?:no|nope|nah|not? (?:any ?more|quite|really|at all)|yes|yeah|yep|right|correct|exactly|actually|sorry|"
     r"wait|wrong|oh|well|okay|ok|ah|hm+|"
@@ -25,28 +26,23 @@ _AGREES = re.compile(
 _SPEAKER = re.compile(r"(?:i|we|my|our)\b", re.IGNORECASE)
 # Where a phrase begins that is no sentence, if little follows it.
 _PART = re.compile(
-    r"(?:not|to|on|at|in|with|for|since|from|by|until|after|before|about|around|near|next|every|only|just|because|both|neither|"
-    r"either|mostly|same|me|so|it['’]?s)\b",
+    r"(?:not|to|on|at|in|with|for|since|from|by|until|after|before|about|around|near|next|every|only|just|because|"
+    r"both|neither|either|mostly|same|me|so)\b",
     re.IGNORECASE,
 )
 _SOMEBODY = r"he|she|him|her|his|hers|they|them|their|theirs"
 _SOMETHING = (
-    r"it|its|there(?! (?:is|are|was|were|will|has|have)\b)|the (?:same|other) one|(?:an?|another)(?: \w+)? one|one(?=\W*$| too\b)|"
-    r"(?:that|this|these|those)(?=\W*$|[.,;!?]| (?:is|was|are|were|too|since|now|again|instead|any ?more)\b)|"
-    r"(?:do|did|am|have|was|can|would) too"
+    r"it|its|there(?! (?:is|are|was|were|will|has|have)\b)|the (?:same|other) one|(?:an?|another)(?: \w+)? one|"
+    r"one(?=\W*$| too\b)|(?:do|did|am|have|was|can|would) too|"
+    r"(?:that|this|these|those)(?=\W*$|[.,;!?]| (?:is|was|are|were|too|since|now|again|instead|any ?more)\b)"
 )
-_POINTS = re.compile(rf"\b(?:(?P<somebody>{_SOMEBODY})|(?P<something>{_SOMETHING}))\b(?!['’]s name)", re.IGNORECASE)
+_POINTS = re.compile(rf"\b(?:(?P<somebody>{_SOMEBODY})|(?P<something>{_SOMETHING}))\b", re.IGNORECASE)
 _NOUN = re.compile(r"\b(?:my|our|your|the|an?|some|two|three|\w+['’]s)\s+[^\W\d]", re.IGNORECASE)
 
 
 def leans(message: str) -> bool:
     """Whether a message needs what was said before it: to be read with it, or since it puts something right."""
-    return opens(message) or means_another(message)
-
-
-def opens(message: str) -> bool:
-    """Whether a message begins as a reply does: "No, ...", "Actually ...", "Yes"."""
-    return bool(_OPENS.match(message))
+    return bool(_OPENS.match(message)) or means_another(message)
 
 
 def agrees(message: str) -> bool:
@@ -60,17 +56,12 @@ def means_another(message: str) -> bool:
     while opening := _OPENS.match(rest):
         rest = rest[opening.end() :]
     length = len(rest.split())
-    if length < 4 and not _SPEAKER.match(rest):
+    if (length < 4 and not _SPEAKER.match(rest)) or (length < 7 and _PART.match(rest)):
         return True
-    if length <= 6 and _PART.match(rest) and not _POINTS.search(rest):
-        return True
-    pointing = _POINTS.search(rest)
-    if pointing is None:
+    if (pointing := _POINTS.search(rest)) is None:
         return False
-    before = rest[: pointing.start()]
-    if _NOUN.search(before):
-        return False
-    return not (pointing["somebody"] and names(before))
+    before = rest[: pointing.start()]  # where what is pointed at may stand: a thing has no name
+    return not (_NOUN.search(before) or (pointing["somebody"] and names(before)))
 
 
 def said_before(answer: str, before: str, message: str) -> bool:
