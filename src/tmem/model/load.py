@@ -22,6 +22,7 @@ from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.decode_step import Written, linears
 from tmem.model.head import Head
+from tmem.model.rotation import rotate_as_longest, window_of
 from tmem.model.settings import ModelSettings, read_settings
 from tmem.model.wordings import Wordings
 from tmem.turn import Turn
@@ -58,6 +59,7 @@ class Model:
         use_cpu_attention(self.hf)
         self.tokenizer = tokenizer
         self.settings = settings
+        rotate_as_longest(self.hf, self.window)
         self.chat = Chat(name, tokenizer, self.hf.get_input_embeddings().weight.shape[0])
         # Many questions about one stream count the same texts.
         self._count = lru_cache(maxsize=4096)(lambda text: len(self.chat.encode(text)))
@@ -109,7 +111,7 @@ class Model:
     @property
     def window(self) -> int:
         """The longest sequence, prompt and answer together, in tokens."""
-        return self.settings.window or int(self.hf.config.get_text_config().max_position_embeddings)
+        return self.settings.window or window_of(self.hf)
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:

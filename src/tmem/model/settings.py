@@ -18,7 +18,7 @@ class ModelSettings(BaseModel):
 
     ``prompts`` names the prompt set: ``paper`` for instruction-tuned models, ``compact`` for the embedded ones,
     ``english`` for chat models that were taught it. ``budget`` is the working context's limit L_max and ``window``
-    the longest sequence, both in tokens (None: the model config's own). ``lr`` replaces the learning rate of every
+    the longest sequence, both in tokens (None: the model's own). ``lr`` replaces the learning rate of every
     write recipe and ``recipes`` holds further overrides by recipe name. ``question_known`` says whether the
     extraction sees the question (None: as the prompt set has it). ``gate``: what tells which pair a question means
     (None: a sentence encoder where the extra ``encoder`` is installed, else the model's own trunk; ``reading``: of the
