@@ -15,6 +15,9 @@ _OPENERS = frozenset(
     name near no not of on one or ought our please say shall she should show since so some tell than that the
     their them then there these they this those to under until was we were what whatever when where which while
     who whom whose why will with within would write yes you your
+    actually apart approximately aside besides both concerning currently describe each ever every exactly hello hey hi
+    last lately many more most much next normally nowadays oh ok okay out over quick recall recently regarding remember
+    remind roughly sorry speaking thank thanks today tomorrow up usually well whenever wherever whichever yesterday
     """.split()  # noqa: SIM905
 )
 CALENDAR = frozenset(

@@ -1,6 +1,6 @@
 import pytest
 
-from tmem.agent.leaning import agrees, leans, means_another, said_before
+from tmem.agent.english import agrees, asks_of_oneself, goes_on, leans, means_another, said_before
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,21 @@ def test_an_answer_of_which_nothing_was_said_now_was_said_before() -> None:
     assert said_before("4 May", before, "No, it is on 11 June.") and said_before("7:40", before, "No, at 8:15.")
     assert not said_before("11 May", before, "No, it is on 11 May.")  # a word of it is new
     assert not said_before("the vet", before, "It is the vet.") and not said_before("?", before, "?")
+
+
+def test_a_question_about_who_speaks_is_no_request() -> None:
+    for question in ("When is my birthday?", "Where do I live?", "What is our dog called?", "Did I see Ana on Friday?"):
+        assert asks_of_oneself(question)
+    for question in (
+        "What should I cook tonight?",
+        "How do I fix my bike?",
+        "Can you help me with my essay?",
+        "What is the capital of Italy?",
+        "Who wrote Hamlet?",
+    ):
+        assert not asks_of_oneself(question)
+
+
+def test_what_asks_for_more_goes_on() -> None:
+    assert goes_on("Give me three more.") and goes_on("And of Italy?") and goes_on("What did you mean by that?")
+    assert not goes_on("What should I cook tonight?") and not goes_on("My son Theo turned six on Saturday.")

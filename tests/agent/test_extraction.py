@@ -65,6 +65,13 @@ def test_statuses(text: str, truncated: bool, status: str, pairs: int, drops: in
     assert extraction.found == pairs + drops
 
 
+def test_what_is_so_now_is_what_is_asked_for():
+    [pair] = parse('[{"instruction": "Where do I live now?", "output": "Porto"}]').pairs
+    assert pair == QAPair("Where do I live?", "Porto")
+    [pair] = parse('[{"instruction": "What is on now, and where?", "output": "Hamlet"}]').pairs
+    assert pair.question == "What is on now, and where?"
+
+
 def test_drops_carry_reason_and_text():
     (drop,) = parse('[{"instruction": "How many?", "output": 2}]').dropped
     assert drop.reason == "no string under 'output'"

@@ -158,6 +158,36 @@ def test_a_small_model_sees_what_was_said_before_where_a_message_leans_on_it_and
         assert learned("Yes, exactly.", pairs(old))[0] == [("When do I see Dr. Miller?", "Friday")]
 
 
+def test_a_small_model_speaks_of_what_was_before_where_a_message_leans_on_it(tmp_path: Path) -> None:
+    model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
+    model.settings = model.settings.model_copy(
+        update={"window": 4096, "prompts": "english", "max_new_tokens_memory": 3}
+    )
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Tell me a joke."},
+        {"role": "assistant", "content": "Why did the chicken cross the road? To get to the other side."},
+        {"role": "user", "content": "Where do I work?"},
+        {"role": "assistant", "content": "Bristol"},
+    ]
+
+    with Memory(model, tmp_path / "home") as memory:
+        mine = memory.scope("u")
+        mine.actions.talking = script = Scripted(model, [])  # type: ignore[assignment]
+
+        def shown(message: str) -> str:
+            mine.chat([*turns, {"role": "user", "content": message}], learn=False)
+            return script.prompts[-1]
+
+        assert "chicken" not in shown("The rent is $1,300 now.") and "Be brief." in script.prompts[-1]
+        assert "chicken" in shown("Another one, please.") and "Bristol" not in script.prompts[-1]
+        assert "Bristol" in shown("And what is it known for?")
+        asked = len(script.prompts)
+        refused = mine.chat("What is my shoe size?")
+        assert (refused.text, refused.source) == (model.wordings.refusal, "nothing") and len(script.prompts) == asked
+        assert mine.chat("What should I cook tonight?").source == "base"
+
+
 def test_what_a_system_text_says_nobody_told() -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert _context(turns) == "user: Hi"

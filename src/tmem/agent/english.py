@@ -1,4 +1,4 @@
-"""Whether an English message says by itself what it means, or leans on what was said before it.
+"""What an English message is: does it lean on what was said before it, agree with that, or ask about who speaks?
 
 A small model that is shown what was said before finds that again instead of what is new (docs/log.md, 2026-12-01), so
 it is shown only where the message needs it: "No, it is on Friday", "Pottery.", "She works at the post office".
@@ -37,12 +37,33 @@ _SOMETHING = (
     r"(?:that|this|these|those)(?=\W*$|[.,;!?]| (?:is|was|are|were|too|since|now|again|instead|any ?more)\b)"
 )
 _POINTS = re.compile(rf"\b(?:(?P<somebody>{_SOMEBODY})|(?P<something>{_SOMETHING}))\b", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"\b(?:more|again|else|instead|another|continue|shorter|longer|simpler|previous|above|"
+    r"you (?:just )?(?:said|say|mean|meant|wrote)|the (?:first|second|third|last|other))\b|^(?:and|but|so|why)\b",
+    re.IGNORECASE,
+)
+_OWN = re.compile(r"\b(?:my|mine|our|ours)\b|\b(?:am|was|do|did|have|had|were|are) (?:i|we)\b", re.IGNORECASE)
+_REQUEST = re.compile(
+    r"\b(?:how (?:do|can|could|should|would|to)|(?:should|shall|could|can|may|might|would|must) (?:i|we|you)|will you|"
+    r"please|help|recommend|suggest|explain|tell me (?:a|an|about)|write|what if|why)\b",
+    re.IGNORECASE,
+)
 _NOUN = re.compile(r"\b(?:my|our|your|the|an?|some|two|three|\w+['’]s)\s+[^\W\d]", re.IGNORECASE)
 
 
 def leans(message: str) -> bool:
     """Whether a message needs what was said before it: to be read with it, or since it puts something right."""
     return bool(_OPENS.match(message)) or means_another(message)
+
+
+def asks_of_oneself(question: str) -> bool:
+    """Whether a question asks for a fact of the life of who speaks, and not for advice."""
+    return bool(_OWN.search(question)) and not _REQUEST.search(question)
+
+
+def goes_on(message: str) -> bool:
+    """Whether a message asks for more of what was said before."""
+    return bool(_GOES_ON.search(message))
 
 
 def agrees(message: str) -> bool:

@@ -67,6 +67,7 @@ _TRAILING_COMMA = re.compile(r",?\s*\}")
 _CLOSING = re.compile(r"\}[\s,]*\]")
 _ECHO = re.compile(r"\b([a-z]\w*) (?!\1\b)([a-z]\w*) \1 \2\b")  # in no question that is asked, but for names
 _AROUND = " \t\r\n`"  # white space and code fences
+_NOW = re.compile(r"(?<=\w) now\?$")
 # Big integers are an error in Python ("exceeds the limit"), big floats are not; only strings are used anyway.
 NO_ANSWERS = ("no information available", "not mentioned", "not mentioned in the conversation")  # folded
 _DECODER = json.JSONDecoder(strict=False, parse_int=float)
@@ -183,6 +184,7 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
         if not isinstance(value.get(key), str):
             return Dropped(f"no string under {key!r}", text)
     question, answer = (without_surrogates(value[key]).strip() for key in ("instruction", "output"))
+    question = _NOW.sub("?", question)  # it is asked without, too
     if _repeats(question) or _repeats(answer) or _ECHO.search(question):
         return Dropped("it repeats itself", text)
     return QAPair(question, answer)

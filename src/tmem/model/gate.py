@@ -254,7 +254,7 @@ class Gate:
             if fold(question) in same:
                 found.append(Likeness(same=same[fold(question)]))
                 continue
-            if own - CALENDAR and people and not own & told:
+            if own - CALENDAR and not own & told:
                 found.append(Likeness())
                 continue
             wanted = own & people

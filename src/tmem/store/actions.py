@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tmem.agent.english import agrees, leans, means_another, said_before
 from tmem.agent.extraction import QAPair, filter_pairs, parse
-from tmem.agent.leaning import agrees, leans, means_another, said_before
 from tmem.agent.prompts import PROMPTS
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import in_parts, the_question, to_read

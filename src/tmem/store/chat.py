@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tmem.agent.english import asks_of_oneself, goes_on, leans
 from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import sentences, the_end
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SPEAK = ("user", "assistant", "system")
 Turns = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, str]]]  # those before, the last, its unread parts
 _ASKS = re.compile(r"[?？][!?]*[\"')\]」』”’]*$")
+_SENTENCE = re.compile(r"[.!?。！？…:;)\"'’”`*]\s*$|\n|(?:\S+\s+){12}")  # or what is as long as one
 TURNS = 6  # earlier messages that an answer sees; all else is in the weights
 
 
@@ -71,7 +73,8 @@ def chat(
     """Answer the last message, which has to be a user's; what it tells is extracted, written and known by the answer.
 
     Earlier messages are only context of this turn, the last few of them: they were learned when they were the last.
-    A question teaches nothing; what it asks of what was told the memory answers, and everything else the model. Models
+    A question teaches nothing; what it asks of what was told the memory answers, and everything else the model; but a
+    model that was taught to refuse refuses what it was never told of who speaks. Models
     that were taught nothing but to answer questions get what is asked in the message, and nothing is answered where
     nothing is. ``name``: who speaks. ``sampling``: of what the model says beside the memory; what was told is answered
     as it was told, unless there is a schema: then the model, shown the memory's answer, puts it into that shape.
@@ -91,9 +94,11 @@ def chat(
         raise UsageError(f"{memory.model.name} answers from its memory alone and reads no documents: leave them out")
     asked = split(said)[1]
 
+    heeded = _of_use(earlier, said) if memory.prompts.distracted else earlier
+
     def with_texts(texts: Sequence[str]) -> list[int]:
         notes = [{"role": "system", "content": "\n\n".join(texts)}] if texts else []
-        return _prompt(memory, [*notes, *earlier], said)
+        return _prompt(memory, [*notes, *heeded], said)
 
     prompt = with_texts(documents) if converses else []
     learned = _learned(memory, turns, name, timestamp) if learn else None
@@ -108,7 +113,9 @@ def chat(
         told = known.source in ("weights", "text")
         if told and shaped:
             known = replace(known, text=memory.say(with_texts([f"{asked} {known.text}"]), sampling))
-        if told or not converses:
+        # Of the life of who speaks a model knows nothing but this: what it makes up would be taken for memory.
+        unknown = memory.prompts.refusal is not None and not shaped and asks_of_oneself(asked)
+        if told or unknown or not converses:
             return Reply(known.text, known.version, learned, milliseconds(began), known.source, known.pairs)
     text = memory.say(prompt, sampling)
     return Reply(text, memory.version, learned, milliseconds(began), "base" if memory.by_pairs else "weights")
@@ -159,6 +166,22 @@ def _turns(messages: Messages) -> Turns:
         [(name, text)] = lines or [("", "")]
         turns.append({"role": "system" if role == "developer" else role, "content": text, "name": name})
     return [one for one in turns[:-1] if one["content"] and one["role"] in SPEAK], turns[-1], unread
+
+
+def _of_use(turns: Sequence[Mapping[str, Any]], said: str) -> list[Mapping[str, Any]]:
+    """System texts, and the turns before a message that leans on them, without what the memory answered in a few words.
+
+    After any others a small model that was taught to read takes what is said for a question about them, and answers
+    with a word of theirs, or that there is no information.
+    """
+    kept = list[Mapping[str, Any]]()
+    for turn in turns if leans(said) or goes_on(said) else [one for one in turns if one["role"] == "system"]:
+        answers = turn["role"] == "assistant" and not _SENTENCE.search(turn["content"])
+        if answers and not _ASKS.search(said) and kept and kept[-1]["role"] == "user":
+            kept.pop()
+        else:
+            kept.append(turn)
+    return kept
 
 
 def _prompt(memory: Remembers, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
