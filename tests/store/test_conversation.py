@@ -16,7 +16,8 @@ from tmem.errors import UsageError
 from tmem.model import load
 from tmem.model.request import GenerationConfig
 from tmem.store.chat import _context, _turns, split
-from tmem.store.messages import heard
+from tmem.store.messages import heard, session
+from tmem.texts import NO_INFORMATION
 
 
 def test_it_learns_answers_and_is_corrected(memory: Memory) -> None:
@@ -191,6 +192,13 @@ def test_a_small_model_speaks_of_what_was_before_where_a_message_leans_on_it(tmp
 def test_what_a_system_text_says_nobody_told() -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert _context(turns) == "user: Hi"
+
+
+def test_a_refused_question_is_asked_back() -> None:
+    turns = [{"role": "user", "content": "When is my birthday?"}, {"role": "assistant", "content": NO_INFORMATION}]
+    before = _context(turns)
+    assert before == "assistant: I do not know. When is my birthday?"
+    assert session([("", "It is on 3 March.")], None, before) == f"{before}\nuser: It is on 3 March."
 
 
 def test_system_texts_stay_and_how_a_reply_is_chosen_reaches_the_engine(tmp_path: Path) -> None:

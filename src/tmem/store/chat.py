@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tmem.agent.english import asks_of_oneself, goes_on, leans
+from tmem.agent.extraction import NO_ANSWERS
 from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import sentences, the_end
@@ -17,6 +18,7 @@ from tmem.dates import Moment
 from tmem.errors import ModelError, UsageError
 from tmem.store.messages import Messages, clean, heard
 from tmem.store.results import Answer, Receipt, Reply, milliseconds
+from tmem.texts import fold
 
 if TYPE_CHECKING:
     from tmem.model import Model
@@ -234,6 +236,12 @@ def split(text: str) -> tuple[str, str]:
 
 
 def _context(turns: Sequence[Mapping[str, Any]]) -> str:
-    """The last exchange as lines of a session; what a system text says nobody told."""
+    """The last exchange as lines of a session; what a system text says nobody told.
+
+    A question that was refused is asked back, so that what is said next is its answer.
+    """
     spoken = [one for one in turns if one["role"] != "system"][-2:]
-    return "\n".join(f"{one['role']}: {clean(one['content'])}" for one in spoken)
+    lines = [f"{one['role']}: {clean(one['content'])}" for one in spoken]
+    if len(spoken) == 2 and fold(spoken[1]["content"]).rstrip(".") in NO_ANSWERS:
+        lines = [f"assistant: I do not know. {clean(spoken[0]['content'])}"]
+    return "\n".join(lines)

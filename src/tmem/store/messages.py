@@ -67,7 +67,8 @@ def content(message: Mapping[str, Any]) -> tuple[str, list[str]]:
 def session(lines: Sequence[tuple[str, str]], when: Moment | None, before: str = "") -> str:
     """What was said as the text of a session, dated if it is known when; ``before``: what it follows on."""
     told = "\n".join(f'{name} said, "{text}"' if name else text for name, text in lines)
-    told = f"{before}\n\n{told}" if before and told else told
+    if before and told:  # whose turns have their roles
+        told = f"{before}\n\n{told}" if lines[0][0] else f"{before}\nuser: {told}"
     return f"DATE: {spoken(when)}\nCONVERSATION:\n{told}" if when and told else told
 
 
