@@ -76,7 +76,7 @@ def chat(
 
     Earlier messages are only context of this turn, the last few of them: they were learned when they were the last.
     A question teaches nothing; what it asks of what was told the memory answers, and everything else the model; but a
-    model that was taught to refuse refuses what it was never told of who speaks. Models
+    model that was taught to refuse refuses what it was told nothing of about who speaks. Models
     that were taught nothing but to answer questions get what is asked in the message, and nothing is answered where
     nothing is. ``name``: who speaks. ``sampling``: of what the model says beside the memory; what was told is answered
     as it was told, unless there is a schema: then the model, shown the memory's answer, puts it into that shape.
@@ -116,7 +116,7 @@ def chat(
         if told and shaped:
             known = replace(known, text=memory.say(with_texts([f"{asked} {known.text}"]), sampling))
         # Of the life of who speaks a model knows nothing but this: what it makes up would be taken for memory.
-        unknown = memory.prompts.refusal is not None and not shaped and asks_of_oneself(asked)
+        unknown = memory.prompts.refusal is not None and not (shaped or heeded) and asks_of_oneself(asked)
         if told or unknown or not converses:
             return Reply(known.text, known.version, learned, milliseconds(began), known.source, known.pairs)
     text = memory.say(prompt, sampling)
@@ -171,13 +171,15 @@ def _turns(messages: Messages) -> Turns:
 
 
 def _of_use(turns: Sequence[Mapping[str, Any]], said: str) -> list[Mapping[str, Any]]:
-    """System texts, and the turns before a message that leans on them, without what the memory answered in a few words.
+    """System texts, and the turns before a message that leans on them or asks of who speaks.
 
     After any others a small model that was taught to read takes what is said for a question about them, and answers
-    with a word of theirs, or that there is no information.
+    with a word of theirs, or that there is no information. For the same reason no statement comes after what the memory
+    answered in a few words.
     """
     kept = list[Mapping[str, Any]]()
-    for turn in turns if leans(said) or goes_on(said) else [one for one in turns if one["role"] == "system"]:
+    heeds = leans(said) or goes_on(said) or asks_of_oneself(said)
+    for turn in turns if heeds else [one for one in turns if one["role"] == "system"]:
         answers = turn["role"] == "assistant" and not _SENTENCE.search(turn["content"])
         if answers and not _ASKS.search(said) and kept and kept[-1]["role"] == "user":
             kept.pop()
