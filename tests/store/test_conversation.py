@@ -180,6 +180,7 @@ def test_a_small_model_speaks_of_what_was_before_where_a_message_leans_on_it(tmp
             mine.chat([*turns, {"role": "user", "content": message}], learn=False)
             return script.prompts[-1]
 
+        assert "chicken" not in shown("My son Theo turned six.")
         assert "chicken" not in shown("The rent is $1,300 now.") and "Be brief." in script.prompts[-1]
         assert "chicken" in shown("Another one, please.") and "Bristol" not in script.prompts[-1]
         assert "Bristol" in shown("And what is it known for?")

@@ -95,8 +95,7 @@ def chat(
     if documents and not (converses and memory.by_pairs):
         raise UsageError(f"{memory.model.name} answers from its memory alone and reads no documents: leave them out")
     asked = split(said)[1]
-
-    heeded = _of_use(earlier, said) if memory.prompts.distracted else earlier
+    heeded = _of_use(earlier, said, asked) if memory.prompts.distracted else earlier
 
     def with_texts(texts: Sequence[str]) -> list[int]:
         notes = [{"role": "system", "content": "\n\n".join(texts)}] if texts else []
@@ -170,7 +169,7 @@ def _turns(messages: Messages) -> Turns:
     return [one for one in turns[:-1] if one["content"] and one["role"] in SPEAK], turns[-1], unread
 
 
-def _of_use(turns: Sequence[Mapping[str, Any]], said: str) -> list[Mapping[str, Any]]:
+def _of_use(turns: Sequence[Mapping[str, Any]], said: str, asked: str) -> list[Mapping[str, Any]]:
     """System texts, and the turns before a message that leans on them or asks of who speaks.
 
     After any others a small model that was taught to read takes what is said for a question about them, and answers
@@ -178,10 +177,10 @@ def _of_use(turns: Sequence[Mapping[str, Any]], said: str) -> list[Mapping[str, 
     answered in a few words.
     """
     kept = list[Mapping[str, Any]]()
-    heeds = leans(said) or goes_on(said) or asks_of_oneself(said)
+    heeds = leans(said) or goes_on(said) or asks_of_oneself(asked)
     for turn in turns if heeds else [one for one in turns if one["role"] == "system"]:
         answers = turn["role"] == "assistant" and not _SENTENCE.search(turn["content"])
-        if answers and not _ASKS.search(said) and kept and kept[-1]["role"] == "user":
+        if answers and not asked and kept and kept[-1]["role"] == "user":
             kept.pop()
         else:
             kept.append(turn)
