@@ -75,4 +75,8 @@ def test_a_question_about_who_speaks_is_no_request() -> None:
 
 def test_what_asks_for_more_goes_on() -> None:
     assert goes_on("Give me three more.") and goes_on("And of Italy?") and goes_on("What did you mean by that?")
-    assert not goes_on("What should I cook tonight?") and not goes_on("My son Theo turned six on Saturday.")
+    assert (
+        not goes_on("What should I cook tonight?")
+        and not goes_on("I don't like coffee any more.")
+        and not goes_on("My son Theo turned six on Saturday.")
+    )

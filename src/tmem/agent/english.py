@@ -38,7 +38,7 @@ _SOMETHING = (
 )
 _POINTS = re.compile(rf"\b(?:(?P<somebody>{_SOMEBODY})|(?P<something>{_SOMETHING}))\b", re.IGNORECASE)
 _GOES_ON = re.compile(
-    r"\b(?:more|again|else|instead|another|continue|shorter|longer|simpler|previous|above|"
+    r"\b(?:(?<!any )more|again|else|instead|another|continue|shorter|longer|simpler|previous|above|"
     r"you (?:just )?(?:said|say|mean|meant|wrote)|the (?:first|second|third|last|other))\b|^(?:and|but|so|why)\b",
     re.IGNORECASE,
 )
