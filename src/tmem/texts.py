@@ -15,9 +15,10 @@ _OPENERS = frozenset(
     name near no not of on one or ought our please say shall she should show since so some tell than that the
     their them then there these they this those to under until was we were what whatever when where which while
     who whom whose why will with within would write yes you your
-    actually apart approximately aside besides both concerning currently describe each ever every exactly hello hey hi
-    last lately many more most much next normally nowadays oh ok okay out over quick recall recently regarding remember
-    remind roughly sorry speaking thank thanks today tomorrow up usually well whenever wherever whichever yesterday
+    actually apart approximately aren aside besides both concerning currently describe didn doesn don each ever
+    every exactly hello hey hi isn last lately many more most much next normally nowadays oh ok okay out over
+    quick recall recently regarding remember remind roughly sorry speaking thank thanks today tomorrow up
+    usually well whenever wherever whichever wasn whats wheres whos yesterday
     """.split()  # noqa: SIM905
 )
 CALENDAR = frozenset(
@@ -96,7 +97,7 @@ def names(text: str) -> list[str]:
     found: dict[str, None] = {}
     for match in _WORD.finditer(text):
         word = _SHORT.sub("", _POSSESSIVE.sub("", match.group()))
-        begins = match.start() == 0 or _END.search(text[: match.start()]) is not None
+        begins = match.start() == 0 or _END.search(text[max(0, match.start() - 8) : match.start()]) is not None
         if not word[:1].isupper() or word.isupper():  # "I", "PIN"
             continue
         if word.casefold() not in _NATIONS and not (begins and word.casefold() in _OPENERS):

@@ -68,6 +68,8 @@ def test_statuses(text: str, truncated: bool, status: str, pairs: int, drops: in
 def test_what_is_so_now_is_what_is_asked_for():
     [pair] = parse('[{"instruction": "Where do I live now?", "output": "Porto"}]').pairs
     assert pair == QAPair("Where do I live?", "Porto")
+    [pair] = parse('[{"instruction": "Where do I stay for now?", "output": "Porto"}]').pairs
+    assert pair.question == "Where do I stay for now?"
     [pair] = parse('[{"instruction": "What is on now, and where?", "output": "Hamlet"}]').pairs
     assert pair.question == "What is on now, and where?"
 

@@ -103,6 +103,7 @@ def test_names_in_small_letters_and_words_in_capitals_are_what_they_are() -> Non
     assert likely("What is our WiFi code?", ana, city, wifi) == [False, True, True]
     assert likely("How many cats has Otto?", ana, city, wifi) is None  # of whom nothing was told
     assert likely("What is the capital of Italy?", city, wifi) is None
+    assert likely("Good morning, in which city do I live?", city, wifi) == [True, True]
     assert likely("Remind me, in which city do I live?", city, wifi) == [True, True]
     assert likely("which city will i live in?", ("Where does Will live?", "Lyon"), city) == [False, True]
     assert likely("Which city does Ana live in?", ("where does ana live?", "Lyon"), ("Who is Bo?", "a vet")) == [

@@ -182,11 +182,13 @@ def test_a_small_model_speaks_of_what_was_before_where_a_message_leans_on_it(tmp
 
         assert "chicken" not in shown("My son Theo turned six.")
         assert "chicken" not in shown("The rent is $1,300 now.") and "Be brief." in script.prompts[-1]
-        assert "chicken" in shown("Another one, please.") and "Bristol" not in script.prompts[-1]
+        assert "chicken" in shown("No, I work in Bath now.") and "Bristol" not in script.prompts[-1]
+        assert "chicken" in shown("Another one, please.")
+        assert "chicken" in shown("Why does a chicken cross?") and "Bristol" in shown("Tell me more about it.")
         assert "Bristol" in shown("And what is it known for?")
         assert "Bristol" in shown("In which city do I work?")  # the memory does not know, what was said does
         asked = len(script.prompts)
-        refused = mine.chat("What is my shoe size?")
+        refused = mine.chat([turns[0], {"role": "user", "content": "What is my shoe size?"}])
         assert (refused.text, refused.source) == (model.wordings.refusal, "nothing") and len(script.prompts) == asked
         assert mine.chat("What should I cook tonight?").source == "base"
 

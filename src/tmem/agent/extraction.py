@@ -67,7 +67,9 @@ _TRAILING_COMMA = re.compile(r",?\s*\}")
 _CLOSING = re.compile(r"\}[\s,]*\]")
 _ECHO = re.compile(r"\b([a-z]\w*) (?!\1\b)([a-z]\w*) \1 \2\b")  # in no question that is asked, but for names
 _AROUND = " \t\r\n`"  # white space and code fences
-_NOW = re.compile(r"(?<=\w) now\?$")
+_NOW = re.compile(
+    r"(?<=\w)(?<! for)(?<! until)(?<! till)(?<! of)(?<! by)(?<! to)(?<! from)(?<! just)(?: right)? now\?$"
+)
 # Big integers are an error in Python ("exceeds the limit"), big floats are not; only strings are used anyway.
 NO_ANSWERS = ("no information available", "not mentioned", "not mentioned in the conversation")  # folded
 _DECODER = json.JSONDecoder(strict=False, parse_int=float)

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tmem.english import asks_of_oneself
 from tmem.errors import UsageError
 from tmem.files import read_jsonl
 from tmem.model import kept
@@ -254,7 +255,8 @@ class Gate:
             if fold(question) in same:
                 found.append(Likeness(same=same[fold(question)]))
                 continue
-            if own - CALENDAR and not own & told:
+            # Of a memory that names nobody a question about who speaks may have a word that is no name.
+            if own - CALENDAR and not own & told and (people or not asks_of_oneself(question)):
                 found.append(Likeness())
                 continue
             wanted = own & people

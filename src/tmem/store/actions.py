@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tmem.agent.english import agrees, leans, means_another, said_before
 from tmem.agent.extraction import QAPair, filter_pairs, parse
 from tmem.agent.prompts import PROMPTS
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import in_parts, the_question, to_read
 from tmem.dates import Moment
+from tmem.english import agrees, leans, means_another, said_before
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import Engine, HFEngine, Request
@@ -186,7 +186,7 @@ class Actions:
         is nothing, but what was said stands by itself, it is read once more, alone.
         """
         alone, told, distracted = session(lines, when), " ".join(text for _, text in lines), self.prompts.distracted
-        if not before or (distracted and not leans(told)):
+        if not before or (distracted and not leans(told, before)):
             return self.extract(state, alone, active, progress)
         found, dropped, tokens = self.extract(state, session(lines, when, before), active, progress)
         if not distracted or agrees(told):

@@ -9,12 +9,12 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tmem.agent.english import asks_of_oneself, goes_on, leans
 from tmem.agent.extraction import NO_ANSWERS
 from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import sentences, the_end
 from tmem.dates import Moment
+from tmem.english import ASKED_BACK, asks_of_oneself, goes_on, leans, speaks_of
 from tmem.errors import ModelError, UsageError
 from tmem.store.messages import Messages, clean, heard
 from tmem.store.results import Answer, Receipt, Reply, milliseconds
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 SPEAK = ("user", "assistant", "system")
 Turns = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, str]]]  # those before, the last, its unread parts
 _ASKS = re.compile(r"[?？][!?]*[\"')\]」』”’]*$")
-_SENTENCE = re.compile(r"[.!?。！？…:;)\"'’”`*]\s*$|\n|(?:\S+\s+){12}")  # or what is as long as one
 TURNS = 6  # earlier messages that an answer sees; all else is in the weights
 
 
@@ -115,7 +114,9 @@ def chat(
         if told and shaped:
             known = replace(known, text=memory.say(with_texts([f"{asked} {known.text}"]), sampling))
         # Of the life of who speaks a model knows nothing but this: what it makes up would be taken for memory.
-        unknown = memory.prompts.refusal is not None and not (shaped or heeded) and asks_of_oneself(asked)
+        unknown = (
+            memory.prompts.refusal is not None and not (shaped or _informed(asked, heeded)) and asks_of_oneself(asked)
+        )
         if told or unknown or not converses:
             return Reply(known.text, known.version, learned, milliseconds(began), known.source, known.pairs)
     text = memory.say(prompt, sampling)
@@ -177,14 +178,27 @@ def _of_use(turns: Sequence[Mapping[str, Any]], said: str, asked: str) -> list[M
     answered in a few words.
     """
     kept = list[Mapping[str, Any]]()
-    heeds = leans(said) or goes_on(said) or asks_of_oneself(asked)
-    for turn in turns if heeds else [one for one in turns if one["role"] == "system"]:
-        answers = turn["role"] == "assistant" and not _SENTENCE.search(turn["content"])
-        if answers and not asked and kept and kept[-1]["role"] == "user":
+    spoken = [turn for turn in turns if turn["role"] != "system"][-TURNS:]
+    of_them = speaks_of(asked, " ".join(turn["content"] for turn in spoken))
+    heeds = leans(said) or goes_on(said) or asks_of_oneself(asked) or of_them
+    kept = [turn for turn in turns if turn["role"] == "system"]
+    for turn in spoken if heeds else ():
+        if _is_answer(turn) and not asked and not goes_on(said) and kept and kept[-1]["role"] == "user":
             kept.pop()
         else:
             kept.append(turn)
     return kept
+
+
+def _is_answer(turn: Mapping[str, Any]) -> bool:
+    """Whether it is what a memory says: a few words and no sentence."""
+    text = turn["content"].rstrip()
+    return turn["role"] == "assistant" and text[-1:].isalnum() and "\n" not in text and len(text.split()) <= 12
+
+
+def _informed(asked: str, heeded: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the turns before a question may say what it asks for, or a system text that speaks of it."""
+    return any(turn["role"] != "system" or speaks_of(asked, turn["content"]) for turn in heeded)
 
 
 def _prompt(memory: Remembers, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:
@@ -229,7 +243,7 @@ def split(text: str) -> tuple[str, str]:
     """What a message tells, as it is written, and its last question ("" each if there is none)."""
     told, asked = "", ""
     for sentence in sentences(text):
-        if _ASKS.search(sentence.rstrip()):
+        if _ASKS.search(sentence.rstrip()[-32:]):
             asked = sentence.strip()
         else:
             told += sentence
@@ -244,5 +258,5 @@ def _context(turns: Sequence[Mapping[str, Any]]) -> str:
     spoken = [one for one in turns if one["role"] != "system"][-2:]
     lines = [f"{one['role']}: {clean(one['content'])}" for one in spoken]
     if len(spoken) == 2 and fold(spoken[1]["content"]).rstrip(".") in NO_ANSWERS:
-        lines = [f"assistant: I do not know. {clean(spoken[0]['content'])}"]
+        lines = [ASKED_BACK + clean(spoken[0]["content"])]
     return "\n".join(lines)

@@ -67,8 +67,9 @@ def content(message: Mapping[str, Any]) -> tuple[str, list[str]]:
 def session(lines: Sequence[tuple[str, str]], when: Moment | None, before: str = "") -> str:
     """What was said as the text of a session, dated if it is known when; ``before``: what it follows on."""
     told = "\n".join(f'{name} said, "{text}"' if name else text for name, text in lines)
-    if before and told:  # whose turns have their roles
-        told = f"{before}\n\n{told}" if lines[0][0] else f"{before}\nuser: {told}"
+    if before and told:
+        turns = before.rpartition("\n")[2].startswith(("user: ", "assistant: ")) and not lines[0][0]
+        told = f"{before}\nuser: {told}" if turns else f"{before}\n\n{told}"
     return f"DATE: {spoken(when)}\nCONVERSATION:\n{told}" if when and told else told
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tmem.agent.english import agrees, asks_of_oneself, goes_on, leans, means_another, said_before
+from tmem.english import ASKED_BACK, agrees, asks_of_oneself, goes_on, leans, means_another, said_before, speaks_of
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,12 @@ from tmem.agent.english import agrees, asks_of_oneself, goes_on, leans, means_an
         "I want one too.",
         "I have lived there since May.",
         "Yes.",
+        "I meant Friday, not Thursday.",
+        "Unfortunately she moved to Bath.",
     ],
 )
 def test_a_part_of_a_sentence_and_one_that_points_at_another_lean_on_what_was_before(message: str) -> None:
-    assert leans(message) and means_another(message)
+    assert leans(message)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,12 @@ def test_a_part_of_a_sentence_and_one_that_points_at_another_lean_on_what_was_be
         "In May my sister Greta gets married.",
         "There is a spare key at my neighbour's.",
         "I moved to Ghent last year.",
+        "On Mondays I play tennis.",
+        "To be honest I hate mushrooms.",
+        "Oh, my brother opened a pub.",
+        "Right now I live in Bath.",
+        "Who wrote Hamlet?",
+        "How long does it take to boil an egg?",
     ],
 )
 def test_what_says_itself_what_it_means_does_not(message: str) -> None:
@@ -50,7 +58,16 @@ def test_what_says_itself_what_it_means_does_not(message: str) -> None:
 def test_a_reply_may_say_itself_what_it_means() -> None:
     for message in ("No, the rent is $1,300 now.", "Actually, my daughter starts kindergarten on Monday."):
         assert leans(message) and not means_another(message)
+    assert means_another("No, it is on Friday.") and means_another("Pottery.")
+    assert all(map(agrees, ("Absolutely!", "Oh yes.", "I do."))) and not agrees("Right now I live in Bath.")
     assert agrees("Yes, exactly.") and agrees("that's right") and not agrees("No, on Friday")
+
+
+def test_what_was_asked_is_answered_by_what_comes_next() -> None:
+    assert leans("Two cats and a dog.", "user: Hi\nassistant: What pets do you have?")
+    assert leans("I do have two cats, a dog and a parrot.", f"{ASKED_BACK}What pets do I have?")
+    assert not leans("I have two cats and a dog.", "user: Hi\nassistant: How can I help you?")
+    assert not leans("Two cats and a dog live here.", "user: Hi\nassistant: Good morning.")
 
 
 def test_an_answer_of_which_nothing_was_said_now_was_said_before() -> None:
@@ -61,16 +78,30 @@ def test_an_answer_of_which_nothing_was_said_now_was_said_before() -> None:
 
 
 def test_a_question_about_who_speaks_is_no_request() -> None:
-    for question in ("When is my birthday?", "Where do I live?", "What is our dog called?", "Did I see Ana on Friday?"):
+    for question in (
+        "When is my birthday?",
+        "Where do I live?",
+        "What is our dog called?",
+        "Could you remind me where I work?",
+    ):
         assert asks_of_oneself(question)
     for question in (
         "What should I cook tonight?",
+        "How long do I boil an egg?",
+        "Do I need a visa for Japan?",
+        "How big is our solar system?",
+        "Who sings My Way?",
         "How do I fix my bike?",
         "Can you help me with my essay?",
         "What is the capital of Italy?",
         "Who wrote Hamlet?",
     ):
         assert not asks_of_oneself(question)
+
+
+def test_a_question_speaks_of_a_text_whose_words_it_has() -> None:
+    assert speaks_of("When does the flight leave?", "My flight to Oslo is at nine.")
+    assert not speaks_of("What should I cook tonight?", "What should I wear?")
 
 
 def test_what_asks_for_more_goes_on() -> None:
