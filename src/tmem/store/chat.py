@@ -73,15 +73,15 @@ def chat(
 ) -> Reply:
     """Answer the last message, which has to be a user's; what it tells is extracted, written and known by the answer.
 
-    Earlier messages are only context of this turn, the last few of them: they were learned when they were the last.
-    A question teaches nothing; what it asks of what was told the memory answers, and everything else the model; but a
-    model that was taught to refuse refuses what it was told nothing of about who speaks. Models
-    that were taught nothing but to answer questions get what is asked in the message, and nothing is answered where
-    nothing is. ``name``: who speaks. ``sampling``: of what the model says beside the memory; what was told is answered
-    as it was told, unless there is a schema: then the model, shown the memory's answer, puts it into that shape.
-    ``documents``: texts to be read for this answer, and not learned; a question is answered from them and from the
-    memory together then. Raises :class:`UsageError` for a schema that cannot be kept to, and for a schema or documents
-    where the model does not converse.
+    Earlier messages are only context of this turn, the last few of them: they were learned when they were the last. A
+    question teaches nothing; what it asks of what was told the memory answers, and everything else the model; but a
+    model that was taught to refuse refuses what nothing was told of about who speaks. Models that were taught nothing
+    but to answer questions get what is asked in the message, and nothing is answered where nothing is. ``name``: who
+    speaks. ``sampling``: of what the model says beside the memory; what was told is answered as it was told, unless
+    there is a schema: then the model, shown the memory's answer, puts it into that shape. ``documents``: texts to be
+    read for this answer, and not learned; a question is answered from them and from the memory together then. Raises
+    :class:`UsageError` for a schema that cannot be kept to, and for a schema or documents where the model does not
+    converse.
     """
     from tmem.model.batch import unheard
 
@@ -171,17 +171,16 @@ def _turns(messages: Messages) -> Turns:
 
 
 def _of_use(turns: Sequence[Mapping[str, Any]], said: str, asked: str) -> list[Mapping[str, Any]]:
-    """System texts, and the turns before a message that leans on them or asks of who speaks.
+    """System texts, and the turns before a message that leans on them, has a word of theirs or asks of who speaks.
 
     After any others a small model that was taught to read takes what is said for a question about them, and answers
     with a word of theirs, or that there is no information. For the same reason no statement comes after what the memory
     answered in a few words.
     """
-    kept = list[Mapping[str, Any]]()
+    kept = [turn for turn in turns if turn["role"] == "system"]
     spoken = [turn for turn in turns if turn["role"] != "system"][-TURNS:]
     of_them = speaks_of(asked, " ".join(turn["content"] for turn in spoken))
     heeds = leans(said) or goes_on(said) or asks_of_oneself(asked) or of_them
-    kept = [turn for turn in turns if turn["role"] == "system"]
     for turn in spoken if heeds else ():
         if _is_answer(turn) and not asked and not goes_on(said) and kept and kept[-1]["role"] == "user":
             kept.pop()
