@@ -49,6 +49,16 @@ def moment(value: object, name: str = "timestamp") -> Moment:
     )
 
 
+def now() -> datetime:
+    """When something is said that is said now, by this machine's clock: to the minute, without its zone."""
+    return datetime.now().replace(second=0, microsecond=0)
+
+
+def day_of(when: Moment) -> str:
+    """A day in words: ``8 May 2023``."""
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}"
+
+
 def spoken(when: Moment) -> str:
     """The moment as the models' training has it: ``1:56 pm on 8 May, 2023``.
 

@@ -379,7 +379,9 @@ def test_a_conversation(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[1] == "camper"
     assert "moved" in out and "v1-" in out
     assert "there is no /nonsense" in err and "/forget needs something after it" in err
-    pair = one_object(own("list", "--json")[1])["pairs"][0]["id"]
+    known = one_object(own("list", "--json")[1])["pairs"][0]
+    assert known["timestamp"] is not None  # what is typed is said now
+    pair = known["id"]
     monkeypatch.setattr("sys.stdin", io.StringIO(f"/forget {pair[:8]}\nI drive a bus now."))
     code, out, err = own("chat", "--name", "Maria", "--json")
     assert (code, err) == (0, "") and "as if never told" in out

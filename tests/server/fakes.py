@@ -73,7 +73,10 @@ class Actions:
     def __init__(self, trainer: FakeTrainer, converses: bool) -> None:
         self.trainer, self.model, self.engine = trainer, Words(), None
         self.prompts = SimpleNamespace(
-            converses=converses, answer=lambda question, shown: [{"role": "user", "content": f"{shown} {question}"}]
+            converses=converses,
+            distracted=False,
+            refusal=None,
+            answer=lambda question, shown: [{"role": "user", "content": f"{shown} {question}"}],
         )
         self.free, self.samplings, self.prompted = Event(), list[Any](), list[str]()
         self.free.set()

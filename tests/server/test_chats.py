@@ -27,6 +27,8 @@ def test_it_learns_only_when_asked_and_answers_from_what_it_learned(server: Serv
         "logprobs": None,
         "finish_reason": "stop",
     }
+    [known] = server.ask("GET", "/v1/memories", headers={"X-Tmem-User": "ana"}).json()["results"]
+    assert known["timestamp"] is not None  # what a chat tells is said now
     [version] = server.ask("GET", "/v1/versions", headers={"X-Tmem-User": "ana"}).json()["results"]
     assert asked["tmem"] == {"source": "weights", "pairs": [pair["id"]], "version": version["id"]}
     assert asked["usage"] == {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5}

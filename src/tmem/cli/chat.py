@@ -11,6 +11,7 @@ import typer
 
 from tmem.cli.common import JsonOption, err, print_json, typed
 from tmem.cli.pairs import print_plain, show_pairs, show_receipt, show_versions, show_why, whole_id
+from tmem.dates import now
 from tmem.errors import TmemError, UsageError
 
 HELP = "/memories  /why QUESTION  /forget ID  /versions  /rollback VERSION  /help  /quit"
@@ -37,7 +38,7 @@ def chat(
                         turns.clear()  # what is gone is not read again as what was said before
                     continue
                 turns.append({"role": "user", "content": line})
-                reply = memory.chat(turns, name=name)
+                reply = memory.chat(turns, name=name, timestamp=now())
             except TmemError as error:  # one wrong line does not end a conversation
                 print(f"tmem: {error}", file=sys.stderr)
                 turns = turns[:-1] if turns and turns[-1]["role"] == "user" else turns

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
+from tmem.dates import now
 from tmem.errors import ModelError
 from tmem.model.batch import listening
 from tmem.model.load import Model
@@ -136,7 +137,7 @@ class Speech:
         """Have what the last message tells kept, and written after the answer."""
 
         def call() -> Receipt | None:
-            return self.memory.learn(self.turns, absorb=False)
+            return self.memory.learn(self.turns, timestamp=now(), absorb=False)
 
         with self.own.metrics.writes.labels("learn").time():
             receipt = await self.own.work.run(call, self.user)
