@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from tmem.store.weights.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import fold, said
 
 State = Mapping[str, Tensor]
+Extracted = tuple[list[QAPair], list[dict[str, str]], int]  # pairs, what was dropped and why, tokens
 GREEDY = GenerationConfig()
 REMEMBERED = 1_024  # tokens of conversations; of SmolLM2 47 MB
 
@@ -179,14 +181,15 @@ class Actions:
         before: str,
         active: Collection[Pair],
         progress: Callable[[int, int], None],
-    ) -> tuple[list[QAPair], list[dict[str, str]], int]:
+    ) -> Extracted:
         """The pairs of what was said (name, text) after ``before``: as :meth:`extract`.
 
         By a model that finds again what was said before, if it is shown that, only what is new is taken; and where that
         is nothing, but what was said stands by itself, it is read once more, alone. An answer that is the day on which
         it was said, which nobody spoke of, is read once more without it.
         """
-        found, dropped, tokens = self._after(state, lines, when, before, active, progress)
+        extract = partial(self.extract, state, active=active, progress=progress)
+        found, dropped, tokens = self._after(extract, lines, when, before)
         if when is None or not self.prompts.distracted:
             return found, dropped, tokens
         day, told = day_of(when), dated(session(lines, when)).partition("CONVERSATION:\n")[2]
@@ -194,31 +197,26 @@ class Actions:
         if not wrong:
             return found, dropped, tokens
         kept, asked = [pair for pair in found if pair not in wrong], {fold(pair.question) for pair in wrong}
-        again, more, further = self._after(state, lines, None, before, active, progress)
+        again, more, further = self._after(extract, lines, None, before)
         dropped += [{"reason": "the day on which it was said", "text": pair.question} for pair in wrong]
         right = [pair for pair in again if not kept or fold(pair.question) in asked]
         return kept + right, dropped + more, tokens + further
 
     def _after(
-        self,
-        state: State,
-        lines: Sequence[tuple[str, str]],
-        when: Moment | None,
-        before: str,
-        active: Collection[Pair],
-        progress: Callable[[int, int], None],
-    ) -> tuple[list[QAPair], list[dict[str, str]], int]:
+        self, extract: Callable[[str], Extracted], lines: Sequence[tuple[str, str]], when: Moment | None, before: str
+    ) -> Extracted:
+        """As :meth:`read`, but for the day. ``extract``: reads a session."""
         alone, told, distracted = session(lines, when), " ".join(text for _, text in lines), self.prompts.distracted
         if not before or (distracted and not leans(told, before)):
-            return self.extract(state, alone, active, progress)
-        found, dropped, tokens = self.extract(state, session(lines, when, before), active, progress)
+            return extract(alone)
+        found, dropped, tokens = extract(session(lines, when, before))
         if not distracted or agrees(told):
             return found, dropped, tokens
         new = [pair for pair in found if not said_before(pair.answer, before, told)]
         dropped += [{"reason": "it was said before", "text": pair.question} for pair in found if pair not in new]
         if new or means_another(told):
             return new, dropped, tokens
-        new, more, further = self.extract(state, alone, active, progress)
+        new, more, further = extract(alone)
         return new, dropped + more, tokens + further
 
     def extract(
@@ -227,7 +225,7 @@ class Actions:
         text: str,
         active: Collection[Pair],
         progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> tuple[list[QAPair], list[dict[str, str]], int]:
+    ) -> Extracted:
         """The extraction action: pairs, what was dropped and why, tokens.
 
         A text that is too long for the window is read in parts.

@@ -180,9 +180,10 @@ def _of_use(turns: Sequence[Mapping[str, Any]], said: str, asked: str) -> list[M
     kept = [turn for turn in turns if turn["role"] == "system"]
     spoken = [turn for turn in turns if turn["role"] != "system"][-TURNS:]
     of_them = speaks_of(asked, " ".join(turn["content"] for turn in spoken))
-    heeds = leans(said) or goes_on(said) or asks_of_oneself(asked) or of_them
+    more = goes_on(said)
+    heeds = leans(said) or more or asks_of_oneself(asked) or of_them
     for turn in spoken if heeds else ():
-        if _is_answer(turn) and not asked and not goes_on(said) and kept and kept[-1]["role"] == "user":
+        if _is_answer(turn) and not (asked or more) and kept and kept[-1]["role"] == "user":
             kept.pop()
         else:
             kept.append(turn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from tmem.dates import MONTHS
+from tmem.dates import MONTHS, day_of
 
 
 def listed(words: str) -> frozenset[str]:
@@ -96,7 +96,7 @@ def in_words(value: date | str) -> str:
     """A day as "7 May 2023", a time as "21:00 on 7 May 2023"; what is in words already stays."""
     if isinstance(value, str):
         return value
-    day = f"{value.day} {MONTHS[value.month - 1]} {value.year}"
+    day = day_of(value)
     return f"{value.hour:02}:{value.minute:02} on {day}" if isinstance(value, datetime) else day
 
 
