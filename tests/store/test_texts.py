@@ -39,7 +39,7 @@ def test_a_text_that_says_a_pair_again_goes_with_it(
 ) -> None:
     [first] = memory.add(CAMPER, user_id="u").pairs
     both = [QAPair(first["question"], first["answer"]), QAPair("What is Maria's favourite colour?", "silver")]
-    monkeypatch.setattr(Actions, "extract", lambda *_: (both, [], 0))
+    monkeypatch.setattr(Actions, "extract", lambda *_, **__: (both, [], 0))
     [added] = memory.add("My zebra camper is silver.", user_id="u").pairs
     assert added["answer"] == "silver" and len(texts(memory)) == 2
     memory.forget([first["id"]], user_id="u")
