@@ -54,11 +54,11 @@ _ANY_YEAR = re.compile(r"\s?\([^()\n]{0,60}(?<!\d)(?:1[5-9]|20|21)\d\d(?!\d)[^()
 _PROPER = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Chr|Box|New|Hal|Val|St)"
 )
-# What another has said was said on another day: no dates in it.
+# What another has said was said on another day: no dates in it, only beside it.
 _TOLD = r"(?:said|says|asked|told|wrote|texted|replied|shouted|answered|sang)"
 _QUOTED = re.compile(
-    rf"\b{_TOLD}(?: \w{{1,20}})?[:,]? ?[\"“][^\"“”\n]{{1,400}}[\"”]"
-    rf"|[\"“][^\"“”\n]{{1,400}}[\"”],? (?:\w{{1,20}} )?{_TOLD}\b",
+    rf"\b{_TOLD}(?: \w{{1,20}}){{0,4}}[:,]? ?(?P<a>[\"“][^\"“”\n]{{1,400}}[\"”])"
+    rf"|(?P<b>[\"“][^\"“”\n]{{1,400}}[\"”],? (?:\w{{1,20}} )?{_TOLD}\b)",
     re.I,
 )
 # "The day before 1 May" is a date of its own; of "the week before 1 May" no part is one.
@@ -68,6 +68,7 @@ _NEIGHBOUR = re.compile(
     r"(?P<more>(?:just|right|or so|or two|shortly|before and|before or)[ \n]{1,2})?(?P<w>before|after)[ \n]{1,2}$",
     re.I,
 )
+_FROM = re.compile(r"\b(?:day|week|fortnight|month|year)s?[ \n]{1,2}from[ \n]{1,2}$", re.I)  # "a week from next Monday"
 _CLOCK = (
     r"(?:(?P<noon>noon|midday)|(?P<midnight>midnight)"
     r"|(?P<h>\d{1,2})(?:[:.](?P<m>\d\d))?(?: ?(?P<half>[ap])(?:m|\.m\.?)(?!\w))?(?: ?o'clock)?)"
@@ -124,6 +125,8 @@ def _with_clock(text: str, start: int, end: int, day: date) -> tuple[int, int, V
 
 def _beside(text: str, start: int, value: Value) -> tuple[int, Value]:
     """The day before or after, where that is what the words before ``start`` ask for."""
+    if _FROM.search(text, max(0, start - 24), start):
+        return start, None
     found = _NEIGHBOUR.search(text, max(0, start - 48), start)
     if found is None:
         return start, value
@@ -159,7 +162,9 @@ def find(text: str, when: Moment) -> list[Found]:
     said = Said(plain.translate(_SAME), when)
     forms = [_QUOTED, *(form for form, _ in RULES)]
     spans = [
-        (one.start(), -one.end(), number, one) for number, form in enumerate(forms) for one in form.finditer(said.text)
+        (one.start(0 if number else one.lastgroup or 0), -one.end(), number, one)
+        for number, form in enumerate(forms)
+        for one in form.finditer(said.text)
     ]
     found: list[Found] = []
     reached = shift = place = 0

@@ -13,6 +13,7 @@ from tmem.when.words import (
     FEASTS,
     QUARTERS,
     WEEKDAYS,
+    compiled,
     days_on,
     listed,
     monday,
@@ -39,6 +40,9 @@ _QUOTES = ('"', "“", "”")
 _UNIT = r"(?:week|weekend|month|year|<weekdayish>|<season>|<month>|<feast>)"
 # "The week before last Christmas" is no week before last.
 _ALONE = rf"(?! (?:{_UNIT}|night|evening)(?!\w))"
+# "Last week of July", "last night of the festival"
+_LAST_OF = re.compile(r"[ \n]of[ \n](?!course\b|all\b)", re.I)
+_LAST_IN = compiled(r"in <month>")
 
 
 def _which(which: str, unit: str, said: Said, start: int, end: int) -> Value:
@@ -130,6 +134,8 @@ def _named(found: re.Match[str], said: Said) -> Value:
     named = " ".join((groups["d"] or groups["d2"]).lower().split())
     before, after = said.text[max(0, found.start() - 16) : found.start()], said.text[found.end() : found.end() + 12]
     if previous_word(said, found.start()) in _NO_DAY or _FIGURATIVE.search(before):
+        return None
+    if named.startswith("last") and _LAST_OF.match(said.text, found.end()):
         return None
     if (before[-1:] in _QUOTES and after[:1] in _QUOTES) or re.match(r" (?:world|society|youth|age)\b", after):
         return None
@@ -243,6 +249,11 @@ def _last_this_next(found: re.Match[str], said: Said) -> Value:
         said.text[max(0, found.start() - 16) : found.start()],
     )
     owned = previous in OWNED or hers
+    if _LAST_OF.match(said.text, found.end()):
+        return None
+    shorter = unit.lower() in ("week", "weekend") or unit[:3].lower() in WEEKDAYS
+    if shorter and which.lower() == "last" and _LAST_IN.match(said.text, found.end() + 1):
+        return None
     if owned or (which.lower().endswith("past") and unit.lower() in ("week", "month", "year")):
         return None
     return _which(which, unit, said, found.start(), found.end())

@@ -93,7 +93,7 @@ _NO_VERB = listed(
 INTENT = listed(
     "decided planned wanted hoped agreed promised arranged offered asked told invited meant intended booked "
     "scheduled wished chose needed reserved ordered bought expected supposed going thinking wondering "
-    "planning hoping"
+    "planning hoping set rented hired"
 )
 
 
@@ -102,6 +102,9 @@ _FOR_LATER = listed(
     "booked registered applied reserved scheduled arranged planned enrolled entered volunteered announced invited "
     "wanted needed expected hoped wished accepted admitted"
 )
+# "I got an interview on Friday", "they gave me a slot on Friday": what comes last is what will be on Friday.
+_GOT = listed("got gave given offered found made")
+_SLOTS = listed("slot interview shift table date exam audition gig meeting viewing flight")
 _FOR_LATER_TOO = listed("ticket tickets invitation appointment reservation booking deposit invite")
 _ARRANGED = INTENT | listed(
     "due set coming leaving meeting flying moving arriving having starting seeing getting returning "
@@ -277,6 +280,8 @@ def tense(text: str, start: int, end: int) -> int:
         about = "about" in clause[:-1] and clause[clause.index("about") + 1] not in _OBJECTS - _THE
         if near == PAST and (about or _FOR_LATER_TOO & set(clause)):
             return UNKNOWN  # "got an email about the interview on Friday"
+        if near == PAST and words_before[verb] in _GOT and _SLOTS & set(rest[-2:]):
+            return UNKNOWN
         other = _SUBJECTS & set(rest[words_before[verb] in _WAS :])  # "I heard we fly on Friday", not "did we fly"
         if near == PAST and (other or _PRESENT & set(rest) or _of_something_later(words_before[verb], rest)):
             return UNKNOWN

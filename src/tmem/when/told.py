@@ -13,6 +13,7 @@ from tmem.when.reckoning import of_month, of_weekday, of_year
 from tmem.when.said import OWNED, TITLE, Said, Value, previous_word, rule, stands_alone
 from tmem.when.tense import FUTURE, PAST, UNKNOWN, intends, tense
 from tmem.when.words import (
+    compiled,
     days_on,
     listed,
     monday,
@@ -37,6 +38,26 @@ _LEAD = re.compile(
 _YEARLY = re.compile(r"\b(?:born|birth\w*|anniversar\w+|annual\w*)\b", re.I)
 _LONG_AGO = re.compile(r"\b(?:married|founded|(?:my|our|your) wedding)\b", re.I)
 _NAMES = listed("april may june august jan")
+# "On Friday in two weeks", "in two weeks on Friday", "on Monday after Christmas": no Friday or Monday of these days.
+_WEEKS_OFF = compiled(
+    r"in <num> (?:week|month)s?|the week (?:before|after)|(?:before|after) (?:<feast>|<month>|<nth>|\d{1,2})"
+)
+_WEEKS_OFF_BEFORE = re.compile(r"\b(?:from now|in \w{1,9} (?:weeks?|months?)),? $", re.I)
+# "They moved it from Thursday to Friday": two days of one thing, and nothing that lasts.
+_MOVED = re.compile(
+    r"\b(?:mov(?:ed?|ing)|chang(?:ed?|ing)|postpon\w*|resched\w*|shift\w*|push\w*|switch\w*|swap\w*|delay\w*|extend\w*"
+    r"|brought)\b[^.!?;\n]{0,60}$",
+    re.I,
+)
+# "Extended it until Friday", "she has been grounded until Friday": it goes on, whatever the verb says.
+_GOES_ON = re.compile(
+    r"\b(?:(?:has|have|he's|she's|it's|'ve) been|extend\w*|extension|delay\w*|postpon\w*|push\w*|put|renew\w*"
+    r"|gave|given|got|ground\w*|suspend\w*|banned|borrow\w*|lent|rent\w*|hired)\b[^.!?;\n]{0,60}$",
+    re.I,
+)
+# "Decided on 5 October", "a lease starting 5 October", "pushed to 5 October", "the date: 5 October": only chosen then.
+_CHOSEN = re.compile(r"\b(?:decided|settled|agreed|chose|chosen|picked|starting|beginning|ending)[ \n]$", re.I)
+_SET_TO = re.compile(r"(?:\bto|\bdate\b[^.!?;:\n]{0,40}:)[ \n]$", re.I)
 # After these a weekday alone is no date: "all about Friday", "it was Friday", "from Friday".
 _BARE_AFTER = listed(
     "about of like love hate was is are be called named to it's than from one some another holiday into with not vs"
@@ -58,8 +79,17 @@ def _side(found: re.Match[str], said: Said) -> int:
     if lead == "since":
         return PAST
     side = tense(said.text, start, found.end())
-    # "booked it for Friday"
-    return UNKNOWN if lead == "for" and side == PAST and intends(said.text, start) else side
+    return UNKNOWN if side == PAST and _set_then(lead, start, said) else side
+
+
+def _set_then(lead: str, start: int, said: Said) -> bool:
+    """Whether what was done then set a date that may be yet to come."""
+    before = said.text[max(0, start - 80) : start]
+    if lead == "for":  # "booked it for Friday"
+        return intends(said.text, start)
+    if lead in ("until", "till"):
+        return bool(_GOES_ON.search(before))
+    return bool(_CHOSEN.search(before) or (not lead and _SET_TO.search(before)))
 
 
 def _yearly(found: re.Match[str], said: Said) -> bool:
@@ -76,6 +106,8 @@ def _weekday(found: re.Match[str], said: Said) -> Value:
     word, (lead, start) = found["d"], _lead(found, said)
     if weekday_of(word) == said.day.weekday() or not stands_alone(said, found.end()):
         return None
+    if _WEEKS_OFF.match(said.text, found.end() + 1) or _WEEKS_OFF_BEFORE.search(said.text, max(0, start - 24), start):
+        return None
     if lead in ("", "of", "in", "at", "over", "during"):
         before = said.text[max(0, start - 24) : start]
         named = re.search(r"\b(?!I |I'|And |But |So |Mum |Mom |Dad )[A-Z][\w']*[ \n]$", before)  # "Ruby Tuesday"
@@ -90,10 +122,16 @@ def _weekday(found: re.Match[str], said: Said) -> Value:
     return _one(_side(found, said), of_weekday(word, said.day, PAST), of_weekday(word, said.day, FUTURE))
 
 
+def _moved(found: re.Match[str], said: Said) -> bool:
+    return bool(_MOVED.search(said.text, max(0, found.start() - 80), found.start()))
+
+
 @rule(r"(?:from |between )(?P<a><weekday>) (?:to|until|till|through|and) (?P<b><weekday>)")
 def _weekdays(found: re.Match[str], said: Said) -> Value:
     side, day = tense(said.text, found.start(), found.end()), said.day
     if side == UNKNOWN or (found[0].lower().startswith("from") and re.search(r"\band\b", found[0])):
+        return None
+    if day.weekday() in (weekday_of(found["a"]), weekday_of(found["b"])) or _moved(found, said):
         return None
     if side == PAST:
         last = of_weekday(found["b"], day, PAST)
@@ -164,15 +202,22 @@ def _from_to(found: re.Match[str], said: Said) -> Value:
         return None
     months = [read_month(one) for one in (groups.get("m0"), groups.get("m")) if one]
     side, a, b = tense(said.text, found.start(), found.end()), read_nth(groups["a"]), read_nth(groups["b"])
-    if side == UNKNOWN or not stands_alone(said, found.end()):
+    if side == UNKNOWN or not stands_alone(said, found.end()) or _moved(found, said):
         return None
-    near, nth = (b, PAST) if side == PAST else (a, FUTURE)
-    end = of_year(months[-1 if side == PAST else 0], near, said.day, nth) if months else of_month(near, said.day, nth)
+
+    def nearest(nth: int, at: int, day: date, side: int) -> date:
+        return of_year(months[at], nth, day, side) if months else of_month(nth, day, side)
+
+    ends = nearest(b, -1, days_on(said.day, -1), FUTURE)
     if side == PAST:
-        first = of_year(months[0], a, end, PAST) if months else end.replace(day=a)
-        return say_span(first, end) if first < end else None
-    last = of_year(months[-1], b, end, FUTURE) if months else end.replace(day=b)
-    return say_span(end, last) if end < last else None
+        last = nearest(b, -1, said.day, PAST)
+        first = of_year(months[0], a, last, PAST) if months else last.replace(day=a)
+        return say_span(first, last) if first < last and ends != said.day else None
+    first = nearest(a, 0, said.day, FUTURE)
+    if ends < first:  # today is one of these days
+        return None
+    last = of_year(months[-1], b, first, FUTURE) if months else first.replace(day=b)
+    return say_span(first, last) if first < last else None
 
 
 @rule(r"(?:from|between) <month> (?:to|and|until|till|through) <month>")
@@ -198,6 +243,8 @@ def _month(found: re.Match[str], said: Said) -> Value:
         r"(?:believ\w+|interest\w+|faith|confid\w+|trust\w*) in $",
         said.text[max(0, found.start() - 16) : found.start()],
     )
+    if side == PAST and lead == "for":  # "paid the rent for September"
+        return None
     if named or believed or not stands_alone(said, found.end()) or _yearly(found, said):
         return None
     if side == PAST:
