@@ -196,7 +196,7 @@ def test_a_memory_that_was_told_nothing_says_so(own: Run) -> None:
     code, _, err = own("ask", VEHICLE)
     said = "tmem: nothing was told to this memory yet (tmem users lists whose there are)\n"
     assert (code, err) == (0, said)
-    assert own("verify") == (2, "", said)
+    assert own("verify") == own("rebuild") == (2, "", said)
     assert one_object(own("ask", VEHICLE, "--json")[1])["version"] is None
 
 
@@ -426,7 +426,10 @@ def test_what_looks_imports_nothing_that_it_does_not_need(own: Run, tmem: Run, t
     assert not HEAVY & set(modules.split())
 
 
-@pytest.mark.parametrize("command", [("doctor",), ("backup", "copy"), *((*look.split(), "-u", "u") for look in LOOKS)])
+@pytest.mark.parametrize(
+    "command",
+    [("doctor",), ("backup", "copy"), ("rebuild", "-u", "u"), *((*look.split(), "-u", "u") for look in LOOKS)],
+)
 def test_what_looks_makes_no_home(tmem: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
     code, out, err = tmem(*command, "--home", tmp_path / "nowhere")
     assert (code, out) == (2, "") and "no memories are kept there" in err and err.count("\n") == 1

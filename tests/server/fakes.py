@@ -119,6 +119,9 @@ class Actions:
                 found.append(Found(UNKNOWN, "nothing"))
         return found
 
+    def unusable(self, question: str, answer: str) -> str | None:
+        return None
+
     def both(self, state: Any, question: str, pairs: Sequence[Any], documents: Sequence[str], *more: Any) -> Both:
         prompt, limit, _ = more
         self.prompted.append(self.model.decode(prompt(documents)))

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from store.fakes import FakeTrainer
 
 from tmem.errors import StoreError
-from tmem.store.care.backup import backup
+from tmem.store.care.backup import backup, restore
 from tmem.store.care.doctor import examine
 from tmem.store.home import Home
 from tmem.store.ledger import schema as db
@@ -105,6 +105,19 @@ def test_weights_that_were_thinned_out_meanwhile_are_made_anew(tmp_path: Path, m
     copy = open_home(tmp_path / "copy")
     assert copy.version(scope, 3).snapshot is None and copy.version(scope, 3).weights is not None
     assert state_digest(copy.state(scope, 3)) == copy.version(scope, 3).weights and examine(copy) == []
+
+
+def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, here = open_home(tmp_path / "home"), tmp_path / "here"
+    told(home, home.scope(ANA), "q")
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert backup(home.path, Path()) == 1
+    assert examine(open_home(here)) == []
+    monkeypatch.chdir(home.path)
+    assert restore(here, Path()) == tmp_path / "home.before-1"
+    assert examine(open_home(tmp_path / "home")) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "here", "home.before-1"}
 
 
 def test_where_no_copy_can_be(tmp_path: Path) -> None:

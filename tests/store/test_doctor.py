@@ -83,6 +83,13 @@ def test_leftovers_and_what_was_never_written(tmp_path: Path) -> None:
     assert [found.problem for found in examine(home)] == ["scopes/strange belongs to nobody"]
 
 
+def test_what_was_told_and_is_refused_is_not_called_written(tmp_path: Path) -> None:
+    home, scope, _ = filled(tmp_path)
+    home.tell(scope, [NewPair("REFUSE this", "x")])
+    [found] = examine(home, fix=True)
+    assert (found.remedy, found.fixed) == ("refused, see tmem list --all: a word", True) and examine(home) == []
+
+
 def test_a_changed_ledger_cannot_be_made_anew(tmp_path: Path) -> None:
     home, _, _ = filled(tmp_path)
     with home.db.write() as connection:

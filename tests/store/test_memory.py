@@ -218,6 +218,28 @@ def test_told_now_and_trained_later(memory: Memory) -> None:
     assert memory.ask(VEHICLE, user_id="u").text == "camper"
 
 
+def test_what_waits_is_known_to_what_is_put_right_next(fresh_memory: Memory) -> None:
+    [old] = fresh_memory.add(pairs=[(VEHICLE, "camper")], user_id="u").pairs
+    fresh_memory.add(pairs=[(VEHICLE, "ferry")], absorb=False, user_id="u")
+    with pytest.raises(UsageError, match="is superseded: only an active pair"):
+        fresh_memory.update(old["id"], "plane", user_id="u")
+    fresh_memory.add(pairs=[(VEHICLE, "tram")], absorb=False, user_id="u")
+    fresh_memory.add(pairs=[(VEHICLE, "ferry")], user_id="u")  # again
+    assert [row["answer"] for row in fresh_memory.get_all(user_id="u")] == ["ferry"]
+    for answer in ("camper", "ferry"):
+        fresh_memory.add(pairs=[(VEHICLE, answer)], absorb=False, user_id="u")
+    assert [row["answer"] for row in fresh_memory.absorb(user_id="u").pairs if row["status"] == "active"] == ["ferry"]
+    assert [row["answer"] for row in fresh_memory.get_all(user_id="u")] == ["ferry"]
+
+
+def test_an_answer_that_is_too_long_to_be_written_puts_nothing_right(fresh_memory: Memory) -> None:
+    long = " ".join(f"word{number}" for number in range(150))
+    [old] = fresh_memory.add(pairs=[(VEHICLE, "camper")], user_id="u").pairs
+    with pytest.raises(UsageError, match=r"cannot be written: \d+ tokens are more than the recipe's 512"):
+        fresh_memory.update(old["id"], long, user_id="u")
+    assert [row["answer"] for row in fresh_memory.get_all(status=None, user_id="u")] == ["camper"]
+
+
 def test_several_threads_lose_nothing(memory: Memory) -> None:
     errors: list[BaseException] = []
 
@@ -408,3 +430,19 @@ def test_which_pair_a_new_one_contradicts(question: str, answer: str, belief: st
 @pytest.mark.parametrize("belief", ["", "Lyon"])
 def test_what_was_so_leaves_what_is_so(question: str, holds: str, expected: str | None, belief: str) -> None:
     assert contradicted(QAPair(question, "Paris"), belief, [Pair("1", holds, "Lyon")]) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("राम का शहर क्या है?", "रीमा का शहर क्या है?"),  # two names of the same letters
+        ("ชื่อป้าคืออะไร?", "ชื่อป่าคืออะไร?"),
+        ("How long have I used C++?", "How long have I used C#?"),
+        ("How long have I used C?", "How long have I used C#?"),
+        ("Who is 🐈?", "Who is 🐕?"),
+    ],
+)
+def test_a_mark_or_a_sign_makes_another_word(one: str, other: str) -> None:
+    for question, holds in ((one, other), (other, one)):
+        assert contradicted(QAPair(question, "Paris"), "", [Pair("1", holds, "Lyon")]) is None
+        assert contradicted(QAPair(question.strip("?"), "Paris"), "", [Pair("1", question, "Lyon")]) == "1"

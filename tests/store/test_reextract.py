@@ -81,6 +81,45 @@ def test_what_was_corrected_is_corrected_again(memory: Memory) -> None:
     assert mine.verify(deep=True) and memory.doctor() == []
 
 
+def test_what_is_forgotten_is_not_read_again(memory: Memory) -> None:
+    again, third = [(VEHICLE, "camper"), (PET, "cat")], [(JOB, "baker"), (SPORT, "tennis")]
+    mine = scripted(memory, "u", [[(VEHICLE, "camper")], again, third])
+    [camper] = mine.add("the first").pairs
+    mine.add("the first again, and the second")
+    job, _ = mine.add("the third").pairs
+    scripted(memory, "u", [again, third])
+    receipt = mine.forget([camper["id"], job["id"]], mode="reextract")
+    assert told(mine) == [(PET, "cat"), (SPORT, "tennis")]
+    assert receipt.details["unread"] == 2 and receipt.details["texts"] == 0
+    assert mine.verify(deep=True) and memory.doctor() == []
+
+
+def test_what_put_a_forgotten_pair_right_puts_right_what_that_had(memory: Memory) -> None:
+    mine = memory.scope("u")
+    mine.add(pairs=[(VEHICLE, "camper")])
+    [ferry] = mine.add(pairs=[(VEHICLE, "ferry")]).pairs
+    mine.add(pairs=[("How does Maria get around?", "plane")])
+    mine.rollback(2)
+    mine.add(pairs=[(VEHICLE, "tram")])
+    mine.forget([ferry["id"]], mode="reextract")
+    assert told(mine) == [(VEHICLE, "tram")]
+    mine.rollback(3)
+    assert told(mine) == [("How does Maria get around?", "plane")]
+    assert mine.verify(deep=True) and memory.doctor() == []
+
+
+def test_what_a_text_no_longer_gives_is_not_what_was_put_right(memory: Memory) -> None:
+    mine = scripted(memory, "u", [[(JOB, "baker")], [(VEHICLE, "ferry")]])
+    [first] = mine.add("the first").pairs
+    mine.add(pairs=[(VEHICLE, "camper")])
+    mine.add("the second")
+    mine.add(pairs=[("How does Maria get around?", "plane")])
+    scripted(memory, "u", [[]])
+    mine.forget([first["id"]], mode="reextract")
+    assert told(mine) == [("How does Maria get around?", "plane")]
+    assert mine.verify(deep=True) and memory.doctor() == []
+
+
 def test_what_cannot_be_read_again_is_said(memory: Memory) -> None:
     mine = scripted(memory, "u", [[(VEHICLE, "camper")], [(JOB, "baker"), (PET, "cat")], [(SPORT, "tennis")]])
     [first] = mine.add("the first").pairs

@@ -83,7 +83,7 @@ def show_forgetting(details: dict[str, Any]) -> None:
     if details["aside"]:
         print_plain(f"{details['aside']} later pairs that were not in force are forgotten, too.")
     if details["unread"]:
-        print_plain(f"The texts of {details['unread']} later pairs were removed before: those stay as they were.")
+        print_plain(f"The texts of {details['unread']} later pairs are removed: those stay as they were.")
 
 
 def print_plain(text: str, style: str | None = None) -> None:

@@ -125,7 +125,7 @@ def rebuild(
 ) -> None:
     """Make the weights anew from the ledger; --all goes on where it was stopped."""
     if not every:
-        with opened(False, user, agent, run, home, model, weights=weights) as memory:
+        with opened(True, user, agent, run, home, model, weights=weights) as memory:
             show_receipt(memory.rebuild(adopt=adopt), as_json)
         return
     from tmem import Memory

@@ -265,16 +265,20 @@ class Actions:
         self, state: State, found: Sequence[QAPair], active: Collection[Pair]
     ) -> tuple[list[NewPair], list[dict[str, str]]]:
         """Pairs that may be written, each with the active one whose place it takes; and the others, with reasons."""
-        accepted, refused = filter_pairs(found, [QAPair(pair.question, pair.answer) for pair in active])
+        accepted, refused = filter_pairs(found, [QAPair(pair.question, pair.answer) for pair in _holding(active)])
         rejected = [{"reason": drop.reason, "text": drop.text} for drop in refused]
         usable = []
         for pair in accepted:
-            reason = unusable(self.trainer.example(pair.question, pair.answer), self.trainer.recipe)
+            reason = self.unusable(pair.question, pair.answer)
             if reason is None:
                 usable.append(pair)
             else:
                 rejected.append({"reason": reason, "text": pair.question})
         return self._superseding(state, usable, active), rejected
+
+    def unusable(self, question: str, answer: str) -> str | None:
+        """Why the recipe does not train on a pair; None if it does."""
+        return unusable(self.trainer.example(question, answer), self.trainer.recipe)
 
     def _superseding(self, state: State, found: Sequence[QAPair], active: Collection[Pair]) -> list[NewPair]:
         """Each new pair with the active one that it contradicts, if there is one."""
@@ -287,7 +291,7 @@ class Actions:
         elif active and found:
             prompts = [self.model.encode_chat(self.prompts.answer(pair.question, "")) for pair in found]
             believed = self.reply(state, prompts, self.model.settings.max_new_tokens_answer)
-        new, left = [], list(active)
+        new, left = [], _holding(active)
         for pair, belief in zip(found, believed, strict=True):
             old = contradicted(pair, belief, left, self.model.wordings.same)
             left = [known for known in left if known.id != old]
@@ -314,3 +318,9 @@ class Actions:
         first, *rest = keys.questions([question, *others])
         known = [wordings.same(question, other) for other in others]
         return [float(first @ own) >= keys.same if one is None else one for one, own in zip(known, rest, strict=True)]
+
+
+def _holding(active: Collection[Pair]) -> list[Pair]:
+    """All but those whose place one takes that is told and not written yet."""
+    put_right = {pair.supersedes for pair in active}
+    return [pair for pair in active if pair.id not in put_right]

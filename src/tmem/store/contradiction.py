@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ _IDLE |= {"now", "currently", "today", "new", "latest", "actually"}
 # question, so that its belief alone proves little.
 _ALIKE = 0.8
 _PAST = re.compile(r"\b(did|was|were|had|used)\b")
+_SHARP = re.compile(r"(?<=\w)#")
 _WAY = re.compile(r"^((?:at|by|for|from|in|on|to|with) |)((?:a|an|the) |)(.+)$", re.IGNORECASE)
 Same = Callable[[str, Sequence[str]], Sequence[bool]]  # whether each of some questions asks the same as a question
 
@@ -99,7 +101,16 @@ def _parts(answer: str) -> tuple[str, str, str]:
 @lru_cache(maxsize=1 << 16)  # every new pair is compared with all that hold
 def _asked(question: str) -> tuple[str, ...]:
     """The words of a question but for idle ones, in order: who gave whom makes a difference."""
-    return tuple(word for word in re.findall(r"\w+", fold(question)) if word not in _IDLE)
+    return tuple(word for word in _words(fold(question)) if word not in _IDLE)
+
+
+def _words(text: str) -> list[str]:
+    """Words with all their marks, which tell one name in Hindi from another, and signs, which tell C++ from C#."""
+    found = ""
+    for sign in _SHARP.sub(" \N{MUSIC SHARP SIGN} ", text):
+        kind = unicodedata.category(sign)[0]
+        found += sign if kind in "LMN" else f" {sign} " if kind == "S" else " "
+    return found.split()
 
 
 @lru_cache(maxsize=1 << 16)

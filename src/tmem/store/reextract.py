@@ -2,13 +2,14 @@
 
 A pair that was extracted may owe something to what the model knew by then. So all later texts are read again in their
 order, each under the clean weights of what comes before it, and what they give now takes the place of what they gave.
-Pairs that were told as they are stay; a text that was removed cannot be read again, and its pairs stay too.
+Pairs that were told as they are stay; a text that was removed, or now is, since what is forgotten is in it, too, is not
+read again, and its pairs stay too.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from tmem.store.home import Home
 from tmem.store.ledger import schema as db
 from tmem.store.ledger.history import History, Pair, view
 from tmem.store.ledger.queries import NewPair
-from tmem.store.revise import Change, put_in_force, tainted_by, told
+from tmem.store.revise import Change, put_in_force, tainted_by, texts_of, told, without
 from tmem.store.weights.states import Tensors
 
 
@@ -53,12 +54,11 @@ def reextract(home: Home, actions: Actions, scope: str, ids: Sequence[str]) -> t
         before, after = writes[:start], writes[start:]
         extracted = {pair_id: row for pair_id, row in _extracted(home, scope).items() if pair_id not in gone}
         later = [row for row in extracted.values() if row.write in after]
-        again = {row.id: row for row in later if row.text is not None}
+        with home.db.read() as connection:  # they would tell what is forgotten again
+            removed = texts_of(connection, scope, gone)
+        again = {row.id: row for row in later if row.text is not None and row.episode not in removed}
         aside = {row.id: row for row in extracted.values() if row.write > first and row.write not in writes}
-        left = {
-            write: [pair for pair in own if pair.id not in gone and pair.id not in aside]
-            for write, own in ledger.new.items()
-        }
+        left, links = without(ledger.new, {**gone, **aside})
         changed = {row.write for row in (*gone.values(), *again.values(), *aside.values())}
         history = History(ledger.start, before, left)
         if home.elsewhere(ledger) is None:
@@ -66,7 +66,7 @@ def reextract(home: Home, actions: Actions, scope: str, ids: Sequence[str]) -> t
         else:  # as forgetting does
             state, done = home.trainer.zeros(), 0
         replayed = len(history) - done
-        reading = Reading(history, home.replay(history, state, done), Change(gone, left, dict(aside)))
+        reading = Reading(history, home.replay(history, state, done), Change(gone, left, dict(aside), links=links))
         files = {}
         for write in after:
             known = len(reading.history)
@@ -110,7 +110,8 @@ def _extracted(home: Home, scope: str) -> dict[str, Any]:
 def _read(home: Home, actions: Actions, reading: Reading, write: int, old: dict[str, Any]) -> None:
     """Go on by one write: its text read again, if ``old`` pairs were extracted from one, else as it was told."""
     current, own = list(reading.history.current.values()), reading.change.left.get(write, [])
-    told = [_linked(pair, current, reading.change) for pair in own if pair.id not in old]
+    same = actions.model.wordings.same
+    told = [_linked(pair, current, reading.change, same) for pair in own if pair.id not in old]
     found = _found(actions, reading, next(iter(old.values())).text, current, told) if old else []
     before = {(pair.question, pair.answer): pair.id for pair in own if pair.id in old}
     # What is found again keeps its id.
@@ -157,11 +158,11 @@ def _found(
     return found
 
 
-def _linked(pair: Pair, current: Sequence[Pair], change: Change) -> Pair:
+def _linked(pair: Pair, current: Sequence[Pair], change: Change, same: Callable[[str, str], bool | None]) -> Pair:
     """A pair that stays; what it takes the place of may have another id now."""
     if pair.supersedes is None or pair.supersedes in {known.id for known in current}:
         return pair
-    now = contradicted(QAPair(pair.question, pair.answer), "", current)
+    now = contradicted(QAPair(pair.question, pair.answer), "", current, same)
     if now is None:
         return pair
     change.links[pair.id] = now

@@ -83,10 +83,7 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
             return {"version": None, "weights": weights, "mode": "replay", "replayed": 0, **nothing}
         home.clean(scope)
         ledger = home.ledger(scope)
-        links = _links(ledger.new, gone)
-        left = {
-            write: [_linked(pair, links) for pair in own if pair.id not in gone] for write, own in ledger.new.items()
-        }
+        left, links = without(ledger.new, gone)
         history = History(ledger.start, view(ledger.versions, ledger.head), left)
         changed = {write for write, own in ledger.new.items() if any(pair.id in links for pair in own)}
         tainted = tainted_by(ledger.versions, changed | {row.write for row in gone.values()})
@@ -105,6 +102,14 @@ def forget(home: Home, scope: str, ids: Sequence[str]) -> dict[str, Any]:
                 files[history.digests[done]] = home.files.save(scope, history.digests[done], state)
         facts = {"mode": "replay", "replayed": len(history) - start}
         return put_in_force(home, scope, Change(gone, left, links=links), tainted, history, state, files, facts)
+
+
+def without(
+    new: Mapping[int, Sequence[Pair]], gone: Collection[str]
+) -> tuple[dict[int, list[Pair]], dict[str, str | None]]:
+    """What every write tells without the pairs that go, and what those that stay take the place of in place of them."""
+    links = _links(new, gone)
+    return {write: [_linked(pair, links) for pair in own if pair.id not in gone] for write, own in new.items()}, links
 
 
 def _links(new: Mapping[int, Sequence[Pair]], gone: Collection[str]) -> dict[str, str | None]:
@@ -263,7 +268,7 @@ def _erase(connection: Connection, scope: str, change: Change) -> None:
     changed = queries.touch(connection, scope)
     nothing = {"status": "forgotten", "question": None, "answer": None, "changed": changed}
     queries.change_pairs(connection, scope, [*change.gone, *change.lost], **nothing)
-    for part in queries.parts(_texts(connection, scope, change)):
+    for part in queries.parts(_all_texts(connection, scope, change)):
         episodes = update(db.episodes).where(db.episodes.c.id.in_(part))
         connection.execute(episodes.values(text=None, meta=None, told=None))
     for pair_id, supersedes in change.links.items():
@@ -271,14 +276,19 @@ def _erase(connection: Connection, scope: str, change: Change) -> None:
     queries.add_pairs(connection, scope, change.added)
 
 
-def _texts(connection: Connection, scope: str, change: Change) -> list[str]:
-    """The texts that go with a change: those that its pairs are from or that say them again; all if no pair is left."""
-    chosen = select(db.episodes.c.id, db.episodes.c.repeats).where(db.episodes.c.scope == scope)
+def _all_texts(connection: Connection, scope: str, change: Change) -> list[str]:
+    """The texts that go with a change: those of its pairs; all if no pair is left."""
     left = select(db.pairs.c.id).where(db.pairs.c.scope == scope, db.pairs.c.status != "forgotten")
     if not change.added and connection.execute(left).first() is None:
-        return list(connection.execute(chosen).scalars())
-    found = {row.episode for row in change.gone.values() if row.episode}
-    for row in connection.execute(chosen.where(db.episodes.c.repeats.is_not(None))):
-        if change.gone.keys() & set(json.loads(row.repeats)):
+        return list(connection.execute(select(db.episodes.c.id).where(db.episodes.c.scope == scope)).scalars())
+    return list(texts_of(connection, scope, change.gone))
+
+
+def texts_of(connection: Connection, scope: str, gone: Mapping[str, Any]) -> set[str]:
+    """The texts that pairs which go are from, and those that say them again."""
+    found = {row.episode for row in gone.values() if row.episode}
+    repeating = select(db.episodes.c.id, db.episodes.c.repeats).where(db.episodes.c.scope == scope)
+    for row in connection.execute(repeating.where(db.episodes.c.repeats.is_not(None))):
+        if gone.keys() & set(json.loads(row.repeats)):
             found.add(row.id)
-    return list(found)
+    return found

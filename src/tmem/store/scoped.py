@@ -107,12 +107,16 @@ class ScopedMemory(Loaded):
         """Give a pair another answer: a new one, with its date and metadata, takes its place and is rehearsed."""
         began = time.perf_counter()
         with self.home.lock(self.id), self._turn:
+            self.settle()  # a correction that waits takes its place
             old = self.get(pair_id)
             if old["status"] != "active":
                 raise UsageError(f"pair {pair_id} is {old['status']}: only an active pair can be updated")
             new = NewPair(old["question"], clean(answer), pair_id)
             if not new.answer or fold(new.answer) == fold(old["answer"]):
                 raise UsageError(f"pair {pair_id}: the new answer is empty, or the one that it has")
+            reason = self.actions.unusable(new.question, new.answer)
+            if reason is not None:
+                raise UsageError(f"pair {pair_id}: the new answer cannot be written: {reason}")
             _, ids = self.home.tell(self.id, [new], None, old["timestamp"], old["metadata"])
             rows, problem = self._written(ids, self.home.absorb(self.id, "update"))
             return Receipt("update", self._version(), rows, reason=problem, milliseconds=milliseconds(began))

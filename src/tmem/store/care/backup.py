@@ -25,6 +25,7 @@ def backup(home: Path, target: Path) -> int:
     """
     if elsewhere(home / "tmem.db") is not None:
         raise StoreError(f"{home}: its ledger is in Postgres; copy it with pg_dump, and the folder (docs/scale.md)")
+    home, target = home.absolute(), target.absolute()  # "." has no name
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StoreError(f"{target}: is there already; give a folder that is new or empty")
     if target.resolve().is_relative_to(home.resolve()):
@@ -62,6 +63,7 @@ def restore(source: Path, home: Path) -> Path | None:
     A database is never put beside the log of another one, which would undo it or be taken for damage. Processes that
     have the old home open are told so by their next call. Raises :class:`StoreError`; the home is as it was then.
     """
+    home = home.absolute()  # "." has no name
     if not (source / "tmem.db").is_file():
         raise StoreError(f"{source}: no backup (it has no tmem.db); give the folder that tmem backup made")
     if home.exists() and source.resolve().is_relative_to(home.resolve()):

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from tmem.errors import DeltaError, IntegrityError, StoreError
 from tmem.store.home import Home
@@ -59,10 +59,9 @@ def _database(home: Home) -> Iterator[Finding]:
 
 def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
     with home.db.read() as connection:
-        waiting = select(func.count()).where(db.pairs.c.scope == scope, db.pairs.c.status == "pending")
-        pending = connection.execute(waiting).scalar_one()
-        rows = select(db.pairs.c.id, db.pairs.c.status).where(db.pairs.c.scope == scope)
-        active = {row.id for row in connection.execute(rows) if row.status == "active"}
+        rows = connection.execute(select(db.pairs.c.id, db.pairs.c.status).where(db.pairs.c.scope == scope)).all()
+    pending = [row.id for row in rows if row.status == "pending"]
+    active = {row.id for row in rows if row.status == "active"}
     ledger = home.ledger(scope)
     found, anew = list(ledger.versions.values()), ledger.digests()
     for version in found:
@@ -91,10 +90,13 @@ def _scope(home: Home, scope: str, name: str, fix: bool) -> Iterator[Finding]:
         done = "removed" if fix else "--fix removes them"
         yield Finding(name, f"{len(spare)} files are left over ({spare[0]})", done, fix)
     if pending:
+        done = "--fix writes them; so does the next add"
         if fix:
             home.absorb(scope)
-        done = "written now" if fix else "--fix writes them; so does the next add"
-        yield Finding(name, f"{pending} pairs were told and never written", done, fix)
+            with home.db.read() as connection:
+                refused = queries.quarantine_reasons(connection, scope, pending)
+            done = f"refused, see tmem list --all: {'; '.join(refused)}" if refused else "written now"
+        yield Finding(name, f"{len(pending)} pairs were told and never written", done, fix)
 
 
 def _broken(home: Home, scope: str, version: Version) -> str | None:
