@@ -18,12 +18,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tmem.errors import DataError, Diverged, ModelError, UsageError
+from tmem.files import read_jsonl
 from tmem.model import Model, load
 from tmem.model.adapter import add_adapter
 from tmem.model.head import Head
 from tmem.model.reading import SHOWN
-from tmem.tasks.everyday import statements
+from tmem.store import chat
+from tmem.store.messages import session
+from tmem.tasks.everyday import message, statements
 from tmem.tasks.persona import make_sample
+from tmem.tasks.written import NEW, taught
 from tmem.tasks.written import lines as written_lines
 from tmem.texts import fold
 from tmem.training.branches import Row, collate, loss_of
@@ -32,8 +36,9 @@ from tmem.training.sources import written as by_hand
 from tmem.training.sources.everyday import everyday
 from tmem.training.sources.locomo import locomo
 from tmem.training.sources.personas import personas
-from tmem.training.sources.rows import NOTHING, rows
+from tmem.training.sources.rows import NOTHING, row, rows
 from tmem.training.sources.squad import squad
+from tmem.training.sources.turns import REPLIES, after, before_of, turns
 
 LEARNT = {"lr": 3e-3, "slow_lora": 4, "tokens": 640, "held_out": 4}
 
@@ -263,6 +268,43 @@ def test_what_the_everyday_world_says_holds_its_answers() -> None:
     assert sum(answer == NOTHING for one in texts for _, answer in one.asked) > 200
 
 
+def test_what_is_said_in_the_midst_of_a_chat() -> None:
+    asked = [{"role": "user", "content": "What is bread?"}]
+    on = [*asked, {"role": "assistant", "content": "Food."}, {"role": "user", "content": "Go on."}]
+    general = [row(asked, "Bread is food."), row(on, "It is baked.")]
+    made = list(turns(7, 600, general))
+    assert made == list(turns(7, 600, general)) and made[:50] == list(turns(7, 50, general))
+    replies = [one["completion"][0]["content"] for one in made]
+    for one, reply in zip(made, replies, strict=True):
+        text = " ".join(message["content"] for message in one["prompt"])
+        assert not set("{}|") & set(text) and reply
+        if one["prompt"][0]["role"] == "system":
+            for pair in json.loads(reply):
+                assert pair["instruction"].endswith("?") and pair["output"]
+        else:
+            roles = [message["role"] for message in one["prompt"]]
+            assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+    known = {reply for one, reply in zip(made, replies, strict=True) if one["prompt"][-1]["content"] == "Go on."}
+    assert known == {"It is baked."}  # an answer is that of its own turns, whatever stands before them
+    for kind, share in (("[]", 0.02), (NOTHING, 0.03), ("Bread is food.", 0.05)):
+        assert replies.count(kind) > share * len(made)
+
+
+@pytest.mark.parametrize("answered", ["Lyon", "No information available", "It is\nParis."])
+def test_a_message_is_read_after_an_exchange_as_a_chat_reads_it(answered: str) -> None:
+    exchange = ("Where do I live?", answered)
+    earlier = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), exchange, strict=True)]
+    before = before_of(*exchange)
+    assert before == chat._context(earlier)
+    assert after(before, "No, Ghent.") == session([("", "No, Ghent.")], None, before)
+
+
+def test_replies_by_hand_are_to_what_was_written_to_be_learnt_from() -> None:
+    texts = {line["said"][0][1] for line in taught()}
+    lines = [line for _, line in read_jsonl(REPLIES)]
+    assert len(lines) > 100 and all(line["said"] in texts and line["reply"].strip() for line in lines)
+
+
 def test_what_was_written_by_hand_is_whole_and_none_of_it_is_in_the_benchmark() -> None:
     lines = written_lines()
     assert len(lines) > 6000 and sum(not line["pairs"] for line in lines) > 500
@@ -279,6 +321,7 @@ def test_what_was_written_by_hand_is_whole_and_none_of_it_is_in_the_benchmark() 
 def test_what_was_written_by_hand_is_read_as_told_and_as_a_gate_shows_it() -> None:
     texts = by_hand.written(1, Words(), 600)
     assert texts[-40:] == by_hand.written(1, Words(), 600)[-40:]
+    assert not {one.text for one in texts} & {message(one["said"], one["date"]) for one in written_lines()[-NEW:]}
     said, read = [one for one in texts if one.pairs is not None], [one for one in texts if one.pairs is None]
     assert len(said) == 600 and len(read) > 400
     for one in read:  # a few pairs, of which one answers what it is about, or none

@@ -28,6 +28,7 @@ from tmem.errors import UsageError
 from tmem.files import alone
 
 T = TypeVar("T")
+REQUESTS = 560  # that stand among the rows of turns
 
 
 @train_app.command()
@@ -101,6 +102,7 @@ class Source(StrEnum):
     personas = "personas"
     locomo = "locomo"
     chat = "chat"
+    turns = "turns"
 
 
 @train_app.command("rows")
@@ -113,7 +115,7 @@ def rows_command(
         int | None,
         typer.Option(
             min=1,
-            help="Texts or requests, at most; of written the last.",
+            help="Texts, requests or, of turns, rows, at most.",
             show_default="3000; of written, personas and locomo all",
         ),
     ] = None,
@@ -126,7 +128,7 @@ def rows_command(
 
     written was written by hand, everyday is a world of its own; squad (CC BY-SA 4.0), personas (CC BY 4.0) and locomo
     (CC BY-NC 4.0: five of its conversations, for research) are read from --data; chat is what --model itself answers to
-    general requests.
+    general requests, turns are messages in the midst of a chat, with such requests among them.
     """
     import json
 
@@ -141,6 +143,13 @@ def rows_command(
         from tmem.training.sources.chat import chat
 
         lines = list(chat(load_model(model, threads, weights=weights), seed, most))
+    elif source is Source.turns:
+        from tmem.training.sources.chat import chat, gone_on
+        from tmem.training.sources.turns import turns
+
+        loaded = load_model(model, threads, weights=weights)
+        general = list(chat(loaded, seed, REQUESTS))
+        lines = list(turns(seed, most, [*general, *gone_on(loaded, general, seed)]))
     elif source is Source.everyday:
         from tmem.training.sources.everyday import everyday
 

@@ -51,6 +51,11 @@ def lines() -> tuple[dict[str, Any], ...]:
     return tuple(line for _, line in read_jsonl(FILE))
 
 
+def taught() -> tuple[dict[str, Any], ...]:
+    """Those that models are trained on: the benchmark asks about none of them."""
+    return lines()[:-NEW]
+
+
 def _task(number: int, told: Sequence[Mapping[str, Any]]) -> Task:
     draw = random.Random(derive("written", number))
     asks, items = list[Ask](), list[Item]()

@@ -42,7 +42,7 @@ class Who:
     asked: str
 
 
-# What "I", "we" and everybody else need in the places of a wording.
+# What "I", "we", "you", "he", "she" and everybody else need in the places of a wording.
 FORMS = {
     "I": {
         "{am}": "am",
@@ -62,8 +62,20 @@ FORMS = {
         "{refl}": "ourselves",
         "whose": "our",
     },
+    "you": {
+        "{am}": "are",
+        "{have}": "have",
+        "{was}": "were",
+        "{o}": "you",
+        "{own}": "your",
+        "{refl}": "yourself",
+        "whose": "your",
+    },
     "": {"{am}": "is", "{have}": "has", "{was}": "was", "{own}": "their", "{refl}": "themselves"},
 }
+FORMS["he"] = {**FORMS[""], "{o}": "him", "{own}": "his", "{refl}": "himself", "whose": "his"}
+FORMS["she"] = {**FORMS[""], "{o}": "her", "{own}": "her", "{refl}": "herself", "whose": "her"}
+OTHERS = ("he", "she")  # of those the verb has the form of all others
 
 
 def fill(text: str, who: Who, value: str, asked: bool) -> str:
@@ -71,7 +83,7 @@ def fill(text: str, who: Who, value: str, asked: bool) -> str:
     name = who.asked if asked else who.said
     forms = FORMS.get(name, FORMS[""])
     whose = forms.get("whose") or (f"{name}'" if name.endswith("s") else f"{name}'s")
-    text = VERBS.sub(lambda verb: verb[1 if name in FORMS else 2], text)
+    text = VERBS.sub(lambda verb: verb[1 if name in FORMS and name not in OTHERS else 2], text)
     places = {
         "{s}": name,
         "{p}": whose,

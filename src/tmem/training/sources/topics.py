@@ -14,20 +14,25 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Topic:
-    """Something that can be told: the ``kind`` of its value, wordings, and questions; extraction writes the first."""
+    """Something that can be told: the ``kind`` of its value, wordings, and questions; extraction writes the first.
+
+    ``replies``: what may be said to it, whoever it is about.
+    """
 
     kind: str
     says: Sequence[str]
     asks: Sequence[str]
+    replies: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened or will: "saw a whale", "see a whale", "seeing a whale"."""
+    """Something that happened or will: "saw a whale", "see a whale", "seeing a whale"; and a reply."""
 
     past: str
     base: str
     going: str
+    reply: str
 
 
 _DATA = json.loads((files("tmem.training.sources") / "topics.json").read_text(encoding="utf-8"))
@@ -40,8 +45,10 @@ LEADS: Sequence[str] = _DATA["leads"]
 TAILS: Sequence[str] = _DATA["tails"]
 REQUESTS: Sequence[str] = _DATA["requests"]  # of no memory, about {x}
 SUBJECTS: Sequence[str] = _DATA["subjects"]
+ONWARD: Sequence[str] = _DATA["onward"]  # requests that go on from an answer
 SHORT: Sequence[str] = _DATA["short"]  # requests that a few words answer
 CORRECTIONS: Sequence[str] = _DATA["corrections"]  # {v} now, {old} before
+THANKS: Sequence[str] = _DATA["thanks"]  # replies to them
 RELATIVES: Sequence[str] = _DATA["relatives"]
 SYLLABLES: Sequence[str] = _DATA["syllables"]  # of names that are made up
 COMMON = frozenset(_DATA["common"])  # first words that are small within a sentence

@@ -13,7 +13,7 @@ from tmem.model.gate import Gate, Keys
 from tmem.model.reading import notes, shown
 from tmem.seeds import derive
 from tmem.tasks.everyday import message
-from tmem.tasks.written import lines as all_lines
+from tmem.tasks.written import taught
 from tmem.training.sources.rows import NOTHING, Text
 
 UNSAID = 2  # questions of one text that it does not answer, at most
@@ -23,10 +23,13 @@ SAME = 0.7  # another's pair that is so alike to one of a text's pairs or questi
 
 
 def written(seed: int, keys: Keys, count: int | None = None) -> list[Text]:
-    """The file's texts in its order, or the ``count`` last, which are the newest; behind each what a gate with these
+    """The texts that are trained on, in their order, or ``count`` that are drawn; behind each what a gate with these
     keys would read of a memory of it.
     """
-    lines = all_lines()[-(count or 0) :]
+    lines = taught()
+    if count is not None:
+        places = random.Random(derive(seed, "some")).sample(range(len(lines)), min(count, len(lines)))
+        lines = tuple(lines[place] for place in sorted(places))
     memories = _Memories(lines, keys)
     made = []
     for place, line in enumerate(lines):
