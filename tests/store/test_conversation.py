@@ -159,26 +159,21 @@ def test_a_small_model_sees_what_was_said_before_where_a_message_leans_on_it_and
         assert learned("Yes, exactly.", pairs(old))[0] == [("When do I see Dr. Miller?", "Friday")]
 
 
-def test_the_day_of_a_message_is_no_answer_unless_it_is_spoken_of(tmp_path: Path) -> None:
+def test_a_small_model_is_shown_the_day_of_a_message_where_something_is_dated_by_it(tmp_path: Path) -> None:
     model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
     model.settings = model.settings.model_copy(update={"window": 4096, "prompts": "english"})
-    question = "When does my sister visit us?"
 
-    def told(message: str, *answers: str) -> list[str]:
-        replies = [json.dumps([{"instruction": question, "output": answer}]) for answer in answers]
+    def seen(message: str) -> str:
         mine = memory.scope(message)
-        mine.actions.engine = script = Scripted(model, replies)  # type: ignore[assignment]
-        receipt = mine.add(message, timestamp="2026-12-01T10:00")
-        assert not script.extractions
-        assert [one["reason"] == "the day on which it was said" for one in receipt.rejected] == [True] * (
-            len(answers) - 1
-        )
-        return [pair["answer"] for pair in receipt.pairs]
+        mine.actions.engine = script = Scripted(model, ["[]"])  # type: ignore[assignment]
+        mine.add(message, timestamp="2026-12-01T10:00")
+        return next(prompt for prompt in script.prompts if "Write question-answer pairs" in prompt)
 
     with Memory(model, tmp_path / "home") as memory:
-        assert told("My sister visits us next Friday.", "1 December 2026", "next Friday") == ["next Friday"]
-        assert told("My sister visits us today.", "1 December 2026") == ["1 December 2026"]
-        assert told("My sister visits us on 4 May 2027.", "4 May 2027") == ["4 May 2027"]
+        for message in ("My sister visits us next Friday.", "The rent is $1,300 now.", "Two\nlines,  and  spaces."):
+            assert "DATE" not in seen(message) and message in seen(message)
+        assert "DATE: 10:00 am on 1 December, 2026" in seen("We saw a whale yesterday!")
+        assert "yesterday (30 November 2026)" in seen("We saw a whale yesterday!")
 
 
 def test_a_small_model_speaks_of_what_was_before_where_a_message_leans_on_it(tmp_path: Path) -> None:

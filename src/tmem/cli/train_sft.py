@@ -144,11 +144,11 @@ def rows_command(
 
         lines = list(chat(load_model(model, threads, weights=weights), seed, most))
     elif source is Source.turns:
-        from tmem.training.sources.chat import chat, gone_on
+        from tmem.training.sources.chat import chat, gone_on, varied
         from tmem.training.sources.turns import turns
 
         loaded = load_model(model, threads, weights=weights)
-        general = list(chat(loaded, seed, REQUESTS))
+        general = [*chat(loaded, seed, REQUESTS), *varied(loaded)]
         lines = list(turns(seed, most, [*general, *gone_on(loaded, general, seed)]))
     elif source is Source.everyday:
         from tmem.training.sources.everyday import everyday

@@ -14,7 +14,7 @@ from tmem.agent.extraction import QAPair, filter_pairs, parse
 from tmem.agent.prompts import PROMPTS, dated
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import in_parts, the_question, to_read
-from tmem.dates import Moment, day_of
+from tmem.dates import Moment
 from tmem.english import agrees, leans, means_another, said_before
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
@@ -185,27 +185,17 @@ class Actions:
         """The pairs of what was said (name, text) after ``before``: as :meth:`extract`.
 
         By a model that finds again what was said before, if it is shown that, only what is new is taken; and where that
-        is nothing, but what was said stands by itself, it is read once more, alone. An answer that is the day on which
-        it was said, which nobody spoke of, is read once more without it.
+        is nothing, but what was said stands by itself, it is read once more, alone. Nor is it shown the day on which it
+        was said, of which it makes answers, unless something is dated by it.
         """
-        extract = partial(self.extract, state, active=active, progress=progress)
-        found, dropped, tokens = self._after(extract, lines, when, before)
-        if when is None or not self.prompts.distracted:
-            return found, dropped, tokens
-        day, told = day_of(when), dated(session(lines, when)).partition("CONVERSATION:\n")[2]
-        wrong = [pair for pair in found if day in pair.answer and day not in told]
-        if not wrong:
-            return found, dropped, tokens
-        kept, asked = [pair for pair in found if pair not in wrong], {fold(pair.question) for pair in wrong}
-        again, more, further = self._after(extract, lines, None, before)
-        dropped += [{"reason": "the day on which it was said", "text": pair.question} for pair in wrong]
-        right = [pair for pair in again if not kept or fold(pair.question) in asked]
-        return kept + right, dropped + more, tokens + further
+        if self.prompts.distracted and when is not None and dated(whole := session(lines, when)) == whole:
+            when = None
+        return self._after(partial(self.extract, state, active=active, progress=progress), lines, when, before)
 
     def _after(
         self, extract: Callable[[str], Extracted], lines: Sequence[tuple[str, str]], when: Moment | None, before: str
     ) -> Extracted:
-        """As :meth:`read`, but for the day. ``extract``: reads a session."""
+        """As :meth:`read`. ``extract``: reads a session."""
         alone, told, distracted = session(lines, when), " ".join(text for _, text in lines), self.prompts.distracted
         if not before or (distracted and not leans(told, before)):
             return extract(alone)

@@ -11,9 +11,10 @@ from tmem.model.gate import general_questions
 from tmem.seeds import derive
 from tmem.texts import fold
 from tmem.training.sources.rows import row
-from tmem.training.sources.topics import ONWARD, REQUESTS, SHORT, SMALL_TALK, SUBJECTS
+from tmem.training.sources.topics import ONWARD, REQUESTS, SHORT, SMALL_TALK, SUBJECTS, VARIED
 
 LONGEST = 120  # tokens; an answer that does not end by then is left out
+LONGER = 200  # of varied ones, of which too few would be left
 AT_ONCE = 16
 
 
@@ -30,9 +31,17 @@ def chat(
     every = [request.format(x=subject) for request in REQUESTS for subject in SUBJECTS]
     first = [*SMALL_TALK, *SHORT]
     asked = [*first, *draw.sample(every, max(0, min(count - len(first), len(every))))][:count]
+    yield from _answered(model, _not_measured(asked), tell)
+
+
+def varied(model: Model, tell: Callable[[int], None] = lambda done: None) -> Iterator[dict[str, Any]]:
+    """The same for requests of all kinds and forms, which may be answered at greater length."""
+    yield from _answered(model, _not_measured(VARIED), tell, LONGER)
+
+
+def _not_measured(requests: Sequence[str]) -> list[list[dict[str, str]]]:
     measured = {fold(question) for question in general_questions()}
-    asked = [one for one in asked if fold(one) not in measured]
-    yield from _answered(model, [[{"role": "user", "content": one}] for one in asked], tell)
+    return [[{"role": "user", "content": one}] for one in requests if fold(one) not in measured]
 
 
 def gone_on(
@@ -46,14 +55,14 @@ def gone_on(
 
 
 def _answered(
-    model: Model, prompts: Sequence[list[dict[str, str]]], tell: Callable[[int], None]
+    model: Model, prompts: Sequence[list[dict[str, str]]], tell: Callable[[int], None], longest: int = LONGEST
 ) -> Iterator[dict[str, Any]]:
     """Greedy answers that end soon enough."""
     engine = HFEngine(model)
     for start in range(0, len(prompts), AT_ONCE):
         part = prompts[start : start + AT_ONCE]
-        done = engine.generate([Request(tuple(model.encode_chat(one)), max_new_tokens=LONGEST) for one in part])
+        done = engine.generate([Request(tuple(model.encode_chat(one)), max_new_tokens=longest) for one in part])
         for prompt, reply in zip(part, done, strict=True):
-            if len(reply.ids) < LONGEST and reply.text.strip():
+            if len(reply.ids) < longest and reply.text.strip():
                 yield row(prompt, reply.text)
         tell(start + len(part))

@@ -37,6 +37,7 @@ class Event:
 
 _DATA = json.loads((files("tmem.training.sources") / "topics.json").read_text(encoding="utf-8"))
 PERSONAL = [Topic(**one) for one in _DATA["personal"]]  # of anybody: the speaker, a relative, a friend
+OWN = [Topic(**one) for one in _DATA["own"]]  # of who speaks alone
 THINGS = [Topic(**one) for one in _DATA["things"]]  # of no person
 EVENTS = [Event(*one) for one in _DATA["events"]]
 VALUES: dict[str, Sequence[str]] = _DATA["values"]  # by kind; numbers, codes and the like are drawn instead
@@ -45,6 +46,7 @@ LEADS: Sequence[str] = _DATA["leads"]
 TAILS: Sequence[str] = _DATA["tails"]
 REQUESTS: Sequence[str] = _DATA["requests"]  # of no memory, about {x}
 SUBJECTS: Sequence[str] = _DATA["subjects"]
+VARIED: Sequence[str] = _DATA["varied"]  # requests of all kinds and forms
 ONWARD: Sequence[str] = _DATA["onward"]  # requests that go on from an answer
 SHORT: Sequence[str] = _DATA["short"]  # requests that a few words answer
 CORRECTIONS: Sequence[str] = _DATA["corrections"]  # {v} now, {old} before

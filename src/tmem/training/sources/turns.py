@@ -21,7 +21,7 @@ from tmem.tasks.everyday import message
 from tmem.tasks.written import taught
 from tmem.training.sources.everyday import Who, World, capital, fill
 from tmem.training.sources.rows import NOTHING, PROMPT, row
-from tmem.training.sources.topics import CORRECTIONS, EVENTS, PERSONAL, SMALL_TALK, THANKS, THINGS, Topic
+from tmem.training.sources.topics import CORRECTIONS, EVENTS, OWN, PERSONAL, SMALL_TALK, THANKS, THINGS, Topic
 
 REPLIES = Path(__file__).with_name("replies.jsonl")  # to some of what was written by hand
 EARLIER = 3  # exchanges before a message, at most
@@ -73,12 +73,12 @@ class Talk:
     def row(self) -> dict[str, Any]:
         """One of all kinds."""
         kind = self.draw.random()
-        if kind < 0.25:
+        if kind < 0.22:
             return self._extraction(*self.stands())
-        if kind < 0.5:
+        if kind < 0.44:
             return self._extraction(*self.leans())
         earlier = [self.exchange() for _ in range(self.draw.randint(0, EARLIER))]
-        if kind < 0.72:
+        if kind < 0.62:
             said, reply = self.told()
         elif kind < 0.9:
             return self.requested(earlier)
@@ -90,7 +90,8 @@ class Talk:
 
     def fact(self, who: Who | None = None, personal: bool = False) -> Fact:
         """Of ``who``; else of anybody, or, if it is not to be ``personal``, of a thing."""
-        topic = self.draw.choice(PERSONAL if who or personal or self.draw.random() < 0.7 else THINGS)
+        kind = self.draw.random()
+        topic = self.draw.choice(PERSONAL if who or personal or kind < 0.65 else THINGS if kind < 0.95 else OWN)
         who = who or (self.world.who(None) if topic in PERSONAL else Who("I", "I"))
         value = self.world.value(topic.kind)
         said = fill(self.draw.choice(topic.says), who, value, asked=False)
