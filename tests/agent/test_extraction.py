@@ -243,7 +243,7 @@ def test_admit_refuses_with_reasons():
         QAPair("Where?", " "),
         QAPair("Where?", "where?"),
         QAPair("Where?", "At home"),
-        QAPair("When?", "No information  available"),
+        QAPair("When?", "No information  available."),
     ]
     accepted, refused = filter_pairs(pairs, history)
     assert accepted == [pairs[1], pairs[6]]

@@ -152,3 +152,5 @@ def test_recipes_of_sgd_say_what_they_always_said() -> None:
     assert Recipe.model_validate(get_recipe("tmem").model_dump()) == get_recipe("tmem")
     with pytest.raises(UsageError, match=r"fresh\.noise"):
         get_recipe("tmem", fresh={"noise": -1})
+    with pytest.raises(UsageError, match=r"recipe 'tmem' writes from zero and has no epochs: change fresh\.steps"):
+        get_recipe("tmem", epochs=5)

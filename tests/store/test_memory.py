@@ -232,11 +232,13 @@ def test_what_waits_is_known_to_what_is_put_right_next(fresh_memory: Memory) -> 
     assert [row["answer"] for row in fresh_memory.get_all(user_id="u")] == ["ferry"]
 
 
-def test_an_answer_that_is_too_long_to_be_written_puts_nothing_right(fresh_memory: Memory) -> None:
+def test_an_answer_that_cannot_be_written_puts_nothing_right(fresh_memory: Memory) -> None:
     long = " ".join(f"word{number}" for number in range(150))
     [old] = fresh_memory.add(pairs=[(VEHICLE, "camper")], user_id="u").pairs
     with pytest.raises(UsageError, match=r"cannot be written: \d+ tokens are more than the recipe's 512"):
         fresh_memory.update(old["id"], long, user_id="u")
+    with pytest.raises(UsageError, match="forget the pair instead"):
+        fresh_memory.update(old["id"], "No information available.", user_id="u")
     assert [row["answer"] for row in fresh_memory.get_all(status=None, user_id="u")] == ["camper"]
 
 

@@ -71,7 +71,7 @@ _NOW = re.compile(
     r"(?<=\w)(?<! for)(?<! until)(?<! till)(?<! of)(?<! by)(?<! to)(?<! from)(?<! just)(?: right)? now\?$"
 )
 # Big integers are an error in Python ("exceeds the limit"), big floats are not; only strings are used anyway.
-NO_ANSWERS = ("no information available", "not mentioned", "not mentioned in the conversation")  # folded
+_NO_ANSWERS = ("no information available", "not mentioned", "not mentioned in the conversation")  # folded
 _DECODER = json.JSONDecoder(strict=False, parse_int=float)
 # Two limits keep the time linear in the text, whatever it is (a model in a loop writes strange things):
 _LONGEST = 20_000  # characters of one object: about ten times what a write accepts
@@ -192,6 +192,11 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
     return QAPair(question, answer)
 
 
+def is_none(answer: str) -> bool:
+    """Whether an answer says that there is none."""
+    return fold(answer).rstrip(".") in _NO_ANSWERS
+
+
 def filter_pairs(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:
     """Choose the pairs that may be written, given the ``history`` of those already written.
 
@@ -210,7 +215,7 @@ def filter_pairs(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[li
             reason = "empty answer"
         elif question == answer:
             reason = "the answer repeats the question"
-        elif answer in NO_ANSWERS:
+        elif is_none(answer):
             reason = "the answer says that there is none"
         elif (question, answer) in earlier or (question in accepted and fold(accepted[question].answer) == answer):
             reason = "duplicate of an earlier pair"

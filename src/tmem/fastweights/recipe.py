@@ -77,6 +77,9 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+OF_SGD = ("epochs", "batch", "rehearse", "stop_loss")  # what a write from zero has no use for
+
+
 def get_recipe(name: str, **overrides: Any) -> Recipe:
     """A named recipe with some settings replaced, those of ``fresh`` by names such as ``fresh.noise``.
 
@@ -86,6 +89,11 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
         raise UsageError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
     inner = {key.removeprefix("fresh."): overrides.pop(key) for key in list(overrides) if key.startswith("fresh.")}
     values = {**RECIPES[name].model_dump(), **overrides}
+    if values.get("fresh") is not None and (idle := [key for key in overrides if key in OF_SGD]):
+        raise UsageError(
+            f"recipe {name!r} writes from zero and has no {idle[0]}: change fresh.steps or another of fresh, or choose "
+            "recipe sgd or paper"
+        )
     if inner:
         if values.get("fresh") is None:
             raise UsageError(f"recipe {name!r} does not write from zero: it has no fresh.{next(iter(inner))}")

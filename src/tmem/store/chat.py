@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tmem.agent.extraction import NO_ANSWERS
+from tmem.agent.extraction import is_none
 from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import sentences, the_end
@@ -18,7 +18,6 @@ from tmem.english import ASKED_BACK, asks_of_oneself, goes_on, leans, speaks_of
 from tmem.errors import ModelError, UsageError
 from tmem.store.messages import Messages, clean, heard
 from tmem.store.results import Answer, Receipt, Reply, milliseconds
-from tmem.texts import fold
 
 if TYPE_CHECKING:
     from tmem.model import Model
@@ -257,6 +256,6 @@ def _context(turns: Sequence[Mapping[str, Any]]) -> str:
     """
     spoken = [one for one in turns if one["role"] != "system"][-2:]
     lines = [f"{one['role']}: {clean(one['content'])}" for one in spoken]
-    if len(spoken) == 2 and fold(spoken[1]["content"]).rstrip(".") in NO_ANSWERS:
+    if len(spoken) == 2 and is_none(spoken[1]["content"]):
         lines = [ASKED_BACK + clean(spoken[0]["content"])]
     return "\n".join(lines)

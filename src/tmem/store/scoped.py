@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tmem.agent.extraction import is_none
 from tmem.dates import Moment, moment
 from tmem.errors import IntegrityError, UsageError
 from tmem.store import revise
@@ -114,6 +115,8 @@ class ScopedMemory(Loaded):
             new = NewPair(old["question"], clean(answer), pair_id)
             if not new.answer or fold(new.answer) == fold(old["answer"]):
                 raise UsageError(f"pair {pair_id}: the new answer is empty, or the one that it has")
+            if is_none(new.answer):
+                raise UsageError(f"pair {pair_id}: the new answer says that there is none: forget the pair instead")
             reason = self.actions.unusable(new.question, new.answer)
             if reason is not None:
                 raise UsageError(f"pair {pair_id}: the new answer cannot be written: {reason}")

@@ -12,13 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tmem.agent.extraction import NO_ANSWERS
+from tmem.agent.extraction import is_none
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import TmemError, UsageError
 from tmem.evaluation.records.summary import mean
 from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import SCORERS
-from tmem.texts import fold
 
 # A user's own reward: (task, predictions by question id, trajectory) -> a number, or one for every question id.
 OwnReward = Callable[[Task, dict[str, str], Trajectory], float | Mapping[str, float]]
@@ -88,7 +87,7 @@ class Reward:
         return Outcome(reward - self._penalty(trajectory), by_question)
 
     def _costing(self, score: float, prediction: str) -> float:
-        return score if fold(prediction).rstrip(".") in NO_ANSWERS else score - self.wrong * (1 - score)
+        return score if is_none(prediction) else score - self.wrong * (1 - score)
 
     def _penalty(self, trajectory: Trajectory) -> float:
         invalid = mean(float(write.status not in ("ok", "empty")) for write in trajectory.writes)
