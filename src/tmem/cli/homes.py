@@ -86,7 +86,8 @@ def doctor(
         for one in found:
             whose = f"{one.scope}: " if one.scope else ""
             print_plain(f"{whose}{one.problem} ({one.remedy})")
-        print_plain("everything is sound" if not found else f"{len(found)} findings")
+        many = f"{len(found)} finding{'s' if len(found) > 1 else ''}"
+        print_plain(many if found else "everything is sound")
     if not all(one.fixed for one in found):
         raise typer.Exit(1)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 from rich.markup import escape
+from rich.progress import track
 
 from tmem.cli.common import (
     DEFAULT_MODEL,
@@ -20,6 +21,7 @@ from tmem.cli.common import (
     ThreadsOption,
     Weights,
     WeightsOption,
+    err,
     load_model,
     out,
 )
@@ -142,14 +144,14 @@ def rows_command(
     if source is Source.chat:
         from tmem.training.sources.chat import chat
 
-        lines = list(chat(load_model(model, threads, weights=weights), seed, most))
+        lines = list(chat(load_model(model, threads, weights=weights), seed, most, _shown))
     elif source is Source.turns:
         from tmem.training.sources.chat import chat, gone_on, varied
         from tmem.training.sources.turns import turns
 
         loaded = load_model(model, threads, weights=weights)
-        general = [*chat(loaded, seed, REQUESTS), *varied(loaded)]
-        lines = list(turns(seed, most, [*general, *gone_on(loaded, general, seed)]))
+        general = [*chat(loaded, seed, REQUESTS, _shown), *varied(loaded, _shown)]
+        lines = list(turns(seed, most, [*general, *gone_on(loaded, general, seed, _shown)]))
     elif source is Source.everyday:
         from tmem.training.sources.everyday import everyday
 
@@ -183,3 +185,8 @@ def rows_command(
 def _some(texts: Sequence[T], count: int | None, seed: int) -> Sequence[T]:
     """So many of these, drawn by the seed; None: all, in their order."""
     return texts if count is None else random.Random(seed).sample(texts, min(count, len(texts)))
+
+
+def _shown(parts: Sequence[int]) -> Iterable[int]:
+    """These, with a bar on standard error if that is a terminal."""
+    return track(parts, "requests", console=err, transient=True, disable=not err.is_terminal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tmem.model import HFEngine, Model, Request
@@ -16,27 +16,24 @@ from tmem.training.sources.topics import ONWARD, REQUESTS, SHORT, SMALL_TALK, SU
 LONGEST = 120  # tokens; an answer that does not end by then is left out
 LONGER = 200  # of varied ones, of which too few would be left
 AT_ONCE = 16
+Shown = Callable[[Sequence[int]], Iterable[int]]  # goes through some, and may show how far it is
 
 
-def chat(
-    model: Model, seed: int, count: int, tell: Callable[[int], None] = lambda done: None
-) -> Iterator[dict[str, Any]]:
+def chat(model: Model, seed: int, count: int, shown: Shown = iter) -> Iterator[dict[str, Any]]:
     """Rows of at most ``count`` requests; those whose greedy answers end too late are left out.
 
     So are the questions that a model's answers are measured and held on.
-
-    ``tell``: how many were asked.
     """
     draw = random.Random(derive(seed, "chat"))
     every = [request.format(x=subject) for request in REQUESTS for subject in SUBJECTS]
     first = [*SMALL_TALK, *SHORT]
     asked = [*first, *draw.sample(every, max(0, min(count - len(first), len(every))))][:count]
-    yield from _answered(model, _not_measured(asked), tell)
+    yield from _answered(model, _not_measured(asked), LONGEST, shown)
 
 
-def varied(model: Model, tell: Callable[[int], None] = lambda done: None) -> Iterator[dict[str, Any]]:
+def varied(model: Model, shown: Shown = iter) -> Iterator[dict[str, Any]]:
     """The same for requests of all kinds and forms, which may be answered at greater length."""
-    yield from _answered(model, _not_measured(VARIED), tell, LONGER)
+    yield from _answered(model, _not_measured(VARIED), LONGER, shown)
 
 
 def _not_measured(requests: Sequence[str]) -> list[list[dict[str, str]]]:
@@ -44,25 +41,22 @@ def _not_measured(requests: Sequence[str]) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": one}] for one in requests if fold(one) not in measured]
 
 
-def gone_on(
-    model: Model, rows: Sequence[dict[str, Any]], seed: int, tell: Callable[[int], None] = lambda done: None
-) -> Iterator[dict[str, Any]]:
+def gone_on(model: Model, rows: Sequence[dict[str, Any]], seed: int, shown: Shown = iter) -> Iterator[dict[str, Any]]:
     """The same for what is asked on from one of every three of these rows, with it before."""
     draw = random.Random(derive(seed, "go on"))
     some = draw.sample(rows, len(rows) // 3)
     prompts = [one["prompt"] + one["completion"] + [{"role": "user", "content": draw.choice(ONWARD)}] for one in some]
-    yield from _answered(model, prompts, tell)
+    yield from _answered(model, prompts, LONGEST, shown)
 
 
 def _answered(
-    model: Model, prompts: Sequence[list[dict[str, str]]], tell: Callable[[int], None], longest: int = LONGEST
+    model: Model, prompts: Sequence[list[dict[str, str]]], longest: int, shown: Shown
 ) -> Iterator[dict[str, Any]]:
-    """Greedy answers that end soon enough."""
+    """Greedy answers of fewer than ``longest`` tokens."""
     engine = HFEngine(model)
-    for start in range(0, len(prompts), AT_ONCE):
+    for start in shown(range(0, len(prompts), AT_ONCE)):
         part = prompts[start : start + AT_ONCE]
         done = engine.generate([Request(tuple(model.encode_chat(one)), max_new_tokens=longest) for one in part])
         for prompt, reply in zip(part, done, strict=True):
             if len(reply.ids) < longest and reply.text.strip():
                 yield row(prompt, reply.text)
-        tell(start + len(part))
