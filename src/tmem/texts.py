@@ -7,6 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 NO_INFORMATION = "No information available"  # as LoCoMo wants what was never said answered, and taught models refuse
+_NO_ANSWERS = ("no information available", "not mentioned", "not mentioned in the conversation")  # folded
 # Words that begin a question or a request with a capital letter and are nobody's name.
 _OPENERS = frozenset(
     """
@@ -69,6 +70,11 @@ def fold(text: str) -> str:
     """Case, white space and forms of one letter or sign folded: texts that differ in nothing else are the same."""
     plain = unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN)
     return _SPACED.sub("", " ".join(plain.casefold().split()))
+
+
+def is_none(answer: str) -> bool:
+    """Whether an answer says that there is none."""
+    return fold(answer).rstrip(".") in _NO_ANSWERS
 
 
 def said(reply: str) -> str:

@@ -652,7 +652,7 @@ def test_a_slow_lora_is_trained_alone_and_merged_for_others(tmp_path: Path) -> N
 
 
 def test_a_gate_is_asked_beside_a_slow_lora(tmp_path: Path) -> None:
-    spec = replace(SPEC, recipe="tmem")
+    spec = replace(SPEC, recipe="tmem", changes={"fresh.steps": 4})
     trainer(tmp_path, replace(RUNNING, steps=1), spec=spec, memory="lookup", slow_lora=2, held_out=0).train()
     assert metrics(tmp_path)[1]["learnt_tokens"] > 0
 

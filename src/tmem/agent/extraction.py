@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from tmem.files import without_surrogates
-from tmem.texts import fold, said
+from tmem.texts import fold, is_none, said
 
 Status = Literal["ok", "empty", "partial", "no_array", "truncated", "bad_json", "bad_schema"]
 _RUN = re.compile(r"([^\W\d]|[^\w\s.*_=#-])\1{9}")  # of what no rule or number is made of
@@ -71,7 +71,6 @@ _NOW = re.compile(
     r"(?<=\w)(?<! for)(?<! until)(?<! till)(?<! of)(?<! by)(?<! to)(?<! from)(?<! just)(?: right)? now\?$"
 )
 # Big integers are an error in Python ("exceeds the limit"), big floats are not; only strings are used anyway.
-_NO_ANSWERS = ("no information available", "not mentioned", "not mentioned in the conversation")  # folded
 _DECODER = json.JSONDecoder(strict=False, parse_int=float)
 # Two limits keep the time linear in the text, whatever it is (a model in a loop writes strange things):
 _LONGEST = 20_000  # characters of one object: about ten times what a write accepts
@@ -190,11 +189,6 @@ def _pair_or_drop(value: Any, text: str) -> QAPair | Dropped:
     if _repeats(question) or _repeats(answer) or _ECHO.search(question):
         return Dropped("it repeats itself", text)
     return QAPair(question, answer)
-
-
-def is_none(answer: str) -> bool:
-    """Whether an answer says that there is none."""
-    return fold(answer).rstrip(".") in _NO_ANSWERS
 
 
 def filter_pairs(pairs: Iterable[QAPair], history: Iterable[QAPair]) -> tuple[list[QAPair], list[Dropped]]:

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tmem.agent.extraction import is_none
 from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import sentences, the_end
@@ -18,6 +17,7 @@ from tmem.english import ASKED_BACK, asks_of_oneself, goes_on, leans, speaks_of
 from tmem.errors import ModelError, UsageError
 from tmem.store.messages import Messages, clean, heard
 from tmem.store.results import Answer, Receipt, Reply, milliseconds
+from tmem.texts import is_none
 
 if TYPE_CHECKING:
     from tmem.model import Model

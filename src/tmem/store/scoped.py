@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmem.agent.extraction import is_none
 from tmem.dates import Moment, moment
 from tmem.errors import IntegrityError, UsageError
 from tmem.store import revise
@@ -22,7 +21,7 @@ from tmem.store.messages import Messages, clean, heard, session
 from tmem.store.results import Answer, PairRecord, Receipt, Record, Reply, WhyRecord, milliseconds
 from tmem.store.view import fitting
 from tmem.store.weights.states import state_digest
-from tmem.texts import fold
+from tmem.texts import fold, is_none
 
 if TYPE_CHECKING:
     from tmem.model.answering import Unknown

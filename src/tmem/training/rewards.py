@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tmem.agent.extraction import is_none
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import TmemError, UsageError
 from tmem.evaluation.records.summary import mean
 from tmem.tasks.base import Benchmark, Task
 from tmem.tasks.scoring import SCORERS
+from tmem.texts import is_none
 
 # A user's own reward: (task, predictions by question id, trajectory) -> a number, or one for every question id.
 OwnReward = Callable[[Task, dict[str, str], Trajectory], float | Mapping[str, float]]
