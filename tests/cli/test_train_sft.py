@@ -7,9 +7,12 @@ import gzip
 import json
 from pathlib import Path
 
+import pytest
 from cli.running import Run
 
+from tmem.cli import train_sft
 from tmem.model.settings import read_settings
+from tmem.training.sources import chat
 
 
 def test_rows_are_made_and_trained_on(tmem: Run, tmp_path: Path) -> None:
@@ -23,6 +26,17 @@ def test_rows_are_made_and_trained_on(tmem: Run, tmp_path: Path) -> None:
     assert code == 1 and "holds another run (lr is 0.001, now 0.002)" in said
     code, _, said = tmem("train", "rows", "squad", "--out", file)
     assert code == 2 and "needs its --data" in said
+
+
+def test_rows_of_turns_have_what_the_model_answers_among_them(
+    tmem: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_sft, "REQUESTS", 4)
+    monkeypatch.setattr(chat, "VARIED", ["Count to five."])
+    file = tmp_path / "rows.jsonl"
+    assert tmem("train", "rows", "turns", "--count", "60", "--model", "persona-nano", "--out", file)[0] == 0
+    asked = [json.loads(line)["prompt"][-1]["content"] for line in file.read_text().splitlines()]
+    assert len(asked) == 60 and "Count to five." in asked
 
 
 def test_so_many_texts_of_a_data_set_are_taken(tmem: Run, tmp_path: Path) -> None:
