@@ -16,11 +16,11 @@ from tmem import Memory
 from tmem.agent.extraction import QAPair
 from tmem.model.answering import Found
 from tmem.model.batch import current_listener
+from tmem.session import session
 from tmem.store.actions import Both
 from tmem.store.home import Home
 from tmem.store.ledger.queries import NewPair
 from tmem.store.loaded import Shared
-from tmem.store.messages import session
 from tmem.turn import Turn
 
 LIVES = re.compile(r'(\w+) said, ".*?I live in (\w+)')

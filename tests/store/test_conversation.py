@@ -15,8 +15,9 @@ from tmem import Memory
 from tmem.errors import UsageError
 from tmem.model import load
 from tmem.model.request import GenerationConfig
+from tmem.session import session
 from tmem.store.chat import _context, _turns, split
-from tmem.store.messages import heard, session
+from tmem.store.messages import heard
 from tmem.texts import NO_INFORMATION
 
 

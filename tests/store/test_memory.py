@@ -21,13 +21,14 @@ from tmem.agent.prompts import dated
 from tmem.agent.splitting import cut, in_parts, the_question
 from tmem.errors import NotFound, ScopeRequired, UsageError
 from tmem.model import Model
+from tmem.session import session
 from tmem.store.actions import Actions
 from tmem.store.contradiction import contradicted
 from tmem.store.home import Home
 from tmem.store.ledger.history import History, Pair
 from tmem.store.ledger.queries import NewPair
 from tmem.store.loaded import Shared
-from tmem.store.messages import heard, session
+from tmem.store.messages import heard
 from tmem.store.scoped import ScopedMemory
 from tmem.store.weights.trainer import FastWeightTrainer
 

@@ -25,10 +25,10 @@ from tmem.model.gate import read
 from tmem.model.reading import gate_of
 from tmem.model.request import GenerationConfig
 from tmem.model.score import logprobs
+from tmem.session import session
 from tmem.store.contradiction import contradicted, following
 from tmem.store.ledger.history import Pair, Step
 from tmem.store.ledger.queries import NewPair
-from tmem.store.messages import session
 from tmem.store.weights.trainer import FastWeightTrainer, PairsTrainer
 from tmem.texts import fold, said
 
@@ -188,15 +188,10 @@ class Actions:
         is nothing, but what was said stands by itself, it is read once more, alone. Nor is it shown the day on which it
         was said, of which it makes answers, unless something is dated by it.
         """
-        if self.prompts.distracted and when is not None and dated(whole := session(lines, when)) == whole:
-            when = None
-        return self._after(partial(self.extract, state, active=active, progress=progress), lines, when, before)
-
-    def _after(
-        self, extract: Callable[[str], Extracted], lines: Sequence[tuple[str, str]], when: Moment | None, before: str
-    ) -> Extracted:
-        """As :meth:`read`. ``extract``: reads a session."""
+        extract = partial(self.extract, state, active=active, progress=progress)
         alone, told, distracted = session(lines, when), " ".join(text for _, text in lines), self.prompts.distracted
+        if distracted and when is not None and dated(alone) == alone:
+            when, alone = None, session(lines, None)
         if not before or (distracted and not leans(told, before)):
             return extract(alone)
         found, dropped, tokens = extract(session(lines, when, before))

@@ -13,11 +13,11 @@ from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import sentences, the_end
 from tmem.dates import Moment
-from tmem.english import ASKED_BACK, asks_of_oneself, goes_on, leans, speaks_of
+from tmem.english import asks_of_oneself, goes_on, leans, speaks_of
 from tmem.errors import ModelError, UsageError
+from tmem.session import context
 from tmem.store.messages import Messages, clean, heard
 from tmem.store.results import Answer, Receipt, Reply, milliseconds
-from tmem.texts import is_none
 
 if TYPE_CHECKING:
     from tmem.model import Model
@@ -250,12 +250,5 @@ def split(text: str) -> tuple[str, str]:
 
 
 def _context(turns: Sequence[Mapping[str, Any]]) -> str:
-    """The last exchange as lines of a session; what a system text says nobody told.
-
-    A question that was refused is asked back, so that what is said next is its answer.
-    """
-    spoken = [one for one in turns if one["role"] != "system"][-2:]
-    lines = [f"{one['role']}: {clean(one['content'])}" for one in spoken]
-    if len(spoken) == 2 and is_none(spoken[1]["content"]):
-        lines = [ASKED_BACK + clean(spoken[0]["content"])]
-    return "\n".join(lines)
+    """The last exchange as lines of a session; what a system text says nobody told."""
+    return context([(one["role"], clean(one["content"])) for one in turns if one["role"] != "system"])

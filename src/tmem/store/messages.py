@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tmem.dates import Moment, spoken
 from tmem.errors import UsageError
 from tmem.files import without_surrogates
 
@@ -62,15 +61,6 @@ def content(message: Mapping[str, Any]) -> tuple[str, list[str]]:
         else:
             raise UsageError("a part of a message is {'type': 'text', 'text': ...}, or of another named type")
     return "\n".join(text for text in texts if text), others
-
-
-def session(lines: Sequence[tuple[str, str]], when: Moment | None, before: str = "") -> str:
-    """What was said as the text of a session, dated if it is known when; ``before``: what it follows on."""
-    told = "\n".join(f'{name} said, "{text}"' if name else text for name, text in lines)
-    if before and told:
-        turns = before.rpartition("\n")[2].startswith(("user: ", "assistant: ")) and not lines[0][0]
-        told = f"{before}\nuser: {told}" if turns else f"{before}\n\n{told}"
-    return f"DATE: {spoken(when)}\nCONVERSATION:\n{told}" if when and told else told
 
 
 def clean(text: str) -> str:

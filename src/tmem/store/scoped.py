@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tmem.dates import Moment, moment
 from tmem.errors import IntegrityError, UsageError
+from tmem.session import session
 from tmem.store import revise
 from tmem.store.care import export
 from tmem.store.compare import distance, influence
@@ -17,7 +18,7 @@ from tmem.store.home import AsOf
 from tmem.store.ledger.history import Pair
 from tmem.store.ledger.queries import NewPair, Version
 from tmem.store.loaded import Loaded
-from tmem.store.messages import Messages, clean, heard, session
+from tmem.store.messages import Messages, clean, heard
 from tmem.store.results import Answer, PairRecord, Receipt, Record, Reply, WhyRecord, milliseconds
 from tmem.store.view import fitting
 from tmem.store.weights.states import state_digest

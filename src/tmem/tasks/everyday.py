@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tmem.agent.episode import Ask, Episode
-from tmem.dates import moment, spoken
+from tmem.dates import moment
 from tmem.errors import UsageError
+from tmem.session import session
 from tmem.tasks.base import Item, Task
 from tmem.tasks.sources import identity
 from tmem.tasks.told import Told
@@ -127,5 +128,4 @@ def task(number: int, told: Sequence[Statement]) -> Task:
 
 def message(turns: Sequence[tuple[str, str]], date: str = "") -> str:
     """What was said as a message is read: the user's words as they are, others' with their names, dated if it is."""
-    told = "\n".join(f'{name} said, "{text}"' if name else text for name, text in turns)
-    return f"DATE: {spoken(moment(date))}\nCONVERSATION:\n{told}" if date else told
+    return session(turns, moment(date) if date else None)

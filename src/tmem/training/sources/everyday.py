@@ -75,7 +75,7 @@ FORMS = {
 }
 FORMS["he"] = {**FORMS[""], "{o}": "him", "{own}": "his", "{refl}": "himself", "whose": "his"}
 FORMS["she"] = {**FORMS[""], "{o}": "her", "{own}": "her", "{refl}": "herself", "whose": "her"}
-OTHERS = ("he", "she")  # of those the verb has the form of all others
+PLAIN = ("I", "we", "you")  # the verb has no ending
 
 
 def fill(text: str, who: Who, value: str, asked: bool) -> str:
@@ -83,7 +83,7 @@ def fill(text: str, who: Who, value: str, asked: bool) -> str:
     name = who.asked if asked else who.said
     forms = FORMS.get(name, FORMS[""])
     whose = forms.get("whose") or (f"{name}'" if name.endswith("s") else f"{name}'s")
-    text = VERBS.sub(lambda verb: verb[1 if name in FORMS and name not in OTHERS else 2], text)
+    text = VERBS.sub(lambda verb: verb[1 if name in PLAIN else 2], text)
     places = {
         "{s}": name,
         "{p}": whose,
@@ -314,10 +314,14 @@ class World:
 
     # ---- texts ----
 
+    def day(self, year: int) -> datetime:
+        """When something is said, in this year or one of the six after it."""
+        return datetime(year, 1, 1, 8) + timedelta(self.draw.randint(0, 2500), seconds=60 * self.draw.randint(0, 800))
+
     def message(self) -> Text:
         """What one person says at once: mostly one to four facts, sometimes none."""
         draw = self.draw
-        when = datetime(2019, 1, 1, 8) + timedelta(draw.randint(0, 2500), seconds=60 * draw.randint(0, 800))
+        when = self.day(2019)
         dated, speaker = draw.random() < 0.5, self.name() if draw.random() < 0.4 else None
         count = draw.choices((0, 1, 2, 3, 4), (0.15, 0.4, 0.25, 0.12, 0.08))[0]
         told = [self.saying(speaker, when if dated else None) for _ in range(count)]
@@ -351,7 +355,7 @@ class World:
         people = [self.name(), self.name()]
         if people[0] == people[1]:
             return self.message()
-        when = datetime(2019, 1, 1, 8) + timedelta(draw.randint(0, 2500), seconds=60 * draw.randint(0, 800))
+        when = self.day(2019)
         lines, told, seen = [], [], set[str]()
         shared = draw.choice(PERSONAL)  # both speak of it
         for turn in range(draw.randint(4, 10)):

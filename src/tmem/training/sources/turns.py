@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tmem.agent.extraction import QAPair
-from tmem.english import ASKED_BACK
+from tmem.dates import moment
 from tmem.files import read_jsonl
 from tmem.seeds import derive
-from tmem.tasks.everyday import message
+from tmem.session import context, session
 from tmem.tasks.written import taught
 from tmem.training.sources.everyday import Who, World, capital, fill
 from tmem.training.sources.rows import NOTHING, PROMPT, row
@@ -163,7 +163,7 @@ class Talk:
         if kind < 0.5:
             line = self.draw.choice(self.texts)
             return before, line["said"][0][1], [(one["ask"][0], one["answer"]) for one in line["pairs"]], line["date"]
-        when = self.day()
+        when = self.world.day(2021)
         if kind < 0.6:
             said, pairs, _ = self.world.event(self.world.who(None), when)
             return before, f"{said}.", pairs, when.isoformat()
@@ -174,7 +174,7 @@ class Talk:
 
     def leans(self) -> tuple[str, str, Pairs, str]:
         """A message that needs what was said before it."""
-        draw, kind, date = self.draw, self.draw.random(), self.dated(self.day())
+        draw, kind, date = self.draw, self.draw.random(), self.dated(self.world.day(2021))
         if kind < 0.2:
             return *self.follows(), date
         fact = self.fact(personal=kind >= 0.75)
@@ -214,28 +214,19 @@ class Talk:
         said, reply = self.told()
         return before_of(said, f"{reply} {asked}")
 
-    def day(self) -> datetime:
-        """When something is said."""
-        return datetime(2021, 1, 1, 8) + timedelta(self.draw.randint(0, 2500), seconds=60 * self.draw.randint(0, 800))
-
     def dated(self, when: datetime) -> str:
         """Mostly it is known when it is said."""
         return when.isoformat() if self.draw.random() < 0.6 else ""
 
     def _extraction(self, before: str, said: str, pairs: Pairs, date: str) -> dict[str, Any]:
         own = {question: QAPair(question, answer).record() for question, answer in pairs}
-        prompt = PROMPT.extraction(message([("", after(before, said))], date), None, ())
+        prompt = PROMPT.extraction(session([("", said)], moment(date) if date else None, before), None, ())
         return row(prompt, json.dumps(list(own.values()), ensure_ascii=False))
 
 
 def before_of(said: str, answered: str) -> str:
-    """An exchange as a message is read after it; a question that was refused is asked back."""
-    return f"{ASKED_BACK}{said}" if answered == NOTHING else f"user: {said}\nassistant: {answered}"
-
-
-def after(before: str, said: str) -> str:
-    """A message as it is read after what was said before it."""
-    return f"{before}\nuser: {said}" if before.rpartition("\n")[2].startswith("assistant: ") else f"{before}\n\n{said}"
+    """An exchange as a message is read after it."""
+    return context([("user", said), ("assistant", answered)])
 
 
 def _yours(who: Who) -> Who:
