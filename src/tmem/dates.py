@@ -13,6 +13,7 @@ Moment = datetime | date  # a day alone, or with the time
 _TIMES = ("%I:%M %p on %d %B, %Y", "%Y/%m/%d (%a) %H:%M", "%Y/%m/%d %H:%M")
 _DAYS = ("%d %B, %Y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%Y/%m/%d")
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d|\d{8}")
+_ORDINAL = re.compile(r"\b(\d?1(?=st)|\d?2(?=nd)|\d?3(?=rd)|\d\d?(?=th))[a-z]{2}\b", re.IGNORECASE)
 _EPOCH = re.compile(r"(\d+(?:\.\d+)?) ?(s|ms)")
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -37,6 +38,7 @@ def moment(value: object, name: str = "timestamp") -> Moment:
     elif len(text) > len("2023-05-08"):
         with suppress(ValueError):
             return datetime.fromisoformat(text)
+    text = _ORDINAL.sub(r"\1", text)
     for form in _TIMES:
         with suppress(ValueError):
             return datetime.strptime(text, form)

@@ -356,6 +356,8 @@ def test_taken_elsewhere_and_explained(own: Run, tmem: Run, tmp_path: Path) -> N
     first, _ = one_object(own("why", "How does Maria get around?", "--json")[1])["pairs"]
     assert first["answer"] == "camper" and "camper" in own("why", "How does Maria get around?")[1]
     assert "2" in own("rebuild", "--json")[1]
+    status, _, said = own("rebuild", "--all")
+    assert status == 2 and "--all takes every memory of the home: leave out --user" in said
 
 
 def test_a_conversation(own: Run, monkeypatch: pytest.MonkeyPatch) -> None:

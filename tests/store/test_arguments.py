@@ -89,3 +89,15 @@ def test_arguments_are_looked_at(memory: Memory, tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=words):
             call()
+
+
+def test_the_own_folder_is_written_as_in_a_shell(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    memory.add(pairs=[PAIR], user_id="u")
+    memory.export("~/u.jsonl", user_id="u")
+    memory.import_("~/u.jsonl", user_id="v")
+    memory.backup("~/copy")
+    assert {"u.jsonl", "copy"} <= {path.name for path in tmp_path.iterdir()} and not Path("~").exists()
+    assert memory.ask(PAIR[0], user_id="v").text == memory.ask(PAIR[0], user_id="u").text

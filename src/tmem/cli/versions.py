@@ -22,6 +22,7 @@ from tmem.cli.common import (
 from tmem.cli.homes import HOME, HomeOption, existing
 from tmem.cli.pairs import print_plain, show_receipt, show_versions, show_why
 from tmem.cli.scopes import NOTHING_YET, AgentOption, Opener, RunOption, UserOption, opened
+from tmem.errors import UsageError
 
 
 class Form(StrEnum):
@@ -128,6 +129,8 @@ def rebuild(
         with opened(True, user, agent, run, home, model, weights=weights) as memory:
             show_receipt(memory.rebuild(adopt=adopt), as_json)
         return
+    if user or agent or run:
+        raise UsageError("--all takes every memory of the home: leave out --user, --agent and --run")
     from tmem import Memory
 
     count = 0

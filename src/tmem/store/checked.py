@@ -71,7 +71,7 @@ class CheckedMemory(ScopedMemory):
         ``format``: ledger, peft (:meth:`save_pretrained`) or gguf (:meth:`save_gguf`, which takes ``base``). Returns
         the number of steps of the version.
         """
-        validation.path(path, "path")
+        path = validation.path(path, "path")
         validation.version_or_none(version, "version")
         if format not in ("ledger", "peft", "gguf"):
             raise UsageError(f"there is no format {format!r} to export: choose ledger, peft or gguf")

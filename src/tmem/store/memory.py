@@ -246,7 +246,7 @@ class Memory:
 
         :func:`tmem.store.care.backup.restore` makes it the home again. What is forgotten later is still in it.
         """
-        return backup(self._shared.home.path, Path(validation.path(folder, "folder")))
+        return backup(self._shared.home.path, validation.path(folder, "folder"))
 
     def search(
         self, query: str, *, top_k: int = 10, filters: Mapping[str, str] | None = None, **ids: Unpack[Ids]

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from tmem.dates import Moment, moment
@@ -109,11 +110,11 @@ def call(value: Any, name: str) -> Any:
     return value
 
 
-def path(value: Any, name: str) -> Any:
-    """Where a file or folder is; a blank would be the current folder."""
+def path(value: Any, name: str) -> Path:
+    """Where a file or folder is, ``~`` as in a shell; a blank would be the current folder."""
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         raise UsageError(f"{name} must be a path, not {value!r:.40}")
-    return value
+    return Path(value).expanduser()
 
 
 def sampling(value: Any, name: str) -> Any:
