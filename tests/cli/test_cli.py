@@ -106,6 +106,14 @@ def test_eval_persona_prints_every_figure(tmem: Run, quick_model: Path) -> None:
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+def test_eval_counts_the_episodes_that_are_asked_for(tmem: Run, quick_model: Path, tmp_path: Path) -> None:
+    argv = ("eval", "everyday", "--memory", "none", "--model", quick_model, "--out", tmp_path / "run", "--json")
+    first = one_object(tmem(*argv, "--limit", 1)[1])["memories"][0]
+    both = one_object(tmem(*argv, "--limit", 2)[1])["memories"][0]
+    assert one_object(tmem(*argv, "--limit", 1)[1])["memories"][0] == first
+    assert first["episodes"] == 1 and both["episodes"] == 2
+
+
 def test_eval_persona_for_people(tmem: Run) -> None:
     code, out, _ = tmem("eval", "persona", "--facts", 4, "--episodes", 1)
     assert code == 0 and "single-hop" in out and "extraction:" in out
@@ -188,6 +196,13 @@ def test_a_bad_file_is_one_line_and_nothing_is_written(
         (("run", "{world}", "--budget", "0"), 2, "budget"),
         (("world", "--out", "{world}", "--facts", "81"), 2, "80"),
         (("eval", "persona", "--facts", "81"), 2, "80"),
+        (("eval", "persona", "--data", "{world}"), 2, "tmem eval persona brings its own questions: leave out --data"),
+        (("eval", "locomo"), 2, "tmem eval locomo needs --data"),
+        (
+            ("eval", "locomo", "--data", "{world}", "--facts", "8"),
+            2,
+            "--facts is of tmem eval persona: leave it out of tmem eval locomo",
+        ),
         (("nonsense",), 2, "nonsense"),
     ],
 )

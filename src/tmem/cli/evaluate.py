@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,8 @@ BENCHES = {
     "clbench": "CL-bench: tasks after long contexts, judged by rubrics (--data CL-bench.jsonl).",
     "seal": "SEAL: passages are learnt, then asked about (--data with what a model wrote of each passage).",
 }
+
+WITHOUT_DATA = ("persona", "everyday")
 
 
 class Question(StrEnum):
@@ -142,8 +145,11 @@ def bench(
     from tmem.evaluation.runner import run
 
     name = context.info_name or ""
-    if name not in ("persona", "everyday") and data is None:
-        raise UsageError(f"tmem eval {name} needs --data")
+    only_of(context, name)
+    if (data is None) != (name in WITHOUT_DATA):
+        raise UsageError(
+            f"tmem eval {name} {'needs' if data is None else 'brings its own questions: leave out'} --data"
+        )
     if name == "clbench" and folder is None:
         raise UsageError("CL-bench's answers are judged after they are recorded (tmem score): give --out")
     options: dict[str, dict[str, Any]] = {
@@ -201,7 +207,7 @@ def bench(
             )
             print(f"\ntmem: interrupted; {kept}", file=sys.stderr)
             raise typer.Exit(130) from None
-        result = summary(place, spec, loaded, memories, chosen)
+        result = summary(place, spec, loaded, memories, chosen, limit)
     for text in result["warnings"]:
         say(text)
     if as_json:
@@ -227,6 +233,15 @@ def report_command(
     from tmem.cli.report import report
 
     report(folders, html, figures, as_json, wide())
+
+
+def only_of(context: typer.Context, name: str) -> None:
+    """Raises :class:`UsageError` for an option of another benchmark, which this one would not heed."""
+    for option in context.command.params:
+        of = getattr(option, "rich_help_panel", None)
+        source = context.get_parameter_source(option.name or "")
+        if of in BENCHES and of != name and source is not None and source.name != "DEFAULT":
+            raise UsageError(f"{option.opts[0]} is of tmem eval {of}: leave it out of tmem eval {name}")
 
 
 def names(option: str, text: str) -> list[str]:
@@ -286,8 +301,10 @@ def say(text: str) -> None:
     print(f"tmem: {text}", file=sys.stderr)
 
 
-def summary(folder: Path, spec: Any, model: Any, memories: list[str], seeds: list[int]) -> dict[str, Any]:
-    """What was measured, for the memories and seeds that were asked for."""
+def summary(
+    folder: Path, spec: Any, model: Any, memories: list[str], seeds: list[int], limit: int | None
+) -> dict[str, Any]:
+    """What was measured, for the memories, seeds and episodes that were asked for."""
     from tmem.evaluation import summarize
     from tmem.evaluation.records.files import read_records
     from tmem.evaluation.reporting.comparison import is_taught
@@ -295,16 +312,17 @@ def summary(folder: Path, spec: Any, model: Any, memories: list[str], seeds: lis
     from tmem.files import read_json
 
     described = read_json(folder / "run.json")
-    records = [r for r in read_records(folder) if r["memory"] in memories and r["seed"] in seeds]
+    bench = spec.benchmark(model)
+    episodes = {(seed, task.episode.id) for seed in seeds for task in islice(bench.tasks(seed), limit)}
+    records = [r for r in read_records(folder) if r["memory"] in memories and (r["seed"], r["episode"]) in episodes]
     kinds = {
         kind: {memory: [r for r in records if r["memory"] == memory and r["type"] == kind] for memory in memories}
         for kind in ("episode", "question")
     }
-    scorers = spec.benchmark(model).scorers
-    found = {item["memory"]: item for item in summarize(records, scorers)}
+    found = {item["memory"]: item for item in summarize(records, bench.scorers)}
     return {
         **{key: described[key] for key in ("bench", "data", "model", "recipe", "settings")},
-        "scorers": scorers,
+        "scorers": bench.scorers,
         "memories": [found[name] | {"taught": is_taught(described, name)} for name in memories if name in found],
         "warnings": warnings({memory: (kinds["episode"][memory], kinds["question"][memory]) for memory in memories}),
     }
