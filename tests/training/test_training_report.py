@@ -26,6 +26,7 @@ def look(step: int, f1: float) -> dict[str, Any]:
     extraction = {"recall": 0.5 + f1 / 10, "precision": 0.75}
     kinds = {"single-hop": {"em": f1, "f1": f1}, "<b>": {"em": 0.0, "f1": 0.25}}
     figures = {"em": f1, "f1": f1, "extraction": extraction, "by_category": kinds, "pairs": 4.0}
+    figures["by_memory"] = {"rag": {"em": 0.0, "f1": 0.5}, "tmem": {"em": f1, "f1": f1}}
     return {"type": "held out", "step": step, **figures, "recall_after_write": None, "seconds": 1.0}
 
 
@@ -54,6 +55,7 @@ def test_before_and_after(folder: Path) -> None:
     ]
     assert own.remarks == ["1 episodes or groups were dropped; the first: x/0: the reward raised"]
     assert ["single-hop", "0.400 → 0.625"] in own.tables[0].rows
+    assert own.tables[1].rows == [["rag", "0.500 → 0.500"], ["tmem", "0.400 → 0.625"]]
 
 
 def test_the_page_needs_nothing_else(folder: Path) -> None:

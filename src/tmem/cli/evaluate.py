@@ -147,9 +147,8 @@ def bench(
     name = context.info_name or ""
     only_of(context, name)
     if (data is None) != (name in WITHOUT_DATA):
-        raise UsageError(
-            f"tmem eval {name} {'needs' if data is None else 'brings its own questions: leave out'} --data"
-        )
+        wrong = "needs" if data is None else "brings its own questions: leave out"
+        raise UsageError(f"tmem eval {name} {wrong} --data")
     if name == "clbench" and folder is None:
         raise UsageError("CL-bench's answers are judged after they are recorded (tmem score): give --out")
     options: dict[str, dict[str, Any]] = {

@@ -114,6 +114,10 @@ def _section(training: Training) -> Section:
         kinds = sorted({kind for look in training.looks for kind in look["by_category"]})
         rows = [[kind, _pair(training.looks, "by_category", kind, "f1")] for kind in kinds]
         section.tables.append(Table("F1 by kind of question, before → after", ["kind", "F1"], rows))
+        memories = list(dict.fromkeys(name for look in training.looks for name in look.get("by_memory", ())))
+        rows = [[name, _pair(training.looks, "by_memory", name, "f1")] for name in memories]
+        if rows:
+            section.tables.append(Table("F1 by memory, before → after", ["memory", "F1"], rows))
     return section
 
 
