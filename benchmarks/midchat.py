@@ -7,7 +7,8 @@ that; *stands*: it has nothing to do with it; *mixed*: it begins as a reply and 
 tells nothing. Each is told to an empty memory after its exchange: messages whose fact was found, and pairs that say
 something else. Then what the model says: to those messages (it fits: no refusal, no echo and at most 25 words), to
 requests and to the questions of `right.jsonl`, alone and after one of the exchanges (an answer: no refusal, and at
-least four words or what the question accepts).
+least four words or what the question accepts); and to questions about the user, of what an exchange told (*asked*) and
+of what it did not (*never*: a refusal is right), by a memory that was told nothing.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ def main() -> None:
         learnt(memory, told, args.verbose)
         for place, row in enumerate(told):
             row["reply"] = say(memory, exchange(row["before"]), row["said"], f"t{place}")
+        for kind in ("asked", "never"):
+            own = [row for row in rows if row["kind"] == kind]
+            for place, row in enumerate(own):
+                row["reply"] = say(memory, exchange(row["before"]), row["said"], f"{kind}-{place}")
+            good = sum(holds(row["reply"], row["facts"]) if row["facts"] else is_none(row["reply"]) for row in own)
+            print(f"{kind}: right {good} of {len(own)}")
         fitting = sum(said_to(row["said"], row["reply"]) for row in told)
         print(f"what is said to a statement fits: {fitting} of {len(told)}")
         for name, befores in (("alone", [[]] * len(told)), ("after an exchange", [row["before"] for row in told])):
@@ -84,7 +91,7 @@ def main() -> None:
                 for one, reply in zip(asked, replies, strict=False):
                     print(f"    {one}  ->  {reply!r}")
         if args.verbose:
-            for row in told:
+            for row in (row for row in rows if "reply" in row):
                 print(f"    {' / '.join(row['before'])} / {row['said']}  ->  {row['reply']!r}")
 
 
