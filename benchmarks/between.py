@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-WEIGHTS = "adapter_model.safetensors"
+from tmem.model.adapter import CONFIG, WEIGHTS
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
         parser.error("the adapters are not of the same layers and rank")
     between = {name: before[name].float().lerp(after[name].float(), args.share).to(after[name].dtype) for name in after}
     args.out.mkdir(parents=True)
-    shutil.copy(args.second / "adapter_config.json", args.out)
+    shutil.copy(args.second / CONFIG, args.out)
     with safe_open(args.second / WEIGHTS, "pt") as file:
         save_file(between, args.out / WEIGHTS, metadata=file.metadata())
 

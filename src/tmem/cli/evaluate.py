@@ -312,8 +312,10 @@ def summary(
 
     described = read_json(folder / "run.json")
     bench = spec.benchmark(model)
-    episodes = {(seed, task.episode.id) for seed in seeds for task in islice(bench.tasks(seed), limit)}
-    records = [r for r in read_records(folder) if r["memory"] in memories and (r["seed"], r["episode"]) in episodes]
+    records = [r for r in read_records(folder) if r["memory"] in memories and r["seed"] in seeds]
+    if limit is not None:  # else nothing is left out, and large data is not read once more
+        episodes = {(seed, task.episode.id) for seed in seeds for task in islice(bench.tasks(seed), limit)}
+        records = [r for r in records if (r["seed"], r["episode"]) in episodes]
     kinds = {
         kind: {memory: [r for r in records if r["memory"] == memory and r["type"] == kind] for memory in memories}
         for kind in ("episode", "question")
