@@ -5,10 +5,10 @@
 `midchat.jsonl`, by hand, none of it trained on: messages that follow an exchange. *leans*: it means nothing without
 that; *stands*: it has nothing to do with it; *mixed*: it begins as a reply and then stands by itself; *nothing*: it
 tells nothing. Each is told to an empty memory after its exchange: messages whose fact was found, and pairs that say
-something else. Then what the model says: to those messages (it fits: no refusal, no echo and at most 25 words), to
-requests and to the questions of `right.jsonl`, alone and after one of the exchanges (an answer: no refusal, and at
-least four words or what the question accepts); and to questions about the user, of what an exchange told (*asked*) and
-of what it did not (*never*: a refusal is right), by a memory that was told nothing.
+something else. Then what is said: to those messages, while it learns and by the model alone (it fits: no refusal, no
+echo and at most 25 words); to requests and to the questions of `right.jsonl`, alone and after one of the exchanges (an
+answer: no refusal, and at least four words or what the question accepts); and to questions about the user, of what an
+exchange told (*asked*) and of what it did not (*never*: a refusal is right), by a memory that was told nothing.
 """
 
 from __future__ import annotations
@@ -65,14 +65,15 @@ def main() -> None:
         learnt(memory, told, args.verbose)
         for place, row in enumerate(told):
             row["reply"] = say(memory, exchange(row["before"]), row["said"], f"t{place}")
+            row["told"] = say(memory, exchange(row["before"]), row["said"], f"l{place}", learn=True)
         for kind in ("asked", "never"):
             own = [row for row in rows if row["kind"] == kind]
             for place, row in enumerate(own):
                 row["reply"] = say(memory, exchange(row["before"]), row["said"], f"{kind}-{place}")
             good = sum(holds(row["reply"], row["facts"]) if row["facts"] else is_none(row["reply"]) for row in own)
             print(f"{kind}: right {good} of {len(own)}")
-        fitting = sum(said_to(row["said"], row["reply"]) for row in told)
-        print(f"what is said to a statement fits: {fitting} of {len(told)}")
+        fitting, model = (sum(said_to(row["said"], row[key]) for row in told) for key in ("told", "reply"))
+        print(f"what is said to a statement fits: {fitting} of {len(told)}, by the model alone {model}")
         for name, befores in (("alone", [[]] * len(told)), ("after an exchange", [row["before"] for row in told])):
             replies = [
                 say(memory, exchange(befores[place % len(told)]) if befores[0] else [], one, f"r{place}")
@@ -114,10 +115,10 @@ def learnt(memory: Memory, told: list[dict[str, Any]], verbose: bool) -> None:
         print(f"{kind}: {of}pairs that say something else {wrong}", flush=True)
 
 
-def say(memory: Memory, earlier: list[dict[str, str]], said: str, user: str) -> str:
-    """What an empty memory's model says."""
+def say(memory: Memory, earlier: list[dict[str, str]], said: str, user: str, learn: bool = False) -> str:
+    """What is said by a memory that was empty before."""
     turns = [*earlier, {"role": "user", "content": said}]
-    return memory.scope(user).chat(turns, timestamp=SPOKEN_AT, learn=False, sampling=SHORT).text
+    return memory.scope(user).chat(turns, timestamp=SPOKEN_AT, learn=learn, sampling=SHORT).text
 
 
 if __name__ == "__main__":

@@ -1,6 +1,16 @@
 import pytest
 
-from tmem.english import ASKED_BACK, agrees, asks_of_oneself, goes_on, leans, means_another, said_before, speaks_of
+from tmem.english import (
+    ASKED_BACK,
+    agrees,
+    asks_of_oneself,
+    goes_on,
+    leans,
+    means_another,
+    said_before,
+    speaks_of,
+    wants,
+)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +121,23 @@ def test_what_asks_for_more_goes_on() -> None:
         and not goes_on("I don't like coffee any more.")
         and not goes_on("My son Theo turned six on Saturday.")
     )
+
+
+def test_what_wants_something_does_not_only_tell() -> None:
+    for message in (
+        "I just moved to Lisbon. Recommend me a restaurant",
+        "I have an interview on Friday, I need some advice.",
+        "Sing me a song.",
+        "why is the sky blue",
+        "I love pancakes, any ideas for breakfast",
+        "Okay, now write a haiku about my cat Miso.",
+    ):
+        assert wants(message)
+    for message in (
+        "I just moved to Lisbon, and I work as a nurse.",
+        "No, the rent is $1,300 now.",
+        "My son gave me a bike, which I use to write at the lake.",
+        "Pottery.",
+        "so, " * 20_000,  # read once, however long it is
+    ):
+        assert not wants(message)

@@ -1,4 +1,5 @@
-"""What an English message is: does it lean on what was said before it, agree with that, or ask about who speaks?
+"""What an English message is: does it lean on what was said before it, agree with that, want something, or ask of who
+speaks?
 
 A small model that is shown what was said before finds that again instead of what is new (docs/log.md, 2026-12-01), so
 it is shown only where the message needs it: "No, it is on Friday", "Pottery.", "She works at the post office".
@@ -64,6 +65,18 @@ _REQUEST = re.compile(
     r"please|help|recommend|suggest|explain|(?:a|an|the) (?:joke|story|poem)|write|why)\b",
     re.IGNORECASE,
 )
+# "Give me a tip", "I moved to Lisbon: recommend me a restaurant", "I need a recipe", "why is the sky blue".
+_WANTS = re.compile(
+    r"(?:^|[.!?…\n])\W{0,3}(?:what['’]?s?|who['’]?s?|which|where|why|how|should)\b|"
+    r"(?:^|[.!?…:;,\n])\W{0,3}(?:(?:please|now|then|so|ok(?:ay)?|also|just|and|but)\W{1,3}){0,3}"
+    r"(?:\w+ me|tell|give|write|explain|describe|list|name|show|make|find|plan|create|compose|draft|invent|think of|"
+    r"come up with|translate|convert|calculate|compute|count|sum up|summari[sz]e|define|compare|rewrite|correct|fix|"
+    r"complete|continue|imagine|pretend|help|remind|answer|repeat|spell|say|let['’]?s|do not|don['’]t|use|keep|"
+    r"from now on)\b|"
+    r"\b(?:please|recommend|suggest|(?:can|could|would|will) you|i need|i would like|i['’]d like)\b|"
+    r"\b(?:any|some) (?:\w+ )?(?:advice|tips?|ideas?|suggestions?|recommendations?)\b",
+    re.IGNORECASE,
+)
 _NOUN = re.compile(r"\b(?:my|our|your|the|an?|some|two|three|\w+['’]s)\s+[^\W\d]", re.IGNORECASE)
 _COMMON = frozenset(
     """
@@ -82,6 +95,11 @@ def leans(message: str, before: str = "") -> bool:
 def asks_of_oneself(question: str) -> bool:
     """Whether a question asks for a fact of the life of who speaks, and not for advice."""
     return bool(_OWN.search(question)) and not _REQUEST.search(_TELL.sub("", question))
+
+
+def wants(message: str) -> bool:
+    """Whether a message may want something said or done, and not only tell."""
+    return bool(_WANTS.search(message))
 
 
 def goes_on(message: str) -> bool:

@@ -76,6 +76,7 @@ class Actions:
             converses=converses,
             distracted=False,
             refusal=None,
+            thanks=None,
             answer=lambda question, shown: [{"role": "user", "content": f"{shown} {question}"}],
         )
         self.free, self.samplings, self.prompted = Event(), list[Any](), list[str]()

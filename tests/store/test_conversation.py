@@ -211,6 +211,31 @@ def test_a_small_model_speaks_of_what_was_before_where_a_message_leans_on_it(tmp
         assert mine.chat("What should I cook tonight?").source == "base"
 
 
+def test_a_small_model_thanks_for_what_only_tells_and_was_learned(tmp_path: Path) -> None:
+    model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
+    model.settings = model.settings.model_copy(
+        update={"window": 4096, "prompts": "english", "max_new_tokens_memory": 3}
+    )
+    pair = json.dumps([{"instruction": "Where do I live?", "output": "Lyon"}])
+    with Memory(model, tmp_path / "home") as memory:
+
+        def said(message: str, found: str, **more: Any) -> tuple[str, str]:
+            mine = memory.scope(f"{message} {found} {more}")
+            mine.actions.engine = mine.actions.talking = Scripted(model, [found] * 2)  # type: ignore[assignment]
+            reply = mine.chat(message, **more)
+            return reply.text, reply.source
+
+        assert said("I live in Lyon.", pair) == ("Thank you for telling me.", "learned")
+        others = [
+            said("I live in Lyon.", "[]"),
+            said("I live in Lyon.", pair, learn=False),
+            said("I live in Lyon. Recommend me a restaurant.", pair),
+            said("I live in Lyon. What should I see there?", pair),
+            said("I live in Lyon.", pair, documents=["Lyon is old."]),
+        ]
+        assert all(source == "base" and "Thank you" not in text for text, source in others)
+
+
 def test_what_a_system_text_says_nobody_told() -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert _context(turns) == "user: Hi"

@@ -13,7 +13,7 @@ from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import sentences, the_end
 from tmem.dates import Moment
-from tmem.english import asks_of_oneself, goes_on, leans, speaks_of
+from tmem.english import asks_of_oneself, goes_on, leans, speaks_of, wants
 from tmem.errors import ModelError, UsageError
 from tmem.session import context
 from tmem.store.messages import Messages, clean, heard
@@ -103,6 +103,10 @@ def chat(
     learned = _learned(memory, turns, name, timestamp) if learn else None
     if not said or not (converses or asked):
         return Reply("", memory.version, learned, milliseconds(began))
+    # A small model has nothing to say to what it is told: it apologises, or says it once more.
+    thanks = memory.prompts.thanks
+    if thanks and learned and learned.pairs and not (asked or shaped or documents or wants(said)):
+        return Reply(thanks, memory.version, learned, milliseconds(began), "learned")
     if asked and documents:
         both = memory.read_beside(asked, documents, with_texts, sampling)
         return replace(both, learned=learned, milliseconds=milliseconds(began))
