@@ -233,7 +233,7 @@ def test_a_small_model_thanks_for_what_only_tells_and_was_learned(tmp_path: Path
             said("I live in Lyon. What should I see there?", pair),
             said("I live in Lyon.", pair, documents=["Lyon is old."]),
         ]
-        assert all(source == "base" and "Thank you" not in text for text, source in others)
+        assert all(source != "learned" and "Thank you" not in text for text, source in others)
 
 
 def test_what_a_system_text_says_nobody_told() -> None:
