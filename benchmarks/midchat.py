@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from tmem import Memory
+from tmem import Memory, Reply
 from tmem.files import read_jsonl
 from tmem.model import GenerationConfig, load
 from tmem.tasks import scoring
@@ -65,15 +65,14 @@ def main() -> None:
         learnt(memory, told, args.verbose)
         for place, row in enumerate(told):
             row["reply"] = say(memory, exchange(row["before"]), row["said"], f"t{place}")
-            row["told"] = say(memory, exchange(row["before"]), row["said"], f"l{place}", learn=True)
         for kind in ("asked", "never"):
             own = [row for row in rows if row["kind"] == kind]
             for place, row in enumerate(own):
                 row["reply"] = say(memory, exchange(row["before"]), row["said"], f"{kind}-{place}")
             good = sum(holds(row["reply"], row["facts"]) if row["facts"] else is_none(row["reply"]) for row in own)
             print(f"{kind}: right {good} of {len(own)}")
-        fitting, model = (sum(said_to(row["said"], row[key]) for row in told) for key in ("told", "reply"))
-        print(f"what is said to a statement fits: {fitting} of {len(told)}, by the model alone {model}")
+        learning, alone = (sum(said_to(row["said"], row[key]) for row in told) for key in ("thanks", "reply"))
+        print(f"what is said to a statement fits: {learning} of {len(told)}, by the model alone {alone}")
         for name, befores in (("alone", [[]] * len(told)), ("after an exchange", [row["before"] for row in told])):
             replies = [
                 say(memory, exchange(befores[place % len(told)]) if befores[0] else [], one, f"r{place}")
@@ -97,13 +96,13 @@ def main() -> None:
 
 
 def learnt(memory: Memory, told: list[dict[str, Any]], verbose: bool) -> None:
-    """Tell every message, and print what came of it."""
+    """Tell every message, keep what is said to it (``thanks``), and print what came of it."""
     for kind in KINDS:
         found = wrong = 0
         some = [row for row in told if row["kind"] == kind]
         for place, row in enumerate(some):
-            turns = [*exchange(row["before"]), {"role": "user", "content": row["said"]}]
-            receipt = memory.scope(f"{kind}-{place}").learn(turns, timestamp=SPOKEN_AT, absorb=False)
+            reply = turn(memory, exchange(row["before"]), row["said"], f"learnt-{kind}-{place}", learn=True)
+            row["thanks"], receipt = reply.text, reply.learned
             pairs = [] if receipt is None else [(pair["question"], pair["answer"]) for pair in receipt.pairs]
             hits = [holds(answer, row["facts"]) for _, answer in pairs]
             also = [holds(answer, row.get("also", ())) for _, answer in pairs]
@@ -115,10 +114,15 @@ def learnt(memory: Memory, told: list[dict[str, Any]], verbose: bool) -> None:
         print(f"{kind}: {of}pairs that say something else {wrong}", flush=True)
 
 
-def say(memory: Memory, earlier: list[dict[str, str]], said: str, user: str, learn: bool = False) -> str:
-    """What is said by a memory that was empty before."""
+def say(memory: Memory, earlier: list[dict[str, str]], said: str, user: str) -> str:
+    """What an empty memory's model says."""
+    return turn(memory, earlier, said, user, learn=False).text
+
+
+def turn(memory: Memory, earlier: list[dict[str, str]], said: str, user: str, learn: bool) -> Reply:
+    """A turn with a memory that was empty before."""
     turns = [*earlier, {"role": "user", "content": said}]
-    return memory.scope(user).chat(turns, timestamp=SPOKEN_AT, learn=learn, sampling=SHORT).text
+    return memory.scope(user).chat(turns, timestamp=SPOKEN_AT, learn=learn, sampling=SHORT)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""What an English message is: does it lean on what was said before it, agree with that, want something, or ask of who
-speaks?
+"""What an English message does: does it lean on what was said before, agree, want something, ask about who speaks?
 
 A small model that is shown what was said before finds that again instead of what is new (docs/log.md, 2026-12-01), so
 it is shown only where the message needs it: "No, it is on Friday", "Pottery.", "She works at the post office".
