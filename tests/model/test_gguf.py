@@ -13,7 +13,7 @@ import torch
 
 from tmem.errors import ModelError, UsageError
 from tmem.model import Model, load
-from tmem.model.adapter import save_adapter
+from tmem.model.adapter import READER, save_adapter
 
 gguf = pytest.importorskip("gguf")
 ASKED = "½ of 1½ and ٣ in 2023?"
@@ -131,7 +131,11 @@ def test_what_a_shipped_model_was_taught_is_added_to_it(
     assert torch.equal(model.hf.get_input_embeddings().weight, plain.hf.get_input_embeddings().weight)
     assert model.settings.prompts == "english" and plain.settings.prompts == "paper"
     assert (model.directory / "held-1.safetensors").exists() and model.directory != plain.directory
-    assert load("tiny").weights_hash == model.weights_hash
+    assert load("tiny").weights_hash == model.weights_hash and model.reader is model
+    save_adapter(taught / READER, "tiny", {layer: (a, -b)}, 2)  # which takes it all back where it reads
+    up = load("tiny").reader.hf.get_submodule(layer)
+    x = torch.randn(3, weight.shape[1], generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(up(x), plain.hf.get_submodule(layer)(x), atol=1e-4, rtol=1e-4)
     (taught / "tmem.json").write_text('{"prompts": "english", "budget": 9}')  # another version of what it was taught
     assert load("tiny").settings.budget == 9
     (taught / "held-1.safetensors").rename(taught / "held-2.safetensors")  # what was made, under the name it has now

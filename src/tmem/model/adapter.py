@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tmem.errors import ModelError
@@ -16,6 +17,7 @@ from tmem.fastweights import FastWeights
 from tmem.fastweights.basis import read_safetensors
 from tmem.files import read_json, save_safetensors, write_json
 
+READER = "reader"  # in a model's folder: the adapter with which it reads for the gate
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 OTHER = ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "fan_in_fan_out")  # other ranks, other scales
 BEFORE = "base_model.model."  # what PEFT puts before every name
@@ -98,17 +100,43 @@ def add_adapter(hf: PreTrainedModel, folder: Path) -> None:
 
     Raises :class:`ModelError` for one of another kind or another model, before any weight is changed.
     """
+    for layer, a, b in _of_layers(hf, folder).values():
+        # In double precision, so that every processor rounds to the same weights: a memory belongs to exactly these.
+        layer.weight.copy_(layer.weight.double() + b @ a.double())
+
+
+class Adapted(nn.Linear):
+    """A linear layer with an adapter beside its weights, which stay those of the layer that it takes the place of."""
+
+    def __init__(self, layer: nn.Linear, a: Tensor, b: Tensor) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.weight, self.bias = layer.weight, layer.bias
+        self.a, self.b = a.to(layer.weight), b.to(layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + F.linear(F.linear(x, self.a), self.b)
+
+
+def lay_beside(hf: PreTrainedModel, folder: Path) -> None:
+    """Let an adapter take part in its layers' products; weights that others share stay as they are.
+
+    Raises as :func:`add_adapter`.
+    """
+    for name, found in _of_layers(hf, folder).items():
+        hf.set_submodule(name, Adapted(*found))
+
+
+def _of_layers(hf: PreTrainedModel, folder: Path) -> dict[str, tuple[nn.Linear, Tensor, Tensor]]:
+    """An adapter's layers with their A and B, whose product is the change."""
     _, scale, matrices = read_adapter(folder)
-    linears = {name: module for name, module in hf.named_modules() if isinstance(module, torch.nn.Linear)}
-    changes = {}
+    linears = {name: module for name, module in hf.named_modules() if isinstance(module, nn.Linear)}
+    found = {}
     for name, (a, b) in matrices.items():
         if name not in linears:
             raise ModelError(f"{folder}: {name} is no linear layer of this model")
-        # In double precision, so that every processor rounds to the same weights: a memory belongs to exactly these.
-        change = scale * (b.double() @ a.double())
-        if change.shape != linears[name].weight.shape:
-            raise ModelError(f"{folder}: {name} is of another model: it changes {tuple(change.shape)} numbers")
-        changes[name] = change
-    for name, change in changes.items():
-        weight = linears[name].weight
-        weight.copy_(weight.double() + change)
+        change = b.shape[0], a.shape[1]
+        if change != linears[name].weight.shape or a.shape[0] != b.shape[1]:
+            raise ModelError(f"{folder}: {name} is of another model: it changes {change} numbers")
+        found[name] = linears[name], a, scale * b.double()
+    return found

@@ -68,6 +68,7 @@ class HFEngine:
         self.model = model
         self.max_tokens_per_batch = max_tokens_per_batch
         self._prefill = Prefill(model, remember)
+        self.reader = self if model.reader is model else HFEngine(model.reader, max_tokens_per_batch, remember)
 
     def stream(self, fast: FastWeights | None = None, at_once: bool = False) -> Stream:
         """A batch that requests may join at any time; their memories are all of ``fast``."""
@@ -102,6 +103,8 @@ class HFEngine:
         Raises :class:`UsageError` for a request that cannot work, such as one longer than the model's window,
         and :class:`DeltaError` for a memory that is not there.
         """
+        if self.reader is not self and any(request.reads for request in requests):
+            return apart(self, self.reader, requests, delta, fast, progress)
         stream = self.stream(fast)
         stream.add(requests, [delta] * len(requests))
         completions: dict[int, Completion] = {}
@@ -111,3 +114,23 @@ class HFEngine:
                 if progress is not None:
                     progress(len(completions))
         return [completions[number] for number in range(len(requests))]
+
+
+def apart(
+    engine: Engine,
+    reader: Engine,
+    requests: Sequence[Request],
+    delta: Delta | None,
+    fast: FastWeights | None,
+    progress: Callable[[int], None] | None,
+) -> list[Completion]:
+    """What an engine gives to requests of which some are another's, who reads for the gate."""
+    read = reader.generate([request for request in requests if request.reads], progress=progress)
+
+    def further(done: int) -> None:
+        if progress is not None:
+            progress(len(read) + done)
+
+    done = engine.generate([request for request in requests if not request.reads], delta, fast, further)
+    theirs, ours = iter(read), iter(done)
+    return [next(theirs if request.reads else ours) for request in requests]

@@ -35,9 +35,10 @@ from tmem.model import gguf
 # Kinds of layers whose past is keys and values. Others keep a state, which cannot be cut, shared or taken up again.
 ATTENDING = {"full_attention", "sliding_attention", "chunked_attention"}
 
-# What is fetched from the hub. Mistral's repositories hold a second copy of the weights under another name.
+# What is fetched from the hub. Mistral's repositories hold a second copy of the weights under another name; of the
+# weights that lie in folders a reader's are wanted.
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-_HUB_SKIP = ["consolidated*", "original/*", "*/*.safetensors"]
+_HUB_SKIP = ["consolidated*", "original/*", "[!r]*/*.safetensors"]
 
 
 def find(name: str, notice: Callable[[str], None]) -> Path:

@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from tmem.errors import ModelError, UsageError, first_line
 from tmem.files import on_disk, sha256
-from tmem.model.adapter import add_adapter
+from tmem.model.adapter import READER, add_adapter
 from tmem.model.settings import FILE_NAME
 from tmem.seeds import derive
 
@@ -64,7 +64,7 @@ def cache() -> Path:
 def converted(path: Path, notice: Notice = lambda text: None, taught: Path | None = None) -> Path:
     """The folder with the file's model in safetensors; made if these very bytes were never turned before.
 
-    ``taught``: a folder with what the model was taught beyond the file, an adapter and settings.
+    ``taught``: a folder with what the model was taught beyond the file, an adapter, settings, and its reader's adapter.
 
     Raises :class:`UsageError` without the extra, :class:`ModelError` for a file that is none, that is cut short, or
     whose architecture transformers does not read. ``notice`` is told what takes its time.
@@ -78,8 +78,8 @@ def converted(path: Path, notice: Notice = lambda text: None, taught: Path | Non
         raise ModelError(f"{path}: not a GGUF file, whatever its name says: give a directory of safetensors, or a GGUF")
     told = ""
     if taught is not None:
-        files = [(own.name, sha256(own)) for own in sorted(taught.iterdir()) if own.suffix != ".md"]
-        told = f"-{derive(*files):016x}"
+        files = [own for own in sorted(taught.rglob("*")) if own.is_file() and own.suffix != ".md"]
+        told = f"-{derive(*((own.relative_to(taught).as_posix(), sha256(own)) for own in files)):016x}"
     folder = cache() / "gguf" / f"{path.stem}-{sha256(path)[:16]}{told}-{MADE}"
     if (folder / "config.json").exists():
         return folder
@@ -169,6 +169,8 @@ def _save(path: Path, folder: Path, about: dict[str, Any], taught: Path | None) 
         add_adapter(plain, taught)
         for own in (FILE_NAME, *(held.name for held in taught.glob("held-*.safetensors"))):
             shutil.copy(taught / own, folder)
+        if (taught / READER).is_dir():
+            shutil.copytree(taught / READER, folder / READER)
     plain.save_pretrained(folder)
     if split := SPLITS.get(about.get("tokenizer.ggml.pre", "")):
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -12,12 +12,13 @@ from typing import Any, Literal, get_args
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tmem.errors import UsageError
+from tmem.errors import DataError, ModelError, UsageError
 from tmem.fastweights import PROBE, Basis, Example, FastWeights, Probe, Recipe, TailReplay, get_recipe, probe
 from tmem.fastweights.basis import tensors_hash
 from tmem.fastweights.fresh import Held
 from tmem.model import files
 from tmem.model import packed as packing
+from tmem.model.adapter import CONFIG, READER, lay_beside
 from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.decode_step import Written, linears
@@ -56,6 +57,7 @@ class Model:
         self.directory = directory
         self.hf = hf.eval().requires_grad_(False)
         self.turn = Turn()
+        self.reader = self  # who reads for the gate: itself, or the same weights with an adapter beside them
         use_cpu_attention(self.hf)
         self.tokenizer = tokenizer
         self.settings = settings
@@ -81,7 +83,16 @@ class Model:
         other = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.weights)
         other.weights_hash, other.held, other.trained = self.weights_hash, self.held, self.trained
         other._fast = {key: FastWeights(hf, fast.basis) for key, fast in self._fast.items()}
+        if self.reader is not self:
+            other._read_by(self.directory / READER)
         return other
+
+    def _read_by(self, folder: Path) -> None:
+        """Have an adapter beside the weights where theta_0 reads for the gate; a training changes both."""
+        hf = copy.deepcopy(self.hf, {id(parameter): parameter for parameter in self.hf.parameters()})
+        lay_beside(hf, folder)
+        self.reader = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.weights)
+        self.reader.turn = self.turn
 
     def changed(self) -> None:
         """Say that a training changed the weights: what was made from the old ones is made anew when it is needed."""
@@ -274,7 +285,13 @@ def load(
             with torch.no_grad():
                 for linear in linears(hf):
                     linear.weight.copy_(linear.weight.to(getattr(torch, reads)))
-    return Model(name, directory, hf, tokenizer, settings, reads)
+    model = Model(name, directory, hf, tokenizer, settings, reads)
+    if (directory / READER / CONFIG).exists():
+        try:
+            model._read_by(directory / READER)
+        except DataError as error:
+            raise ModelError(f"{name}: its reader cannot be read ({error})") from None
+    return model
 
 
 def _cannot_pack(hf: PreTrainedModel) -> str | None:

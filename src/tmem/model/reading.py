@@ -73,7 +73,7 @@ class ReadingGate(Gate):
         """What theta_0 is asked: the question, after these pairs."""
         messages = [{"role": "system", "content": notes(pairs)}, {"role": "user", "content": question}]
         prompt = tuple(self.model.encode_chat(messages))
-        return Request(prompt, max_new_tokens=self.model.settings.max_new_tokens_answer)
+        return Request(prompt, max_new_tokens=self.model.settings.max_new_tokens_answer, reads=True)
 
 
 def shown(like: Likeness) -> list[int]:

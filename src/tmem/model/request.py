@@ -70,7 +70,7 @@ class Request:
     request's own prompt. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 keep every token. ``stop`` ``json``
     also ends the text when its first JSON array closes, and any of ``stop_texts`` ends it, too, and stays in it.
     ``grammar`` forces a JSON array of question-answer pairs, ``schema`` JSON of that schema (both need the extra
-    ``json``).
+    ``json``). ``reads``: it is asked of the model's reader, which no memory takes part in.
     """
 
     prompt_ids: tuple[int, ...]
@@ -85,6 +85,7 @@ class Request:
     grammar: bool = False
     schema: str | None = None
     voices: Voices | None = None
+    reads: bool = False
 
 
 Likeliest = tuple[tuple[int, float], ...]  # tokens with their log-probabilities, the likeliest first

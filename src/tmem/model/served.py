@@ -2,7 +2,8 @@
 
 Prompts go there as token ids and come back as token ids, so texts are those of tmem's own loop. What an engine takes
 without a word and answers wrongly is settled here once: every adapter's name holds a digest of the memory and its base,
-an adapter that is not there is an error, and writes, gates and refusals stay on this side.
+an adapter that is not there is an error, and writes, gates (with their reader, if the model has one) and refusals stay
+on this side.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import torch
 from tmem.errors import EngineError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.model.adapter import Matrices, matrices_of
+from tmem.model.batch import Batch
+from tmem.model.engine import Engine, HFEngine, apart
 from tmem.model.load import Model
 from tmem.model.request import Completion, Request, check
 from tmem.model.stopping import Ending, shown_text
@@ -81,6 +84,7 @@ class ServedEngine:
 
     def __init__(self, model: Model, server: Server) -> None:
         self.model, self.server = model, server
+        self.reader: Engine = self if model.reader is model else Batch(HFEngine(model.reader), None)
 
     def check_base(self) -> None:
         """Raise :class:`EngineError` where the engine's model says other things than ours to a few questions."""
@@ -116,6 +120,8 @@ class ServedEngine:
 
         Raises as :class:`~tmem.model.engine.HFEngine` does, and :class:`EngineError` for what the engine cannot do.
         """
+        if self.reader is not self and any(request.reads for request in requests):
+            return apart(self, self.reader, requests, delta, fast, progress)
         for request in requests:
             check(request, self.model, delta, fast)
             if request.grammar or request.schema:
@@ -149,6 +155,8 @@ class ServedEngine:
 
     def close(self) -> None:
         """Take the memories back from the engine."""
+        if isinstance(self.reader, Batch):
+            self.reader.close()
         self.server.close()
 
     def _answer(self, request: Request, names: Mapping[int, str | None]) -> Completion:

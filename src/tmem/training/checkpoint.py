@@ -21,6 +21,7 @@ from tmem.fastweights import FastWeights
 from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import read_json, save_safetensors, write_bytes, write_json
 from tmem.model import Model, wordings
+from tmem.model.adapter import READER
 from tmem.model.settings import FILE_NAME, read_settings
 from tmem.training.slow_lora import merged_state
 
@@ -137,6 +138,8 @@ def export(folder: Path, model: Model, fast: FastWeights | None, about: dict[str
         model.tokenizer.save_pretrained(new)
         if (model.directory / wordings.FILE_NAME).exists():  # what a write asks beside its pairs, refusals among it
             shutil.copyfile(model.directory / wordings.FILE_NAME, new / wordings.FILE_NAME)
+        if model.reader is not model:
+            shutil.copytree(model.directory / READER, new / READER)
         mode = (new / "config.json").stat().st_mode
         for path in new.glob("*.safetensors"):  # written as nobody else's to read
             path.chmod(mode)
