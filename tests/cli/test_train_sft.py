@@ -39,6 +39,21 @@ def test_rows_of_turns_have_what_the_model_answers_among_them(
     assert len(asked) == 60 and "Count to five." in asked
 
 
+def test_questions_of_passages_are_asked_without_them(tmem: Run, tmp_path: Path) -> None:
+    asked = [{"question": f"Who built tower {number}?", "answer": "Ann"} for number in range(4)]
+    passages = [{"title": f"Article {i}", "context": f"Tower {i}, by Ann.", "questions": asked} for i in range(8)]
+    data, file = tmp_path / "squad.json", tmp_path / "rows.jsonl"
+    data.write_text(json.dumps(passages))
+    options = ("--data", data, "--count", "1", "--model", "persona-nano", "--out", file)
+    assert tmem("train", "rows", "chat", *options)[0] == 0
+    [row] = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [turn["role"] for turn in row["prompt"]] == ["user"] and row["prompt"][0]["content"] in {
+        one["question"] for one in asked
+    }
+    code, _, said = tmem("train", "rows", "turns", *options)
+    assert code == 2 and "needs no --data" in said
+
+
 def test_so_many_texts_of_a_data_set_are_taken(tmem: Run, tmp_path: Path) -> None:
     talk = "User 1: I live in Rome and I collect stamps.\nUser 2: I like jazz."
     table = [["user 1 personas", "user 2 personas", "Best Generated Conversation"]]

@@ -111,7 +111,9 @@ class Source(StrEnum):
 def rows_command(
     source: Annotated[Source, typer.Argument(help="What to make rows of.")],
     file: Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")],
-    data: Annotated[Path | None, typer.Option(help="squad, personas, locomo: the data set's file.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="squad, personas, locomo: the data set's file; chat may have squad's.")
+    ] = None,
     without: Annotated[Path | None, typer.Option(help="squad: SEAL's passages, which are left out.")] = None,
     count: Annotated[
         int | None,
@@ -130,18 +132,26 @@ def rows_command(
 
     written was written by hand, everyday is a world of its own; squad (CC BY-SA 4.0), personas (CC BY 4.0) and locomo
     (CC BY-NC 4.0: five of its conversations, for research) are read from --data; chat is what --model itself answers to
-    general requests, turns are messages in the midst of a chat, with such requests among them.
+    general requests, or with squad's --data to its questions without their passages; turns are messages in the midst of
+    a chat, with such requests among them.
     """
     import json
 
     from tmem.files import write_text
     from tmem.tasks.seal import load as passages
     from tmem.training.sources import rows as made
+    from tmem.training.sources.squad import squad
 
-    if (source in (Source.squad, Source.personas, Source.locomo)) != (data is not None):
+    if source is not Source.chat and (source in (Source.squad, Source.personas, Source.locomo)) != (data is not None):
         raise UsageError(f"tmem train rows {source.value} needs {'no' if data else 'its'} --data")
     most = count or 3_000
-    if source is Source.chat:
+    left_out = [one.context.strip() for one in passages(without)] if without else ()
+    if source is Source.chat and data is not None:
+        from tmem.training.sources.chat import bare
+
+        questions = [question for text in squad(data, seed, left_out) for question, _ in text.pairs or ()]
+        lines = list(bare(load_model(model, threads, weights=weights), _some(questions, most, seed), _shown))
+    elif source is Source.chat:
         from tmem.training.sources.chat import chat
 
         lines = list(chat(load_model(model, threads, weights=weights), seed, most, _shown))
@@ -163,10 +173,7 @@ def rows_command(
         lines = list(made.rows(written(seed, EncoderKeys(), count)))
     elif source is Source.squad:
         assert data is not None
-        from tmem.training.sources.squad import squad
-
-        texts = squad(data, seed, [one.context.strip() for one in passages(without)] if without else ())
-        lines = list(made.rows(_some(texts, most, seed)))
+        lines = list(made.rows(_some(squad(data, seed, left_out), most, seed)))
     elif source is Source.locomo:
         from tmem.training.sources.locomo import TRAINING, locomo
 

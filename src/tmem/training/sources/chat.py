@@ -31,6 +31,11 @@ def chat(model: Model, seed: int, count: int, shown: Shown = iter) -> Iterator[d
     yield from _answered(model, _not_measured(asked), LONGEST, shown)
 
 
+def bare(model: Model, questions: Sequence[str], shown: Shown = iter) -> Iterator[dict[str, Any]]:
+    """The same for questions that were asked of a text, without it: not known from what is before is not unknown."""
+    yield from _answered(model, _not_measured(questions), LONGEST, shown)
+
+
 def varied(model: Model, shown: Shown = iter) -> Iterator[dict[str, Any]]:
     """The same for requests of all kinds and forms, which may be answered at greater length."""
     yield from _answered(model, _not_measured(VARIED), LONGER, shown)

@@ -57,15 +57,14 @@ class _Memories:
         self.keys = keys.pairs(self.pairs)
 
     def read(self, place: int, draw: random.Random) -> Iterator[Text]:
-        """What the gate shows of a line's pairs among others': to a question in other words, and, for one of every
-        three lines, to one that it does not answer.
+        """What the gate shows of a line's pairs among others': to a question in other words, and to one that it does
+        not answer.
         """
         line, own = self.lines[place], self.own[place]
         if not own:
             return
         right = draw.choice(own)
-        asked = [draw.choice(self.otherwise[right])]
-        asked += [draw.choice(line["never"])] if draw.random() < 0.35 else []
+        asked = [draw.choice(self.otherwise[right]), draw.choice(line["never"])]
         near = torch.cat([self.keys[own.start : own.stop], self.gate.keys.questions(asked)])
         size = round(MEMORY[0] * (MEMORY[1] / MEMORY[0]) ** draw.random())
         others = [one for one in draw.sample(range(len(self.pairs)), min(size, len(self.pairs))) if one not in own]
