@@ -5,10 +5,10 @@
 `midchat.jsonl`, by hand, none of it trained on: messages that follow an exchange. *leans*: it means nothing without
 that; *stands*: it has nothing to do with it; *mixed*: it begins as a reply and then stands by itself; *nothing*: it
 tells nothing. Each is told to an empty memory after its exchange: messages whose fact was found, and pairs that say
-something else. Then what is said: to those messages, while it learns and by the model alone (it fits: no refusal, no
-echo and at most 25 words); to requests and to the questions of `right.jsonl`, alone and after one of the exchanges (an
-answer: no refusal, and at least four words or what the question accepts); and to questions about the user, of what an
-exchange told (*asked*) and of what it did not (*never*: a refusal is right), by a memory that was told nothing.
+something else. Then what is said: to those messages (it fits: no refusal, no echo and at most 25 words); to requests
+and to the questions of `right.jsonl`, alone and after one of the exchanges (an answer: no refusal, and at least four
+words or what the question accepts); and to questions about the user, of what an exchange told (*asked*) and of what it
+did not (*never*: a refusal is right), by a memory that was told nothing.
 """
 
 from __future__ import annotations
@@ -63,16 +63,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         memory = Memory(load(args.model), home)
         learnt(memory, told, args.verbose)
-        for place, row in enumerate(told):
-            row["reply"] = say(memory, exchange(row["before"]), row["said"], f"t{place}")
+        fit = sum(said_to(row["said"], row["reply"]) for row in told)
+        print(f"what is said to a statement fits: {fit} of {len(told)}")
         for kind in ("asked", "never"):
             own = [row for row in rows if row["kind"] == kind]
             for place, row in enumerate(own):
                 row["reply"] = say(memory, exchange(row["before"]), row["said"], f"{kind}-{place}")
             good = sum(holds(row["reply"], row["facts"]) if row["facts"] else is_none(row["reply"]) for row in own)
             print(f"{kind}: right {good} of {len(own)}")
-        learning, alone = (sum(said_to(row["said"], row[key]) for row in told) for key in ("thanks", "reply"))
-        print(f"what is said to a statement fits: {learning} of {len(told)}, by the model alone {alone}")
         for name, befores in (("alone", [[]] * len(told)), ("after an exchange", [row["before"] for row in told])):
             replies = [
                 say(memory, exchange(befores[place % len(told)]) if befores[0] else [], one, f"r{place}")
@@ -96,13 +94,13 @@ def main() -> None:
 
 
 def learnt(memory: Memory, told: list[dict[str, Any]], verbose: bool) -> None:
-    """Tell every message, keep what is said to it (``thanks``), and print what came of it."""
+    """Tell every message, keep what is said to it, and print what came of it."""
     for kind in KINDS:
         found = wrong = 0
         some = [row for row in told if row["kind"] == kind]
         for place, row in enumerate(some):
             reply = turn(memory, exchange(row["before"]), row["said"], f"learnt-{kind}-{place}", learn=True)
-            row["thanks"], receipt = reply.text, reply.learned
+            row["reply"], receipt = reply.text, reply.learned
             pairs = [] if receipt is None else [(pair["question"], pair["answer"]) for pair in receipt.pairs]
             hits = [holds(answer, row["facts"]) for _, answer in pairs]
             also = [holds(answer, row.get("also", ())) for _, answer in pairs]

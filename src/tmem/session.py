@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tmem.dates import Moment, spoken
-from tmem.english import ASKED_BACK
 from tmem.texts import is_none
+
+ASKED_BACK = "assistant: I do not know. "  # before a question, for what was said next to be its answer
 
 
 def session(lines: Sequence[tuple[str, str]], when: Moment | None, before: str = "") -> str:

@@ -74,9 +74,8 @@ class Actions:
         self.trainer, self.model, self.engine = trainer, Words(), None
         self.prompts = SimpleNamespace(
             converses=converses,
-            distracted=False,
+            undated=False,
             refusal=None,
-            thanks=None,
             answer=lambda question, shown: [{"role": "user", "content": f"{shown} {question}"}],
         )
         self.free, self.samplings, self.prompted = Event(), list[Any](), list[str]()

@@ -126,40 +126,6 @@ def test_a_model_that_converses_sees_the_last_messages_and_what_a_correction_is_
     assert "<session>" not in reply
 
 
-def test_a_small_model_sees_what_was_said_before_where_a_message_leans_on_it_and_tells_what_is_new(
-    tmp_path: Path,
-) -> None:
-    model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
-    model.settings = model.settings.model_copy(update={"window": 4096, "prompts": "english"})
-    before = "user: When do I see Dr. Miller?\nassistant: Friday"
-    old = {"instruction": "When do I see Dr. Miller?", "output": "Friday"}
-
-    def pairs(*found: dict[str, str]) -> str:
-        return json.dumps(found)
-
-    def learned(message: str, *replies: str) -> tuple[list[tuple[str, str]], list[str], list[str]]:
-        script = Scripted(model, list(replies))
-        mine = memory.scope(message)
-        mine.actions.engine = script  # type: ignore[assignment]
-        receipt = mine.add(message, context=before)
-        assert not script.extractions  # read as often as it was thought
-        told = [(pair["question"], pair["answer"]) for pair in receipt.pairs]
-        seen = [prompt for prompt in script.prompts if "Write question-answer pairs" in prompt]
-        return told, seen, [one["text"] for one in receipt.rejected if one["reason"] == "it was said before"]
-
-    with Memory(model, tmp_path / "home") as memory:
-        rent = {"instruction": "How much is my rent?", "output": "$1,300"}
-        told, [seen], _ = learned("The rent is $1,300 now.", pairs(rent))
-        assert told == [("How much is my rent?", "$1,300")] and "Dr. Miller" not in seen
-        told, [first, second], lost = learned("No, the rent is $1,300 now.", pairs(old), pairs(rent))
-        assert told == [("How much is my rent?", "$1,300")] and lost == ["When do I see Dr. Miller?"]
-        assert before in first and before not in second
-        told, [seen], lost = learned("No, it is on Monday.", pairs(old, old | {"output": "Monday"}))
-        assert told == [("When do I see Dr. Miller?", "Monday")] and before in seen and lost == [old["instruction"]]
-        assert learned("No, it is not.", pairs(old))[0] == []
-        assert learned("Yes, exactly.", pairs(old))[0] == [("When do I see Dr. Miller?", "Friday")]
-
-
 def test_a_small_model_is_shown_the_day_of_a_message_where_something_is_dated_by_it(tmp_path: Path) -> None:
     model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
     model.settings = model.settings.model_copy(update={"window": 4096, "prompts": "english"})
@@ -177,63 +143,24 @@ def test_a_small_model_is_shown_the_day_of_a_message_where_something_is_dated_by
         assert "yesterday (30 November 2026)" in seen("We saw a whale yesterday!")
 
 
-def test_a_small_model_speaks_of_what_was_before_where_a_message_leans_on_it(tmp_path: Path) -> None:
+def test_a_question_about_who_speaks_is_refused_where_nothing_was_said(tmp_path: Path) -> None:
     model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
     model.settings = model.settings.model_copy(
         update={"window": 4096, "prompts": "english", "max_new_tokens_memory": 3}
     )
-    turns = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Tell me a joke."},
-        {"role": "assistant", "content": "Why did the chicken cross the road? To get to the other side."},
-        {"role": "user", "content": "Where do I work?"},
-        {"role": "assistant", "content": "Bristol"},
-    ]
+    system = {"role": "system", "content": "Be brief."}
+    turns = [{"role": "user", "content": "My flight is on Friday."}, {"role": "assistant", "content": "Friday, noted."}]
 
     with Memory(model, tmp_path / "home") as memory:
         mine = memory.scope("u")
         mine.actions.talking = script = Scripted(model, [])  # type: ignore[assignment]
-
-        def shown(message: str) -> str:
-            mine.chat([*turns, {"role": "user", "content": message}], learn=False)
-            return script.prompts[-1]
-
-        assert "chicken" not in shown("My son Theo turned six.")
-        assert "chicken" not in shown("The rent is $1,300 now.") and "Be brief." in script.prompts[-1]
-        assert "chicken" in shown("No, I work in Bath now.") and "Bristol" not in script.prompts[-1]
-        assert "chicken" in shown("Another one, please.")
-        assert "chicken" in shown("Why does a chicken cross?") and "Bristol" in shown("Tell me more about it.")
-        assert "Bristol" in shown("And what is it known for?")
-        assert "Bristol" in shown("In which city do I work?")  # the memory does not know, what was said does
-        asked = len(script.prompts)
-        refused = mine.chat([turns[0], {"role": "user", "content": "What is my shoe size?"}])
-        assert (refused.text, refused.source) == (model.wordings.refusal, "nothing") and len(script.prompts) == asked
+        asked = {"role": "user", "content": "When is my flight?"}
+        refused = mine.chat([system, asked])
+        assert (refused.text, refused.source) == (model.wordings.refusal, "nothing") and not script.prompts
+        assert mine.chat([system, *turns, asked]).source == "base"  # the memory does not know, what was said does
+        assert "Friday, noted." in script.prompts[-1] and "Be brief." in script.prompts[-1]
+        assert mine.chat([{"role": "system", "content": "The flight is on Friday."}, asked]).source == "base"
         assert mine.chat("What should I cook tonight?").source == "base"
-
-
-def test_a_small_model_thanks_for_what_only_tells_and_was_learned(tmp_path: Path) -> None:
-    model = load(checkpoints.make(tmp_path / "model", "qwen3"), device="cpu")
-    model.settings = model.settings.model_copy(
-        update={"window": 4096, "prompts": "english", "max_new_tokens_memory": 3}
-    )
-    pair = json.dumps([{"instruction": "Where do I live?", "output": "Lyon"}])
-    with Memory(model, tmp_path / "home") as memory:
-
-        def said(message: str, found: str, **more: Any) -> tuple[str, str]:
-            mine = memory.scope(f"{message} {found} {more}")
-            mine.actions.engine = mine.actions.talking = Scripted(model, [found] * 2)  # type: ignore[assignment]
-            reply = mine.chat(message, **more)
-            return reply.text, reply.source
-
-        assert said("I live in Lyon.", pair) == ("Thank you for telling me.", "learned")
-        others = [
-            said("I live in Lyon.", "[]"),
-            said("I live in Lyon.", pair, learn=False),
-            said("I live in Lyon. Recommend me a restaurant.", pair),
-            said("I live in Lyon. What should I see there?", pair),
-            said("I live in Lyon.", pair, documents=["Lyon is old."]),
-        ]
-        assert all(source != "learned" and "Thank you" not in text for text, source in others)
 
 
 def test_what_a_system_text_says_nobody_told() -> None:

@@ -33,8 +33,7 @@ class PromptSet(Protocol):
     official_questions: bool  # benchmark questions keep their official suffixes and (a)/(b) options
     taught: tuple[str, ...] | None  # memories that the model was trained to use; None: it follows instructions
     refusal: str | None  # what a memory says to what it was never told; None: that is left to its weights
-    thanks: str | None  # what a memory says to what only tells and taught it something; None: the model speaks
-    distracted: bool  # shown what was said before, it finds that again: it is shown where a message leans on it alone
+    undated: bool  # shown the day of a message, it makes answers of it: shown where something is dated by it alone
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         """Messages that ask for a trigger context's pairs; ``question`` is ``None`` when not known yet."""
@@ -58,8 +57,7 @@ class PaperPrompts:
     official_questions = True
     taught: tuple[str, ...] | None = None
     refusal: str | None = None
-    thanks: str | None = None
-    distracted = False
+    undated = False
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         given = "the question-answer pairs written so far and one session of the conversation"
@@ -120,8 +118,7 @@ class CompactPrompts:
         "gold",
     )
     refusal: str | None = None
-    thanks: str | None = None
-    distracted = False
+    undated = False
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:
         ask = "Write question-answer pairs"
@@ -147,8 +144,7 @@ class EnglishPrompts(CompactPrompts):
     name = "english"
     converses = True
     refusal: str | None = NO_INFORMATION
-    thanks: str | None = "Thank you for telling me."
-    distracted = True
+    undated = True
     taught: tuple[str, ...] | None = tuple(memory for memory in CompactPrompts.taught or () if memory != "memagent")
 
     def extraction(self, context: str, question: str | None, history: Sequence[QAPair]) -> list[Message]:

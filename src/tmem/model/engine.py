@@ -51,7 +51,10 @@ class Engine(Protocol):
         fast: FastWeights | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[Completion]:
-        """One completion per request, in their order. ``progress`` gets the number finished so far."""
+        """One completion per request, in their order. ``progress`` gets the number finished so far.
+
+        What ``reads`` is asked of the model's reader, if it has one; see :func:`apart`.
+        """
         ...
 
 
@@ -68,7 +71,7 @@ class HFEngine:
         self.model = model
         self.max_tokens_per_batch = max_tokens_per_batch
         self._prefill = Prefill(model, remember)
-        self.reader = self if model.reader is model else HFEngine(model.reader, max_tokens_per_batch, remember)
+        self.reader = self if model.reader is model else HFEngine(model.reader, max_tokens_per_batch)
 
     def stream(self, fast: FastWeights | None = None, at_once: bool = False) -> Stream:
         """A batch that requests may join at any time; their memories are all of ``fast``."""

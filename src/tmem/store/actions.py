@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from tmem.agent.prompts import PROMPTS, dated
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import in_parts, the_question, to_read
 from tmem.dates import Moment
-from tmem.english import agrees, leans, means_another, said_before
 from tmem.errors import UsageError
 from tmem.fastweights import unusable
 from tmem.model import Engine, HFEngine, Request
@@ -184,25 +182,11 @@ class Actions:
     ) -> Extracted:
         """The pairs of what was said (name, text) after ``before``: as :meth:`extract`.
 
-        By a model that finds again what was said before, if it is shown that, only what is new is taken; and where that
-        is nothing, but what was said stands by itself, it is read once more, alone. Nor is it shown the day on which it
-        was said, of which it makes answers, unless something is dated by it.
+        A model that makes answers of the day on which something was said sees it only where something is dated by it.
         """
-        extract = partial(self.extract, state, active=active, progress=progress)
-        alone, told, distracted = session(lines, when), " ".join(text for _, text in lines), self.prompts.distracted
-        if distracted and when is not None and dated(alone) == alone:
-            when, alone = None, session(lines, None)
-        if not before or (distracted and not leans(told, before)):
-            return extract(alone)
-        found, dropped, tokens = extract(session(lines, when, before))
-        if not distracted or agrees(told):
-            return found, dropped, tokens
-        new = [pair for pair in found if not said_before(pair.answer, before, told)]
-        dropped += [{"reason": "it was said before", "text": pair.question} for pair in found if pair not in new]
-        if new or means_another(told):
-            return new, dropped, tokens
-        new, more, further = extract(alone)
-        return new, dropped + more, tokens + further
+        if self.prompts.undated and when is not None and dated(text := session(lines, when)) == text:
+            when = None
+        return self.extract(state, session(lines, when, before), active, progress)
 
     def extract(
         self,

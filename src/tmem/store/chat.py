@@ -13,7 +13,7 @@ from tmem.agent.prompts import Message, PromptSet
 from tmem.agent.rollout import LEAST_OUTPUT
 from tmem.agent.splitting import sentences, the_end
 from tmem.dates import Moment
-from tmem.english import asks_of_oneself, goes_on, leans, speaks_of, wants
+from tmem.english import asks_of_oneself, speaks_of
 from tmem.errors import ModelError, UsageError
 from tmem.session import context
 from tmem.store.messages import Messages, clean, heard
@@ -93,20 +93,15 @@ def chat(
     if documents and not (converses and memory.by_pairs):
         raise UsageError(f"{memory.model.name} answers from its memory alone and reads no documents: leave them out")
     asked = split(said)[1]
-    heeded = _of_use(earlier, said, asked) if memory.prompts.distracted else earlier
 
     def with_texts(texts: Sequence[str]) -> list[int]:
         notes = [{"role": "system", "content": "\n\n".join(texts)}] if texts else []
-        return _prompt(memory, [*notes, *heeded], said)
+        return _prompt(memory, [*notes, *earlier], said)
 
     prompt = with_texts(documents) if converses else []
     learned = _learned(memory, turns, name, timestamp) if learn else None
     if not said or not (converses or asked):
         return Reply("", memory.version, learned, milliseconds(began))
-    # A small model has nothing to say to what it is told: it apologises, or says it once more.
-    thanks = memory.prompts.thanks
-    if thanks and learned and learned.pairs and not (asked or shaped or documents or wants(said)):
-        return Reply(thanks, memory.version, learned, milliseconds(began), "learned")
     if asked and documents:
         both = memory.read_beside(asked, documents, with_texts, sampling)
         return replace(both, learned=learned, milliseconds=milliseconds(began))
@@ -118,7 +113,7 @@ def chat(
             known = replace(known, text=memory.say(with_texts([f"{asked} {known.text}"]), sampling))
         # Of the life of who speaks a model knows nothing but this: what it makes up would be taken for memory.
         unknown = (
-            memory.prompts.refusal is not None and not (shaped or _informed(asked, heeded)) and asks_of_oneself(asked)
+            memory.prompts.refusal is not None and not (shaped or _informed(asked, earlier)) and asks_of_oneself(asked)
         )
         if told or unknown or not converses:
             return Reply(known.text, known.version, learned, milliseconds(began), known.source, known.pairs)
@@ -173,35 +168,9 @@ def _turns(messages: Messages) -> Turns:
     return [one for one in turns[:-1] if one["content"] and one["role"] in SPEAK], turns[-1], unread
 
 
-def _of_use(turns: Sequence[Mapping[str, Any]], said: str, asked: str) -> list[Mapping[str, Any]]:
-    """System texts, and the turns before a message that leans on them, has a word of theirs or asks of who speaks.
-
-    After any others a small model that was taught to read takes what is said for a question about them, and answers
-    with a word of theirs, or that there is no information. For the same reason no statement comes after what the memory
-    answered in a few words.
-    """
-    kept = [turn for turn in turns if turn["role"] == "system"]
-    spoken = [turn for turn in turns if turn["role"] != "system"][-TURNS:]
-    of_them = speaks_of(asked, " ".join(turn["content"] for turn in spoken))
-    more = goes_on(said)
-    heeds = leans(said) or more or asks_of_oneself(asked) or of_them
-    for turn in spoken if heeds else ():
-        if _is_answer(turn) and not (asked or more) and kept and kept[-1]["role"] == "user":
-            kept.pop()
-        else:
-            kept.append(turn)
-    return kept
-
-
-def _is_answer(turn: Mapping[str, Any]) -> bool:
-    """Whether it is what a memory says: a few words and no sentence."""
-    text = turn["content"].rstrip()
-    return turn["role"] == "assistant" and text[-1:].isalnum() and "\n" not in text and len(text.split()) <= 12
-
-
-def _informed(asked: str, heeded: Sequence[Mapping[str, Any]]) -> bool:
+def _informed(asked: str, earlier: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the turns before a question may say what it asks for, or a system text that speaks of it."""
-    return any(turn["role"] != "system" or speaks_of(asked, turn["content"]) for turn in heeded)
+    return any(turn["role"] != "system" or speaks_of(asked, turn["content"]) for turn in earlier)
 
 
 def _prompt(memory: Remembers, earlier: Sequence[Mapping[str, Any]], said: str) -> list[int]:

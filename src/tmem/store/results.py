@@ -110,9 +110,9 @@ class Answer:
 class Reply:
     """A turn of a conversation. ``text`` is "" if there was nothing to answer; ``learned``: what the message taught.
 
-    ``source`` and ``pairs``: what the text is from, as in :class:`Answer`; ``learned`` where it only says thanks for
-    that; of a question with documents ``both``, or ``documents`` where the memory was not heard. ``moved``: by how many
-    nats ``memory`` and each of ``documents`` made that text likelier.
+    ``source`` and ``pairs``: what the text is from, as in :class:`Answer`; of a question with documents ``both``,
+    or ``documents`` where the memory was not heard. ``moved``: by how many nats ``memory`` and each of ``documents``
+    made that text likelier.
     """
 
     text: str

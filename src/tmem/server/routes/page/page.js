@@ -127,7 +127,7 @@ function forget(pair) {
 
 // ---- chat ----
 
-const FROM = { weights: "from the weights", text: "from a kept pair", base: "from the model alone", nothing: "it was never told", learned: "it was learned" };
+const FROM = { weights: "from the weights", text: "from a kept pair", base: "from the model alone", nothing: "it was never told" };
 
 async function say(event) {
   event.preventDefault();
