@@ -11,15 +11,17 @@ import checkpoints
 import pytest
 import torch
 from helpers import random_memory
+from huggingface_hub.utils import filter_repo_objects
 from model.engine_server import VllmLikeServer
 
-from tmem.errors import ModelError
+from tmem.errors import DeltaError, ModelError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.model import Engine, HFEngine, Model, Request, load
-from tmem.model.adapter import READER, add_adapter, save_adapter
+from tmem.model.adapter import READER, Adapted, add_adapter, save_adapter
 from tmem.model.batch import Batch
 from tmem.model.engines import open_engine
-from tmem.training.checkpoint import export
+from tmem.model.files import _HUB_FILES, _HUB_SKIP
+from tmem.training.checkpoint import export, with_basis
 
 LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.up_proj")
 
@@ -99,12 +101,52 @@ def test_the_reader_is_asked_what_it_reads_and_nothing_else(
     assert [one.ids for one in engine.generate(asked[1:2])] == [read[0].ids] != [told.generate(plain[1:2])[0].ids]
 
 
-def test_it_shares_the_weights_also_when_a_training_changes_them(model: Model) -> None:
+def test_it_shares_the_weights(model: Model) -> None:
     for own in (model, model.twin()):
         pairs = zip(own.hf.parameters(), own.reader.hf.parameters(), strict=True)
         assert all(one is other for one, other in pairs) and own.reader.turn is own.turn
         assert own.reader is not own and own.reader.reader is own.reader
     assert model.twin().reader is not model.reader
+
+
+def test_figures_are_of_both(model: Model, merged: Model, folder: Path) -> None:
+    other = model.twin()
+    assert other.identity == model.identity != model.weights_hash and merged.identity == merged.weights_hash
+    next(layer for layer in other.reader.hf.modules() if isinstance(layer, Adapted)).a[0, 0] += 1
+    assert other.identity != model.identity and other.weights_hash == model.weights_hash
+
+
+def test_what_cannot_work_is_told_before_anything_is_taken_in(
+    model: Model, memories: tuple[FastWeights, Delta]
+) -> None:
+    fast, delta = memories
+    stream, prompt = HFEngine(model).stream(fast), tuple(model.bare("Who?"))
+    for bad in (Request((), reads=True), Request(prompt, 7), Request(prompt, 0, reads=True)):
+        with pytest.raises((UsageError, DeltaError)):
+            stream.add([Request(prompt, 0), Request(prompt, reads=True), bad], [delta] * 3)
+    assert stream.step() == [] and stream.rows == 0
+
+
+def test_who_reads_does_not_wait_for_those_who_tell(model: Model, memories: tuple[FastWeights, Delta]) -> None:
+    fast, delta = memories
+    stream, prompt = HFEngine(model).stream(fast), tuple(model.bare("Who?"))
+    [long, short] = stream.add([Request(prompt, 0, 60), Request(prompt, max_new_tokens=3, reads=True)], [delta] * 2)
+    assert [number for number, _ in stream.step()] == [short] and stream.rows == 1
+    assert [number for number, _ in stream.step()] == [long] and stream.step() == []
+
+
+def test_a_training_that_goes_on_keeps_it(model: Model, memories: tuple[FastWeights, Delta], tmp_path: Path) -> None:
+    export(tmp_path / "begun", model, memories[0], {})
+    begun = with_basis(model, tmp_path / "begun")
+    assert begun.reader is model.reader
+    export(tmp_path / "trained", begun, memories[0], {})
+    assert load(tmp_path / "trained", device="cpu").identity == model.identity
+
+
+def test_of_a_repository_s_folders_the_reader_is_fetched() -> None:
+    held = ["model.safetensors", "reader/adapter_model.safetensors", "onnx/model.safetensors", "original/params.json"]
+    wanted = filter_repo_objects(held, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_SKIP)
+    assert list(wanted) == held[:2]
 
 
 def test_a_model_without_one_reads_itself(merged: Model) -> None:
@@ -133,4 +175,5 @@ def test_a_reader_of_another_model_is_refused(folder: Path, tmp_path: Path) -> N
     with pytest.raises(ModelError, match=r"its reader cannot be read .*adapter_model.safetensors"):
         load(broken)
     (broken / READER / "adapter_config.json").unlink()  # a folder of something else
-    assert load(broken).reader.directory == broken
+    found = load(broken)
+    assert found.reader is found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +15,17 @@ import tmem.model.contents as contents_module
 from tmem.agent.agent import Agent, Progress
 from tmem.agent.episode import Ask, Episode
 from tmem.agent.extraction import QAPair, parse
+from tmem.agent.rollout import GATE
 from tmem.agent.sharing import Shared
 from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError, UsageError
 from tmem.fastweights import Recipe
-from tmem.model import Model, load
+from tmem.model import HFEngine, Model, Request, load
+from tmem.model.adapter import save_adapter
 from tmem.model.answering import Asked, as_asked
 from tmem.model.contents import Job, nothing, write_pairs
 from tmem.model.gate import Reading
+from tmem.model.settings import ModelSettings
 from tmem.model.wordings import Wordings
 from tmem.policies import make_agent
 from tmem.policies.weights import joined
@@ -65,6 +69,22 @@ def test_extraction_does_not_know_the_memory_and_answers_hear_it_on_the_bare_que
     extracted = [action.output_ids for action in own.actions if action.kind == "extract"]
     plain = [action.output_ids for action in lived(model, "pairs").actions if action.kind == "extract"]
     assert extracted == plain and all(action.row is None for action in own.actions if action.kind == "extract")
+
+
+def test_an_episode_reads_for_its_gate_with_the_model_s_reader(tmp_path: Path) -> None:
+    model = load("persona-nano")
+    model.settings = ModelSettings(**model.settings.model_dump() | {"gate": "reading"})
+    layer, noise = "model.layers.1.mlp.up_proj", torch.Generator().manual_seed(0)
+    out, width = model.hf.get_submodule(layer).weight.shape
+    a, b = torch.randn(2, width, generator=noise), torch.randn(out, 2, generator=noise)
+    save_adapter(tmp_path / "reader", "nano", {layer: (a, b)}, 2)
+    model.read_with(tmp_path / "reader")
+    read = [action for action in lived(model, "gold").actions if action.kind == GATE]
+    assert read
+    asked = [Request(one.prompt_ids, max_new_tokens=model.settings.max_new_tokens_answer) for one in read]
+    ids = [one.output_ids for one in read]
+    assert ids == [done.ids for done in HFEngine(model.reader).generate(asked)]
+    assert ids != [done.ids for done in HFEngine(model).generate(asked)]
 
 
 def test_written_once_the_memory_is_the_same(model: Model) -> None:

@@ -249,6 +249,7 @@ class Rollout:
                     stop=stop,
                     stop_texts=stop_texts,
                     grammar=grammar,
+                    reads=kind == GATE,
                 )
             )
         completions: list[Completion] = yield Call(kind, requests)

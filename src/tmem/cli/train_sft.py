@@ -114,7 +114,7 @@ def rows_command(
     data: Annotated[
         Path | None, typer.Option(help="squad, personas, locomo: the data set's file; chat may have squad's.")
     ] = None,
-    without: Annotated[Path | None, typer.Option(help="squad: SEAL's passages, which are left out.")] = None,
+    without: Annotated[Path | None, typer.Option(help="With squad's --data: SEAL's passages, left out.")] = None,
     count: Annotated[
         int | None,
         typer.Option(

@@ -84,7 +84,7 @@ def card(
     gate = gate_of(model, recipe).keys.name if recipe.fresh is not None else None
     return {
         "model": model.name,
-        "model_hash": model.weights_hash,
+        "model_hash": model.identity,
         "recipe": recipe.model_dump(),
         "gate": gate,
         "device": model.device.type,

@@ -41,7 +41,7 @@ def stamp(spec: Spec, model: Model, bench: Benchmark) -> dict[str, Any]:
         "recipe": spec.recipe,
         "recipe_sha256": spec.recipe_sha256(model),
         "model": model.name,
-        "model_hash": model.weights_hash,
+        "model_hash": model.identity,
         "data_sha256": bench.identity().get("sha256"),
         "tmem": version("tmem"),
     }

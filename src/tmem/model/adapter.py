@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from tmem.errors import ModelError
 from tmem.fastweights import FastWeights
-from tmem.fastweights.basis import read_safetensors
+from tmem.fastweights.basis import read_safetensors, tensors_hash
 from tmem.files import read_json, save_safetensors, write_json
 
 READER = "reader"  # in a model's folder: the adapter with which it reads for the gate
@@ -86,9 +86,13 @@ def read_adapter(folder: Path) -> tuple[int, float, dict[str, tuple[Tensor, Tens
         name, partner = key.removeprefix(BEFORE).removesuffix(".lora_A.weight"), key.replace("lora_A", "lora_B")
         if partner not in tensors:
             raise ModelError(f"{folder}: the B of {key} is not there")
-        if a.shape[0] != rank:
-            raise ModelError(f"{folder}: {key} has the rank {a.shape[0]}, its {CONFIG} says {rank}")
-        found[name] = a, tensors[partner]
+        b = tensors[partner]
+        if a.ndim != 2 or b.ndim != 2:
+            raise ModelError(f"{folder}: {key} or its B is no matrix")
+        for own, its in ((key, a.shape[0]), (partner, b.shape[1])):
+            if its != rank:
+                raise ModelError(f"{folder}: {own} has the rank {its}, its {CONFIG} says {rank}")
+        found[name] = a, b
     if 2 * len(found) != len(tensors):
         raise ModelError(f"{folder}: holds tensors that are no LoRA's")
     return rank, alpha / rank, found
@@ -127,6 +131,12 @@ def lay_beside(hf: PreTrainedModel, folder: Path) -> None:
         hf.set_submodule(name, Adapted(*found))
 
 
+def adapters_hash(hf: PreTrainedModel) -> str:
+    """The identity of the adapters that lie beside a model's weights."""
+    layers = [(name, layer) for name, layer in hf.named_modules() if isinstance(layer, Adapted)]
+    return tensors_hash((f"{name}.{own}", getattr(layer, own)) for name, layer in layers for own in ("a", "b"))
+
+
 def _of_layers(hf: PreTrainedModel, folder: Path) -> dict[str, tuple[nn.Linear, Tensor, Tensor]]:
     """An adapter's layers with their A and B, whose product is the change."""
     _, scale, matrices = read_adapter(folder)
@@ -136,7 +146,7 @@ def _of_layers(hf: PreTrainedModel, folder: Path) -> dict[str, tuple[nn.Linear, 
         if name not in linears:
             raise ModelError(f"{folder}: {name} is no linear layer of this model")
         change = b.shape[0], a.shape[1]
-        if change != linears[name].weight.shape or a.shape[0] != b.shape[1]:
+        if change != linears[name].weight.shape:
             raise ModelError(f"{folder}: {name} is of another model: it changes {change} numbers")
         found[name] = linears[name], a, scale * b.double()
     return found

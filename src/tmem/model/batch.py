@@ -11,7 +11,8 @@ from threading import Condition, Thread
 
 from tmem.errors import TmemError, UsageError
 from tmem.fastweights import Delta, FastWeights
-from tmem.model.engine import HFEngine, apart
+from tmem.model.engine import HFEngine
+from tmem.model.reader import WithReader
 from tmem.model.request import Completion, Listener, Request
 from tmem.model.stream import Stream
 
@@ -73,12 +74,11 @@ class Batch:
 
     def __init__(self, engine: HFEngine, fast: FastWeights | None) -> None:
         self.engine, self.model, self.fast = engine, engine.model, fast
-        self.reader = self if engine.reader is engine else Batch(engine.reader, None)
         self.tokens = 0  # generated so far
         self._changed = Condition()
         self._new: list[_Job] = []
         self._jobs: dict[int, _Job] = {}  # by number of each of their texts
-        self._stream: Stream | None = None
+        self._stream: Stream | WithReader | None = None
         self._closed = False
         self._thread = Thread(target=self._run, name="tmem-batch", daemon=True)
         self._thread.start()
@@ -99,8 +99,6 @@ class Batch:
         """As :meth:`HFEngine.generate`. While it waits, others have the model's turn, if this thread had it."""
         if fast is not None and fast is not self.fast:
             raise UsageError("this batch is of other fast weights: give it texts of its own memories")
-        if self.reader is not self and any(request.reads for request in requests):
-            return apart(self, self.reader, requests, delta, fast, progress)
         if not requests:
             return []
         job = _Job(requests, delta, current_listener(), progress)
@@ -118,8 +116,6 @@ class Batch:
             self._closed = True
             self._changed.notify()
         self._thread.join()
-        if self.reader is not self:
-            self.reader.close()
 
     def _run(self) -> None:
         while True:

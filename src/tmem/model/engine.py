@@ -18,6 +18,7 @@ from tmem.fastweights import Delta, FastWeights
 from tmem.model.grammar import Grammar
 from tmem.model.load import Model
 from tmem.model.prefill import Prefill
+from tmem.model.reader import WithReader
 from tmem.model.request import Completion, Request
 from tmem.model.stream import Stream
 
@@ -53,7 +54,7 @@ class Engine(Protocol):
     ) -> list[Completion]:
         """One completion per request, in their order. ``progress`` gets the number finished so far.
 
-        What ``reads`` is asked of the model's reader, if it has one; see :func:`apart`.
+        What ``reads`` is asked of the model's reader.
         """
         ...
 
@@ -71,10 +72,14 @@ class HFEngine:
         self.model = model
         self.max_tokens_per_batch = max_tokens_per_batch
         self._prefill = Prefill(model, remember)
-        self.reader = self if model.reader is model else HFEngine(model.reader, max_tokens_per_batch)
+        self._reader = None if model.reader is model else HFEngine(model.reader, max_tokens_per_batch)
 
-    def stream(self, fast: FastWeights | None = None, at_once: bool = False) -> Stream:
+    def stream(self, fast: FastWeights | None = None, at_once: bool = False) -> Stream | WithReader:
         """A batch that requests may join at any time; their memories are all of ``fast``."""
+        own = self._alone(fast, at_once)
+        return own if self._reader is None else WithReader(own, self._reader._alone(None, at_once))
+
+    def _alone(self, fast: FastWeights | None, at_once: bool) -> Stream:
         room = self.max_tokens_per_batch or self._fitting()
         return Stream(self.model, self._prefill, lambda: self._grammar, fast, room, at_once)
 
@@ -106,8 +111,6 @@ class HFEngine:
         Raises :class:`UsageError` for a request that cannot work, such as one longer than the model's window,
         and :class:`DeltaError` for a memory that is not there.
         """
-        if self.reader is not self and any(request.reads for request in requests):
-            return apart(self, self.reader, requests, delta, fast, progress)
         stream = self.stream(fast)
         stream.add(requests, [delta] * len(requests))
         completions: dict[int, Completion] = {}
@@ -117,23 +120,3 @@ class HFEngine:
                 if progress is not None:
                     progress(len(completions))
         return [completions[number] for number in range(len(requests))]
-
-
-def apart(
-    engine: Engine,
-    reader: Engine,
-    requests: Sequence[Request],
-    delta: Delta | None,
-    fast: FastWeights | None,
-    progress: Callable[[int], None] | None,
-) -> list[Completion]:
-    """What an engine gives to requests of which some are another's, who reads for the gate."""
-    read = reader.generate([request for request in requests if request.reads], progress=progress)
-
-    def further(done: int) -> None:
-        if progress is not None:
-            progress(len(read) + done)
-
-    done = engine.generate([request for request in requests if not request.reads], delta, fast, further)
-    theirs, ours = iter(read), iter(done)
-    return [next(theirs if request.reads else ours) for request in requests]

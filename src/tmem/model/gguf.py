@@ -102,7 +102,7 @@ def _convert(path: Path, folder: Path, taught: Path | None) -> None:
     try:
         with redirect_stderr(StringIO()):  # its bars cannot be switched off
             _save(path, beside, about, taught)
-        for made in beside.iterdir():
+        for made in beside.rglob("*"):
             on_disk(made)
         shutil.rmtree(folder, ignore_errors=True)  # one that somebody took the config out of
         os.replace(beside, folder)

@@ -18,7 +18,7 @@ from tmem.fastweights.basis import tensors_hash
 from tmem.fastweights.fresh import Held
 from tmem.model import files
 from tmem.model import packed as packing
-from tmem.model.adapter import CONFIG, READER, lay_beside
+from tmem.model.adapter import CONFIG, READER, adapters_hash, lay_beside
 from tmem.model.attention import use_cpu_attention
 from tmem.model.chat import Chat, Message
 from tmem.model.decode_step import Written, linears
@@ -26,6 +26,7 @@ from tmem.model.head import Head
 from tmem.model.rotation import rotate_as_longest, window_of
 from tmem.model.settings import ModelSettings, read_settings
 from tmem.model.wordings import Wordings
+from tmem.seeds import derive
 from tmem.turn import Turn
 
 # On a CPU smaller models are computed in float32 whatever they are stored in: exact, and on most of them also faster.
@@ -79,20 +80,27 @@ class Model:
 
     def twin(self) -> Model:
         """The same model for another thread at the same time: its weights, with hooks, caches and a turn of its own."""
-        hf = copy.deepcopy(self.hf, {id(parameter): parameter for parameter in self.hf.parameters()})
-        other = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.weights)
+        other = self._beside(self.hf)
         other.weights_hash, other.held, other.trained = self.weights_hash, self.held, self.trained
-        other._fast = {key: FastWeights(hf, fast.basis) for key, fast in self._fast.items()}
+        other._fast = {key: FastWeights(other.hf, fast.basis) for key, fast in self._fast.items()}
         if self.reader is not self:
-            other._read_by(self.directory / READER)
+            other.reader = self._beside(self.reader.hf)
+            other.reader.turn = other.turn
         return other
 
-    def _read_by(self, folder: Path) -> None:
-        """Have an adapter beside the weights where theta_0 reads for the gate; a training changes both."""
-        hf = copy.deepcopy(self.hf, {id(parameter): parameter for parameter in self.hf.parameters()})
-        lay_beside(hf, folder)
-        self.reader = Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.weights)
-        self.reader.turn = self.turn
+    def _beside(self, hf: PreTrainedModel) -> Model:
+        """A model over the same weights, with hooks and caches of its own."""
+        hf = copy.deepcopy(hf, {id(parameter): parameter for parameter in hf.parameters()})
+        return Model(self.name, self.directory, hf, self.tokenizer, self.settings, self.weights)
+
+    def read_with(self, adapter: Path) -> None:
+        """Lay an adapter beside the weights where theta_0 reads for the gate.
+
+        A training that changes the weights changes what it reads with; a slow LoRA that is not merged has no part in it.
+        """
+        reader = self._beside(self.hf)
+        lay_beside(reader.hf, adapter)
+        self.reader, reader.turn = reader, self.turn
 
     def changed(self) -> None:
         """Say that a training changed the weights: what was made from the old ones is made anew when it is needed."""
@@ -135,6 +143,13 @@ class Model:
     def weights_hash(self) -> str:
         """sha256 over every parameter as float32: the identity of theta_0. Reads all weights once."""
         return tensors_hash(self.hf.named_parameters())
+
+    @property
+    def identity(self) -> str:
+        """What figures are of: theta_0, with what lies beside it where it reads for the gate."""
+        if self.reader is self:
+            return self.weights_hash
+        return f"{derive(self.weights_hash, adapters_hash(self.reader.hf)):016x}"
 
     @cached_property
     def wordings(self) -> Wordings:
@@ -288,7 +303,7 @@ def load(
     model = Model(name, directory, hf, tokenizer, settings, reads)
     if (directory / READER / CONFIG).exists():
         try:
-            model._read_by(directory / READER)
+            model.read_with(directory / READER)
         except DataError as error:
             raise ModelError(f"{name}: its reader cannot be read ({error})") from None
     return model

@@ -21,8 +21,7 @@ import torch
 from tmem.errors import EngineError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.model.adapter import Matrices, matrices_of
-from tmem.model.batch import Batch
-from tmem.model.engine import Engine, HFEngine, apart
+from tmem.model.engine import HFEngine
 from tmem.model.load import Model
 from tmem.model.request import Completion, Request, check
 from tmem.model.stopping import Ending, shown_text
@@ -84,7 +83,7 @@ class ServedEngine:
 
     def __init__(self, model: Model, server: Server) -> None:
         self.model, self.server = model, server
-        self.reader: Engine = self if model.reader is model else Batch(HFEngine(model.reader), None)
+        self._reader = None if model.reader is model else HFEngine(model.reader)
 
     def check_base(self) -> None:
         """Raise :class:`EngineError` where the engine's model says other things than ours to a few questions."""
@@ -120,8 +119,13 @@ class ServedEngine:
 
         Raises as :class:`~tmem.model.engine.HFEngine` does, and :class:`EngineError` for what the engine cannot do.
         """
-        if self.reader is not self and any(request.reads for request in requests):
-            return apart(self, self.reader, requests, delta, fast, progress)
+        if self._reader is not None and (reads := [request for request in requests if request.reads]):
+            with self.model.turn:
+                read = iter(self._reader.generate(reads, progress=progress))
+            others = [request for request in requests if not request.reads]
+            further = None if progress is None else lambda done: progress(len(reads) + done)
+            told = iter(self.generate(others, delta, fast, further) if others else [])
+            return [next(read if request.reads else told) for request in requests]
         for request in requests:
             check(request, self.model, delta, fast)
             if request.grammar or request.schema:
@@ -155,8 +159,6 @@ class ServedEngine:
 
     def close(self) -> None:
         """Take the memories back from the engine."""
-        if isinstance(self.reader, Batch):
-            self.reader.close()
         self.server.close()
 
     def _answer(self, request: Request, names: Mapping[int, str | None]) -> Completion:

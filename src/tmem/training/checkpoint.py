@@ -100,6 +100,7 @@ def with_basis(model: Model, folder: Path) -> Model:
     settings = model.settings.model_copy(update={"basis": BASIS})
     begun = Model(model.name, folder, model.hf, model.tokenizer, settings)
     begun.directory = model.directory  # where all else of it lies, its wordings too
+    begun.reader = begun if model.reader is model else model.reader
     return begun
 
 

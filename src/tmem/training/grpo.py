@@ -155,7 +155,7 @@ class Trainer:
         about["spec"]["recipe"] = self.agents[0].recipe.model_dump()
         about["spec"]["budget"] = self.agents[0].budget
         data = self.curriculum.bench.identity()
-        found = about | {"data": data, "model_hash": self.model.weights_hash, "version": version("tmem")}
+        found = about | {"data": data, "model_hash": self.model.identity, "version": version("tmem")}
         if self.model.dtype != "float32":
             found["dtype"] = self.model.dtype
         return dict(json.loads(json.dumps(found, default=str)))

@@ -129,7 +129,7 @@ class Spec:
             "bench": self.bench,
             "data": bench.identity(),
             "model": model.name,
-            "model_hash": model.weights_hash,
+            "model_hash": model.identity,
             "parameters": model.hf.num_parameters(),
             "prompts": agent.prompts.name,
             "taught": agent.prompts.taught,
