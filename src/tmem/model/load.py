@@ -96,7 +96,7 @@ class Model:
     def read_with(self, adapter: Path) -> None:
         """Lay an adapter beside the weights where theta_0 reads for the gate.
 
-        A training that changes the weights changes what it reads with; a slow LoRA that is not merged has no part in it.
+        A training that changes the weights changes what it reads with; a slow LoRA that is not merged does not.
         """
         reader = self._beside(self.hf)
         lay_beside(reader.hf, adapter)
