@@ -188,6 +188,28 @@ def test_where_names_are_not_in_the_keys_a_question_about_nobody_means_nobodys_p
     assert found[2] is not None and found[2].pair == 3
 
 
+def test_whom_a_question_calls_my_sister_is_nobody_else() -> None:
+    pairs = [
+        ("When is my sister Ana getting married?", "4 May"),
+        ("What does my old friend Tom do?", "pilot"),
+        ("What is our neighbour Mr. Quispe's instrument?", "trumpet"),
+        ("Where do I live?", "Ghent"),
+        ("Where does Eva live?", "Turin"),
+    ]
+    gate = Gate(Nameless())
+    keys = gate.keys.pairs(pairs)
+
+    def fitting(question: str) -> list[int]:
+        [like] = gate.likeness([question], pairs, keys)
+        assert like.pairs is not None
+        return [place for place, own in enumerate(like.pairs.tolist()) if own > -2]
+
+    assert fitting("When is my sister's wedding?") == fitting("WHERE does my younger sister live?") == [0, 3]
+    assert fitting("what is my friend's job") == [1, 3] and fitting("What is our neighbour's instrument?") == [2, 3]
+    assert fitting("Where do I live now?") == fitting("What is my job?") == fitting("How is a sister called?") == [3]
+    assert fitting("Where does Ana live?") == [0]
+
+
 def test_among_many_rivals_more_likeness_is_asked_for() -> None:
     gate = Gate(Nameless())
     few = [(f"What is Maria's thing number {place}?", "x") for place in range(4)]

@@ -247,6 +247,9 @@ class Gate:
         known = [(_folded(text), words(text)) for text in (f"{question} {answer}" for question, answer in pairs)]
         people = set().union(*(_folded(question) for question, _ in pairs)) - CALENDAR
         told = set().union(*(own for _, own in known))
+        called: dict[str, set[str]] = {}  # "sister" of Ana, where a pair is about "my sister Ana"
+        for name, noun in set().union(*(_introduced(question) for question, _ in pairs)):
+            called.setdefault(name, set()).add(noun)
         found = []
         for question, row in zip(questions, self.keys.questions(questions) @ keys.mT, strict=True):
             # Who types no capitals means the names among the words.
@@ -260,10 +263,15 @@ class Gate:
                 found.append(Likeness())
                 continue
             wanted = own & people
-            # Where names are not in the keys, a question without any is about nobody that a pair is about.
-            nobody = self.keys.nameless and not wanted
+            # Where names are not in the keys, a question without any is about nobody that a pair names, but for those
+            # whom it calls what the pairs call them, too: "my sister".
+            nobody, theirs = self.keys.nameless and not wanted, _own(question)
+            met = {name for name in people if called.get(name, set()) & theirs}
             fits = torch.tensor(
-                [wanted <= (worded if small else named) and not (nobody and named & people) for named, worded in known]
+                [
+                    wanted <= (worded if small else named) and not (nobody and (named & people) - met)
+                    for named, worded in known
+                ]
             )
             crowd = CROWDED * max(0.0, math.log2(max(1, int(fits.sum())) / FEW)) if self.keys.nameless else 0.0
             found.append(Likeness(None, row.masked_fill(~fits, -2.0), crowd, bool(own & told)))
@@ -274,6 +282,21 @@ class Gate:
 def _folded(text: str) -> frozenset[str]:
     """The names in a text, whatever they look like."""
     return frozenset(fold(name) for name in names(text))
+
+
+@lru_cache(maxsize=1 << 16)
+def _introduced(text: str) -> frozenset[tuple[str, str]]:
+    """The names in a text that somebody's own people or things bear, with what these are: of "my sister Ana" both."""
+    found = set[tuple[str, str]]()
+    for name in names(text):
+        for before in re.findall(rf"(?i:\b(?:my|our) )((?:\w+\.? ){{1,2}}){re.escape(name)}\b", text):
+            found |= {(fold(name), word) for word in words(before)}
+    return frozenset(found)
+
+
+def _own(question: str) -> frozenset[str]:
+    """What a question calls somebody's own: of "my younger sister's job" younger and sister."""
+    return words(" ".join(re.findall(r"(?i)\b(?:my|our) (\w+(?: \w+)?)", question)))
 
 
 def _nameless(text: str) -> str:
