@@ -1,8 +1,8 @@
 """What one adapter does beyond another, as a LoRA of few ranks: the reader of a model that goes on from the other.
 
-    python benchmarks/difference.py out/sixth/adapter src/tmem/model/assets/smollm2 8 out/reader
+    python benchmarks/difference.py out/smollm2 out/fourth/adapter 8 out/smollm2/reader
 
-`out/reader` laid beside a theta_0 with the first adapter reads almost as one with the second (docs/training.md). Of
+Laid beside a theta_0 with the first adapter it reads almost as one with the second (docs/training.md). Of
 every layer's difference the largest singular values are kept; how much of its square they are is printed.
 """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from tmem.fastweights import Basis, Delta, Example, FastWeights
+from tmem.model.adapter import save_adapter
 from tmem.seeds import derive
 
 VOCABULARY = 128
@@ -92,3 +95,13 @@ def random_memory(model: Any, sessions: int = 1) -> tuple[FastWeights, Delta]:
     for number, value in enumerate(delta.b.values()):
         value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(number)) / 5)
     return fast, delta
+
+
+def random_adapter(model: Any, folder: Path, layers: Sequence[str], names: Sequence[str] = ()) -> None:
+    """An adapter of rank 2 for these layers that changes what is said; ``names``: what it calls them, if otherwise."""
+    matrices = {}
+    for number, (layer, name) in enumerate(zip(layers, names or layers, strict=True)):
+        out, width = model.get_submodule(layer).weight.shape
+        noise = torch.Generator().manual_seed(number)
+        matrices[name] = torch.randn(2, width, generator=noise), torch.randn(out, 2, generator=noise)
+    save_adapter(folder, "tiny", matrices, 2)

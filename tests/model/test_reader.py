@@ -5,19 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import checkpoints
 import pytest
-import torch
-from helpers import random_memory
+from helpers import random_adapter, random_memory
 from huggingface_hub.utils import filter_repo_objects
 from model.engine_server import VllmLikeServer
 
 from tmem.errors import DeltaError, ModelError, UsageError
 from tmem.fastweights import Delta, FastWeights
 from tmem.model import Engine, HFEngine, Model, Request, load
-from tmem.model.adapter import READER, Adapted, add_adapter, save_adapter
+from tmem.model.adapter import READER, Adapted, add_adapter
 from tmem.model.batch import Batch
 from tmem.model.engines import open_engine
 from tmem.model.files import _HUB_FILES, _HUB_SKIP
@@ -26,21 +24,10 @@ from tmem.training.checkpoint import export, with_basis
 LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.up_proj")
 
 
-def reader_for(hf: Any, folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
-    """An adapter of rank 2 that changes what is said."""
-    matrices = {}
-    for number, name in enumerate(layers):
-        out, width = hf.get_submodule(LAYERS[number]).weight.shape
-        noise = torch.Generator().manual_seed(number)
-        matrices[name] = torch.randn(2, width, generator=noise), torch.randn(out, 2, generator=noise)
-    save_adapter(folder, "tiny", matrices, 2)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = checkpoints.make(tmp_path_factory.mktemp("reads"), "qwen3")
-    reader_for(load(made).hf, made / READER)
+    random_adapter(load(made).hf, made / READER, LAYERS)
     return made
 
 
@@ -165,10 +152,11 @@ def test_it_goes_along_with_a_trained_model(model: Model, tmp_path: Path) -> Non
 
 def test_a_reader_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(folder, tmp_path / "broken", ignore=shutil.ignore_patterns(READER))
-    reader_for(load(broken).hf, broken / READER, ("model.layers.0.self_attn.q_proj", "model.layers.9.mlp.up_proj"))
+    hf = load(broken).hf
+    random_adapter(hf, broken / READER, LAYERS, (LAYERS[0], "model.layers.9.mlp.up_proj"))
     with pytest.raises(ModelError, match=r"reader: model.layers.9.mlp.up_proj is no linear layer of this model"):
         load(broken)
-    reader_for(load(folder).hf, broken / READER, tuple(reversed(LAYERS)))
+    random_adapter(hf, broken / READER, LAYERS, LAYERS[::-1])
     with pytest.raises(ModelError, match="is of another model: it changes"):
         load(broken)
     (broken / READER / "adapter_model.safetensors").unlink()

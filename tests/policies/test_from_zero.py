@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import random_adapter
 
 import tmem.model.contents as contents_module
 from tmem.agent.agent import Agent, Progress
@@ -21,7 +22,6 @@ from tmem.agent.trajectory import Trajectory
 from tmem.errors import DataError, UsageError
 from tmem.fastweights import Recipe
 from tmem.model import HFEngine, Model, Request, load
-from tmem.model.adapter import save_adapter
 from tmem.model.answering import Asked, as_asked
 from tmem.model.contents import Job, nothing, write_pairs
 from tmem.model.gate import Reading
@@ -74,11 +74,8 @@ def test_extraction_does_not_know_the_memory_and_answers_hear_it_on_the_bare_que
 def test_an_episode_reads_for_its_gate_with_the_model_s_reader(tmp_path: Path) -> None:
     model = load("persona-nano")
     model.settings = ModelSettings(**model.settings.model_dump() | {"gate": "reading"})
-    layer, noise = "model.layers.1.mlp.up_proj", torch.Generator().manual_seed(0)
-    out, width = model.hf.get_submodule(layer).weight.shape
-    a, b = torch.randn(2, width, generator=noise), torch.randn(out, 2, generator=noise)
-    save_adapter(tmp_path / "reader", "nano", {layer: (a, b)}, 2)
-    model.read_with(tmp_path / "reader")
+    random_adapter(model.hf, tmp_path, ["model.layers.1.mlp.up_proj"])
+    model.read_with(tmp_path)
     read = [action for action in lived(model, "gold").actions if action.kind == GATE]
     assert read
     asked = [Request(one.prompt_ids, max_new_tokens=model.settings.max_new_tokens_answer) for one in read]

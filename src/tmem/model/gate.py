@@ -247,9 +247,7 @@ class Gate:
         known = [(_folded(text), words(text)) for text in (f"{question} {answer}" for question, answer in pairs)]
         people = set().union(*(_folded(question) for question, _ in pairs)) - CALENDAR
         told = set().union(*(own for _, own in known))
-        called: dict[str, set[str]] = {}  # "sister" of Ana, where a pair is about "my sister Ana"
-        for name, noun in set().union(*(_introduced(question) for question, _ in pairs)):
-            called.setdefault(name, set()).add(noun)
+        introduced = set().union(*(_introduced(question) for question, _ in pairs))
         found = []
         for question, row in zip(questions, self.keys.questions(questions) @ keys.mT, strict=True):
             # Who types no capitals means the names among the words.
@@ -266,7 +264,7 @@ class Gate:
             # Where names are not in the keys, a question without any is about nobody that a pair names, but for those
             # whom it calls what the pairs call them, too: "my sister".
             nobody, theirs = self.keys.nameless and not wanted, _own(question)
-            met = {name for name in people if called.get(name, set()) & theirs}
+            met = {name for name, noun in introduced if noun in theirs}
             fits = torch.tensor(
                 [
                     wanted <= (worded if small else named) and not (nobody and (named & people) - met)

@@ -32,7 +32,7 @@ def chat(model: Model, seed: int, count: int, shown: Shown = iter) -> Iterator[d
 
 
 def bare(model: Model, questions: Sequence[str], shown: Shown = iter) -> Iterator[dict[str, Any]]:
-    """The same for questions that were asked of a text, without it: not known from what is before is not unknown."""
+    """The same for questions that were asked of a text, without it: what no text says is not to be refused."""
     yield from _answered(model, _not_measured(questions), LONGEST, shown)
 
 
